@@ -1,0 +1,1 @@
+//! The ariann program: one file a command, parses and prints.

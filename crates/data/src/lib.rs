@@ -1,0 +1,1 @@
+//! Readers for IDX, npy and images, and their preprocessing.

@@ -1,0 +1,1 @@
+//! What is computed: operators, shapes, ONNX import, rewriting passes, the float executor and the fixed-point reference.

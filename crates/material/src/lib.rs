@@ -1,0 +1,1 @@
+//! One-time material: file format, checksummed chunks, store and durable ledger.

@@ -1,0 +1,1 @@
+//! Graph and options to ordered gates: scales, widths, reveals, message lengths, material, digest, cost.

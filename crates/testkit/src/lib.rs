@@ -1,0 +1,1 @@
+//! For tests only: seeded randomness for secrets, the record of masked values, fault simulation.
