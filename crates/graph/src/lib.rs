@@ -1,1 +1,29 @@
 //! What is computed: operators, shapes, ONNX import, rewriting passes, the float executor and the fixed-point reference.
+//!
+//! Everything here is public or belongs to the one that runs it: this crate knows no share, no mask and no key.
+//!
+//! * [`import`] reads an ONNX file into a [`Graph`]: four kinds of layers with names and weights, free of batch axes,
+//!   identities and biases that stand alone, pooling before ReLU.
+//! * [`executor`] computes it in `f32`, the model that a private run is compared with.
+//! * [`calibrate()`] observes value ranges on sample items, [`interval()`] proves them from the range of the input;
+//!   both give [`Ranges`], from which a plan chooses scales.
+//! * [`clear`] is the fixed-point reference: the same integers as in a private run, without the privacy.
+
+pub mod calibrate;
+pub mod clear;
+pub mod executor;
+pub mod graph;
+mod im2col;
+pub mod import;
+pub mod interval;
+pub mod onnx;
+pub mod passes;
+pub mod pool;
+
+pub use calibrate::{CalibrateError, InputRange, LayerRange, RangeSource, Ranges, calibrate};
+pub use clear::{FixedPoint, LayerScale, Nearest, Rounding};
+pub use executor::{ExecuteError, Executor};
+pub use graph::{Conv, Dense, Graph, Input, Node, Op, ValueId};
+pub use import::{ImportError, import, import_bytes, supported_operators};
+pub use interval::interval;
+pub use pool::Pool;
