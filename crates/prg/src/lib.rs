@@ -1,1 +1,30 @@
-//! Seeds and addresses, AES back ends, the fused tree step, expansion to ring elements, entropy.
+//! Seeds and addressed pseudorandom words, AES back ends, and the fused tree step of the half-tree DPF.
+//!
+//! * [`Seed`] and [`entropy`]: randomness from the operating system, or failure.
+//! * [`Prg`]: the words of a seed. A word is addressed by ([`Address`], index), so that dealer and parties expand
+//!   the same masks in any order, and a long stream never has to be held.
+//! * [`TreeHash`]: H and H' of the half-tree construction under public keys, and the two loops that use them on
+//!   [`LANES`] instances at once: [`TreeHash::walk`] for a party, [`TreeHash::grow`] for the dealer.
+//! * [`Backend`]: which AES does the work. All give the same bits.
+//!
+//! # Constant time
+//! Seeds, blocks, correction words and the dealer's points are secret. Nothing here branches on them or uses them as
+//! an index: AES is the processor's instruction or a bitsliced circuit (never a table), key expansion runs through the
+//! same circuit on every back end, and selects by secret bits are masks. Lengths, addresses and the points at
+//! which a party evaluates are public.
+//!
+//! # Processors
+//! VAES on 512 and 256 bits, AES-NI and the portable path are run by this repository's tests. The ARMv8 path is
+//! written for `aarch64` and was *not run*, for want of such a machine.
+
+mod aes;
+mod backend;
+mod hash;
+mod kernel;
+mod seed;
+mod stream;
+
+pub use backend::{Backend, BackendError};
+pub use hash::{Ends, HashKeys, LANES, TreeHash};
+pub use seed::{EntropyError, Seed, entropy};
+pub use stream::{Address, Prg};

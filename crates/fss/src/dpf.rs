@@ -1,0 +1,354 @@
+//! The half-tree DPF with early termination (Guo et al., EUROCRYPT 2023), and what is read from it
+//! (comparison from control bits: Grotto, CCS 2023; SIGMA, PoPETs 2024).
+//!
+//! A key for the point α in [0, 2^n) is ν = max(n - 7, 0) correction words and a leaf, 16 bytes each, equal for both
+//! parties; each party adds a root block from its own seed. Parties walk along a public x. Where x leaves α's path their
+//! blocks become equal and stay so; the leaf vectors of 128 bits are XOR shares of the unit vector of α's low bits. So
+//!
+//! ```text
+//! 1{x < α} = xor over levels with x_i = 0 of (t^(i-1) xor t^i)  xor  parity of the leaf vector above x mod 128
+//! 1{x = α} = the leaf vector at x mod 128
+//! ```
+//!
+//! Layout: instances stand in groups of [`LANES`]: the first correction words of all lanes side by side, then the
+//! second ones, ..., then the leaves; the last group is interleaved by its own size. A run of whole groups is itself a
+//! valid batch, so a stream may be cut at any multiple of [`LANES`] instances.
+
+use crate::{FssError, Party};
+use ariann_prg::{Ends, LANES, TreeHash};
+use ariann_ring::Ring;
+use rayon::prelude::*;
+
+const BLOCK: usize = 16;
+const ROW: usize = LANES * BLOCK;
+
+/// Groups that one thread takes at a time, and below twice which no thread is asked for help.
+const TASK: usize = 64;
+
+/// Bytes of one key on a domain of `domain_bits`: 16·(max(n - 7, 0) + 1).
+pub const fn key_len(domain_bits: u32) -> usize {
+    BLOCK * (domain_bits.saturating_sub(7) as usize + 1)
+}
+
+/// The dealer: keys for the secret points `alphas`, which both parties get. `roots0` and `roots1` are the parties'
+/// root blocks, 16 bytes an instance, from their seeds, fresh for every key (P0's low bit is read as 0, P1's as 1).
+pub fn generate<R: Ring>(
+    hash: &TreeHash,
+    domain_bits: u32,
+    roots0: &[u8],
+    roots1: &[u8],
+    alphas: &[R],
+    keys: &mut [u8],
+) -> Result<(), FssError> {
+    check(
+        domain_bits,
+        "alphas",
+        alphas,
+        keys.len(),
+        &[("roots of P0", roots0), ("roots of P1", roots1)],
+    )?;
+    let group_len = LANES * key_len(domain_bits);
+    let task = |(((keys, alphas), roots0), roots1): (((&mut [u8], &[R]), &[u8]), &[u8])| {
+        let groups = keys
+            .chunks_mut(group_len)
+            .zip(alphas.chunks(LANES))
+            .zip(roots0.chunks(ROW))
+            .zip(roots1.chunks(ROW));
+        for (((keys, alphas), roots0), roots1) in groups {
+            generate_group(hash, domain_bits, roots0, roots1, alphas, keys);
+        }
+    };
+    if is_large(alphas.len()) {
+        keys.par_chunks_mut(TASK * group_len)
+            .zip(alphas.par_chunks(TASK * LANES))
+            .zip(roots0.par_chunks(TASK * ROW))
+            .zip(roots1.par_chunks(TASK * ROW))
+            .for_each(task);
+    } else {
+        task((((keys, alphas), roots0), roots1));
+    }
+    Ok(())
+}
+
+/// A party's XOR shares (0 or 1) of 1{x < α}, for public `xs`.
+pub fn less_than<R: Ring>(
+    hash: &TreeHash,
+    party: Party,
+    domain_bits: u32,
+    roots: &[u8],
+    keys: &[u8],
+    xs: &[R],
+    out: &mut [u8],
+) -> Result<(), FssError> {
+    check_output("shares of less-than", xs.len(), out)?;
+    evaluate(
+        hash,
+        party,
+        domain_bits,
+        roots,
+        keys,
+        xs,
+        (out, &mut []),
+        |point, ends, lane, (less, _)| {
+            less[lane] = less_share(point, ends, lane);
+        },
+    )
+}
+
+/// A party's XOR shares (0 or 1) of 1{x = α}, for public `xs`.
+pub fn equal<R: Ring>(
+    hash: &TreeHash,
+    party: Party,
+    domain_bits: u32,
+    roots: &[u8],
+    keys: &[u8],
+    xs: &[R],
+    out: &mut [u8],
+) -> Result<(), FssError> {
+    check_output("shares of equality", xs.len(), out)?;
+    evaluate(
+        hash,
+        party,
+        domain_bits,
+        roots,
+        keys,
+        xs,
+        (&mut [], out),
+        |point, ends, lane, (_, equal)| {
+            equal[lane] = equal_share(point, ends, lane);
+        },
+    )
+}
+
+/// Both of the above from one walk. Each output bit needs its own pad before it is opened.
+#[allow(clippy::too_many_arguments)]
+pub fn less_than_and_equal<R: Ring>(
+    hash: &TreeHash,
+    party: Party,
+    domain_bits: u32,
+    roots: &[u8],
+    keys: &[u8],
+    xs: &[R],
+    less: &mut [u8],
+    equal: &mut [u8],
+) -> Result<(), FssError> {
+    check_output("shares of less-than", xs.len(), less)?;
+    check_output("shares of equality", xs.len(), equal)?;
+    evaluate(
+        hash,
+        party,
+        domain_bits,
+        roots,
+        keys,
+        xs,
+        (less, equal),
+        |point, ends, lane, (less, equal)| {
+            less[lane] = less_share(point, ends, lane);
+            equal[lane] = equal_share(point, ends, lane);
+        },
+    )
+}
+
+#[inline(always)]
+fn less_share(point: u64, ends: &Ends, lane: usize) -> u8 {
+    let above = ends.leaves[lane] & (!1u128 << (point % 128));
+    let folded = (above >> 64) as u64 ^ above as u64;
+    (folded.count_ones() as u8 ^ ends.turns[lane] as u8) & 1
+}
+
+#[inline(always)]
+fn equal_share(point: u64, ends: &Ends, lane: usize) -> u8 {
+    (ends.leaves[lane] >> (point % 128)) as u8 & 1
+}
+
+/// Walks every instance and reads its end. An output that is not wanted is empty.
+#[allow(clippy::too_many_arguments)]
+fn evaluate<R: Ring>(
+    hash: &TreeHash,
+    party: Party,
+    domain_bits: u32,
+    roots: &[u8],
+    keys: &[u8],
+    xs: &[R],
+    out: (&mut [u8], &mut [u8]),
+    read: impl Fn(u64, &Ends, usize, (&mut [u8], &mut [u8])) + Sync,
+) -> Result<(), FssError> {
+    check(domain_bits, "xs", xs, keys.len(), &[("roots", roots)])?;
+    let job = Evaluation {
+        hash,
+        party,
+        domain_bits,
+        read,
+    };
+    job.run(roots, keys, xs, out, is_large(xs.len()));
+    Ok(())
+}
+
+struct Evaluation<'a, F> {
+    hash: &'a TreeHash,
+    party: Party,
+    domain_bits: u32,
+    read: F,
+}
+
+impl<F: Fn(u64, &Ends, usize, (&mut [u8], &mut [u8])) + Sync> Evaluation<'_, F> {
+    /// Halves a large batch between threads, then goes through the groups in order.
+    fn run<R: Ring>(
+        &self,
+        roots: &[u8],
+        keys: &[u8],
+        xs: &[R],
+        out: (&mut [u8], &mut [u8]),
+        split: bool,
+    ) {
+        if split && xs.len() > TASK * LANES {
+            let half = (xs.len() / 2).next_multiple_of(LANES);
+            let (roots, keys, xs) = (
+                roots.split_at(half * BLOCK),
+                keys.split_at(half * key_len(self.domain_bits)),
+                xs.split_at(half),
+            );
+            let (less, equal) = (cut(out.0, half), cut(out.1, half));
+            rayon::join(
+                || self.run(roots.0, keys.0, xs.0, (less.0, equal.0), true),
+                || self.run(roots.1, keys.1, xs.1, (less.1, equal.1), true),
+            );
+            return;
+        }
+        let mut ends = Ends::default();
+        let groups = roots
+            .chunks(ROW)
+            .zip(keys.chunks(LANES * key_len(self.domain_bits)))
+            .zip(xs.chunks(LANES));
+        let (mut less, mut equal) = out;
+        for ((roots, keys), xs) in groups {
+            let points = points(xs);
+            self.walk(roots, keys, xs.len(), &points, &mut ends);
+            let (now, later) = (cut(less, xs.len()), cut(equal, xs.len()));
+            for (lane, &point) in points.iter().enumerate().take(xs.len()) {
+                (self.read)(point, &ends, lane, (now.0, later.0));
+            }
+            (less, equal) = (now.1, later.1);
+        }
+    }
+
+    fn walk(
+        &self,
+        roots: &[u8],
+        keys: &[u8],
+        lanes: usize,
+        points: &[u64; LANES],
+        ends: &mut Ends,
+    ) {
+        let party = self.party == Party::P1;
+        if let Ok(roots) = roots.try_into() {
+            self.hash
+                .walk(party, self.domain_bits, roots, keys, points, ends);
+        } else {
+            let mut padded = vec![0; LANES * key_len(self.domain_bits)];
+            for (row, from) in padded.chunks_mut(ROW).zip(keys.chunks(lanes * BLOCK)) {
+                row[..from.len()].copy_from_slice(from);
+            }
+            self.hash
+                .walk(party, self.domain_bits, &pad(roots), &padded, points, ends);
+        }
+    }
+}
+
+fn generate_group<R: Ring>(
+    hash: &TreeHash,
+    domain_bits: u32,
+    roots0: &[u8],
+    roots1: &[u8],
+    alphas: &[R],
+    keys: &mut [u8],
+) {
+    let points = points(alphas);
+    if let (Ok(roots0), Ok(roots1)) = (roots0.try_into(), roots1.try_into()) {
+        hash.grow(domain_bits, [roots0, roots1], &points, keys);
+    } else {
+        let mut padded = vec![0; LANES * key_len(domain_bits)];
+        hash.grow(
+            domain_bits,
+            [&pad(roots0), &pad(roots1)],
+            &points,
+            &mut padded,
+        );
+        for (row, to) in padded
+            .chunks(ROW)
+            .zip(keys.chunks_mut(alphas.len() * BLOCK))
+        {
+            to.copy_from_slice(&row[..to.len()]);
+        }
+    }
+}
+
+fn pad(roots: &[u8]) -> [u8; ROW] {
+    let mut padded = [0; ROW];
+    padded[..roots.len()].copy_from_slice(roots);
+    padded
+}
+
+fn points<R: Ring>(values: &[R]) -> [u64; LANES] {
+    let mut points = [0; LANES];
+    for (point, value) in points.iter_mut().zip(values) {
+        *point = value.to_u64();
+    }
+    points
+}
+
+/// Splits an output, which is empty when it is not wanted.
+fn cut(out: &mut [u8], at: usize) -> (&mut [u8], &mut [u8]) {
+    out.split_at_mut(at.min(out.len()))
+}
+
+fn is_large(instances: usize) -> bool {
+    instances >= 2 * TASK * LANES && rayon::current_num_threads() > 1
+}
+
+fn check<R: Ring>(
+    domain_bits: u32,
+    what: &'static str,
+    points: &[R],
+    keys: usize,
+    roots: &[(&'static str, &[u8])],
+) -> Result<(), FssError> {
+    if !(1..=63).contains(&domain_bits) {
+        return Err(FssError::Domain { got: domain_bits });
+    }
+    let instances = points.len();
+    let length = |what, expected, got| FssError::Length {
+        what,
+        instances,
+        expected,
+        got,
+    };
+    for (what, roots) in roots {
+        if roots.len() != instances * BLOCK {
+            return Err(length(*what, instances * BLOCK, roots.len()));
+        }
+    }
+    if keys != instances * key_len(domain_bits) {
+        return Err(length("keys", instances * key_len(domain_bits), keys));
+    }
+    // one decision for all points, since those of the dealer are secret
+    let all = points
+        .iter()
+        .fold(R::ZERO, |all, point| all.xor(*point).xor(all.and(*point)));
+    if all.to_u64() >> domain_bits != 0 {
+        return Err(FssError::Outside { what, domain_bits });
+    }
+    Ok(())
+}
+
+fn check_output(what: &'static str, instances: usize, out: &[u8]) -> Result<(), FssError> {
+    if out.len() == instances {
+        return Ok(());
+    }
+    Err(FssError::Length {
+        what,
+        instances,
+        expected: instances,
+        got: out.len(),
+    })
+}
