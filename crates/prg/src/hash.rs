@@ -23,7 +23,10 @@ pub struct HashKeys {
 impl HashKeys {
     /// Fresh keys, different from each other.
     pub fn from_entropy() -> Result<HashKeys, EntropyError> {
-        let mut keys = HashKeys { inner: [0; 16], leaf: [0; 16] };
+        let mut keys = HashKeys {
+            inner: [0; 16],
+            leaf: [0; 16],
+        };
         while keys.inner == keys.leaf {
             entropy(&mut keys.inner)?;
             entropy(&mut keys.leaf)?;
@@ -52,7 +55,10 @@ pub struct Ends {
 
 impl Default for Ends {
     fn default() -> Ends {
-        Ends { turns: [0; LANES], leaves: [0; LANES] }
+        Ends {
+            turns: [0; LANES],
+            leaves: [0; LANES],
+        }
     }
 }
 
@@ -62,7 +68,9 @@ impl TreeHash {
     /// # Panics
     /// When `ARIANN_AES` forces a back end that this processor lacks: see [`Backend::active`].
     pub fn new(keys: &HashKeys) -> TreeHash {
-        Backend::active().and_then(|backend| TreeHash::with_backend(keys, backend)).unwrap_or_else(|error| panic!("{error}"))
+        Backend::active()
+            .and_then(|backend| TreeHash::with_backend(keys, backend))
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Expands the keys for a named back end.
@@ -70,7 +78,11 @@ impl TreeHash {
         if !backend.is_available() {
             return Err(BackendError::Missing(backend));
         }
-        Ok(TreeHash { inner: Schedule::new(&keys.inner), leaf: Schedule::new(&keys.leaf), backend })
+        Ok(TreeHash {
+            inner: Schedule::new(&keys.inner),
+            leaf: Schedule::new(&keys.leaf),
+            backend,
+        })
     }
 
     /// The back end that does the work.
@@ -80,12 +92,24 @@ impl TreeHash {
 
     /// Replaces every block x by H(x).
     pub fn inner(&self, blocks: &mut [[u8; 16]]) {
-        kernel::run(self.backend, Hash { keys: &self.inner, blocks });
+        kernel::run(
+            self.backend,
+            Hash {
+                keys: &self.inner,
+                blocks,
+            },
+        );
     }
 
     /// Replaces every block x by H'(x).
     pub fn leaf(&self, blocks: &mut [[u8; 16]]) {
-        kernel::run(self.backend, Hash { keys: &self.leaf, blocks });
+        kernel::run(
+            self.backend,
+            Hash {
+                keys: &self.leaf,
+                blocks,
+            },
+        );
     }
 
     /// A party's walk along the public `points` of a domain of `domain_bits`, on [`LANES`] instances:
@@ -96,9 +120,29 @@ impl TreeHash {
     ///
     /// # Panics
     /// When `keys` has another length or `domain_bits` is outside 1..=63.
-    pub fn walk(&self, party: bool, domain_bits: u32, roots: &[u8; 16 * LANES], keys: &[u8], points: &[u64; LANES], ends: &mut Ends) {
+    pub fn walk(
+        &self,
+        party: bool,
+        domain_bits: u32,
+        roots: &[u8; 16 * LANES],
+        keys: &[u8],
+        points: &[u64; LANES],
+        ends: &mut Ends,
+    ) {
         check(domain_bits, keys.len());
-        kernel::run(self.backend, Walk { inner: &self.inner, leaf: &self.leaf, party, domain_bits, roots, keys, points, ends });
+        kernel::run(
+            self.backend,
+            Walk {
+                inner: &self.inner,
+                leaf: &self.leaf,
+                party,
+                domain_bits,
+                roots,
+                keys,
+                points,
+                ends,
+            },
+        );
     }
 
     /// The dealer's walk along the secret `points`: writes the keys that [`TreeHash::walk`] reads. `roots` are P0's and
@@ -106,14 +150,37 @@ impl TreeHash {
     ///
     /// # Panics
     /// When `keys` has another length or `domain_bits` is outside 1..=63.
-    pub fn grow(&self, domain_bits: u32, roots: [&[u8; 16 * LANES]; 2], points: &[u64; LANES], keys: &mut [u8]) {
+    pub fn grow(
+        &self,
+        domain_bits: u32,
+        roots: [&[u8; 16 * LANES]; 2],
+        points: &[u64; LANES],
+        keys: &mut [u8],
+    ) {
         check(domain_bits, keys.len());
-        kernel::run(self.backend, Grow { inner: &self.inner, leaf: &self.leaf, domain_bits, roots, points, keys });
+        kernel::run(
+            self.backend,
+            Grow {
+                inner: &self.inner,
+                leaf: &self.leaf,
+                domain_bits,
+                roots,
+                points,
+                keys,
+            },
+        );
     }
 }
 
 fn check(domain_bits: u32, keys: usize) {
-    assert!((1..=63).contains(&domain_bits), "a domain of {domain_bits} bits");
+    assert!(
+        (1..=63).contains(&domain_bits),
+        "a domain of {domain_bits} bits"
+    );
     let rows = domain_bits.saturating_sub(7) as usize + 1;
-    assert_eq!(keys, rows * ROW, "bytes of keys for a domain of {domain_bits} bits");
+    assert_eq!(
+        keys,
+        rows * ROW,
+        "bytes of keys for a domain of {domain_bits} bits"
+    );
 }

@@ -4,7 +4,9 @@ use zeroize::ZeroizeOnDrop;
 
 /// The operating system gave no randomness. Nothing secret may be made without it.
 #[derive(Debug, thiserror::Error)]
-#[error("this machine: the operating system gave no randomness ({0}); nothing was made. Start again once its generator works")]
+#[error(
+    "this machine: the operating system gave no randomness ({0}); nothing was made. Start again once its generator works"
+)]
 pub struct EntropyError(getrandom::Error);
 
 /// Fills `out` from the operating system's generator, or fails: there is no other source.

@@ -47,7 +47,11 @@ pub(crate) trait Vector: Copy {
     /// Asks for a cache line; any address will do.
     unsafe fn prefetch(from: *const u8);
     /// AES of every block, xor `tail`.
-    unsafe fn encrypt<const N: usize>(keys: &Schedule, state: [Self; N], tail: [Self; N]) -> [Self; N];
+    unsafe fn encrypt<const N: usize>(
+        keys: &Schedule,
+        state: [Self; N],
+        tail: [Self; N],
+    ) -> [Self; N];
 }
 
 /// A loop over registers, to be compiled for a back end.
@@ -62,6 +66,8 @@ pub(crate) trait Kernel {
 /// Whether this processor has the instructions of a back end.
 pub(crate) fn is_available(backend: Backend) -> bool {
     match backend {
+        #[cfg(target_arch = "x86_64")]
+        Backend::Vaes512 | Backend::Vaes256 | Backend::AesNi => x86::is_available(backend),
         #[cfg(target_arch = "aarch64")]
         Backend::ArmV8 => arm::is_available(),
         Backend::Soft => true,
@@ -74,6 +80,15 @@ pub(crate) fn is_available(backend: Backend) -> bool {
 pub(crate) fn run(backend: Backend, kernel: impl Kernel) {
     match backend {
         // SAFETY (all arms): a `Backend` reaches a schedule only after `is_available`, and the portable one needs nothing
+        #[cfg(target_arch = "x86_64")]
+        Backend::Vaes512 => unsafe { x86::vaes512(kernel) },
+        // SAFETY: as above
+        #[cfg(target_arch = "x86_64")]
+        Backend::Vaes256 => unsafe { x86::vaes256(kernel) },
+        // SAFETY: as above
+        #[cfg(target_arch = "x86_64")]
+        Backend::AesNi => unsafe { x86::aesni(kernel) },
+        // SAFETY: as above
         #[cfg(target_arch = "aarch64")]
         Backend::ArmV8 => unsafe { arm::armv8(kernel) },
         // SAFETY: as above

@@ -54,7 +54,11 @@ impl Kernel for Walk<'_> {
                 let point = |j: usize| V::load(points.0.as_ptr().cast::<u8>().add(at(j)));
                 let clear = V::splat(!1, !0);
                 let party = V::splat(u64::from(self.party), 0);
-                let mut s: [V; N] = std::array::from_fn(|j| V::load(self.roots.as_ptr().add(at(j))).and(clear).xor(party));
+                let mut s: [V; N] = std::array::from_fn(|j| {
+                    V::load(self.roots.as_ptr().add(at(j)))
+                        .and(clear)
+                        .xor(party)
+                });
                 let mut turns = [V::splat(0, 0); N];
                 let mut row = self.keys.as_ptr();
                 for level in 0..levels {
@@ -102,9 +106,15 @@ impl Kernel for Grow<'_> {
             unsafe {
                 let clear = V::splat(!1, !0);
                 let one = V::splat(1, 0);
-                let mut s: [V; N] = std::array::from_fn(|j| V::load(self.roots[0].as_ptr().add(at(j))).and(clear));
+                let mut s: [V; N] =
+                    std::array::from_fn(|j| V::load(self.roots[0].as_ptr().add(at(j))).and(clear));
                 // on the path the two parties' blocks differ by delta at every level, so P1's is never stored
-                let delta: [V; N] = std::array::from_fn(|j| V::load(self.roots[1].as_ptr().add(at(j))).and(clear).xor(one).xor(s[j]));
+                let delta: [V; N] = std::array::from_fn(|j| {
+                    V::load(self.roots[1].as_ptr().add(at(j)))
+                        .and(clear)
+                        .xor(one)
+                        .xor(s[j])
+                });
                 let mut row = self.keys.as_mut_ptr();
                 for level in 0..levels {
                     let bit = 1 << (self.domain_bits as usize - 1 - level);
@@ -114,7 +124,9 @@ impl Kernel for Grow<'_> {
                         let right = V::load(points.0.as_ptr().cast::<u8>().add(at(j))).test(bit);
                         let correction = h0[j].xor(h1[j]).xor_unless(right, delta[j]);
                         correction.store(row.add(at(j)));
-                        s[j] = h0[j].xor_where(right, s[j]).xor_where(s[j].control(), correction);
+                        s[j] = h0[j]
+                            .xor_where(right, s[j])
+                            .xor_where(s[j].control(), correction);
                     }
                     row = row.add(ROW);
                 }
@@ -133,12 +145,19 @@ impl Kernel for Grow<'_> {
 /// # Safety
 /// The processor has the instructions of `V`.
 #[inline(always)]
-unsafe fn both<V: Vector, const N: usize>(keys: &Schedule, s: &[V; N], delta: &[V; N]) -> ([V; N], [V; N]) {
+unsafe fn both<V: Vector, const N: usize>(
+    keys: &Schedule,
+    s: &[V; N],
+    delta: &[V; N],
+) -> ([V; N], [V; N]) {
     // SAFETY: the caller has the instructions of V
     unsafe {
         let first: [V; N] = std::array::from_fn(|j| s[j].sigma());
         let second: [V; N] = std::array::from_fn(|j| s[j].xor(delta[j]).sigma());
-        (V::encrypt(keys, first, first), V::encrypt(keys, second, second))
+        (
+            V::encrypt(keys, first, first),
+            V::encrypt(keys, second, second),
+        )
     }
 }
 

@@ -1,1 +1,0 @@
-//! x86-64: VAES on 512 and 256 bits, AES-NI.

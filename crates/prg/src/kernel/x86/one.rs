@@ -1,0 +1,106 @@
+//! One block in 128 bits.
+
+use crate::aes::Schedule;
+use crate::kernel::Vector;
+use std::arch::x86_64::*;
+
+/// One block in 128 bits.
+#[derive(Clone, Copy)]
+pub(super) struct One(__m128i);
+
+impl Vector for One {
+    const BLOCKS: usize = 1;
+    type Mask = __m128i;
+
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> Self {
+        // SAFETY: the caller has the instructions and gives that much memory
+        unsafe { One(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut u8) {
+        // SAFETY: the caller has the instructions and gives that much memory
+        unsafe { _mm_storeu_si128(to.cast(), self.0) }
+    }
+    #[inline(always)]
+    unsafe fn splat(low: u64, high: u64) -> Self {
+        // SAFETY: the caller has the instructions
+        unsafe { One(_mm_set_epi64x(high as i64, low as i64)) }
+    }
+    #[inline(always)]
+    unsafe fn count(low: u64, high: u64) -> Self {
+        // SAFETY: the caller has the instructions
+        unsafe { Self::splat(low, high) }
+    }
+    #[inline(always)]
+    unsafe fn advance(self, by: u64) -> Self {
+        // SAFETY: the caller has the instructions
+        unsafe { One(_mm_add_epi64(self.0, Self::splat(0, by).0)) }
+    }
+    #[inline(always)]
+    unsafe fn xor(self, other: Self) -> Self {
+        // SAFETY: the caller has the instructions
+        unsafe { One(_mm_xor_si128(self.0, other.0)) }
+    }
+    #[inline(always)]
+    unsafe fn and(self, other: Self) -> Self {
+        // SAFETY: the caller has the instructions
+        unsafe { One(_mm_and_si128(self.0, other.0)) }
+    }
+    #[inline(always)]
+    unsafe fn sigma(self) -> Self {
+        // SAFETY: the caller has the instructions
+        unsafe {
+            One(_mm_xor_si128(
+                _mm_shuffle_epi32(self.0, 0x4e),
+                _mm_and_si128(self.0, _mm_set_epi64x(-1, 0)),
+            ))
+        }
+    }
+    #[inline(always)]
+    unsafe fn test(self, bits: Self) -> Self::Mask {
+        // SAFETY: the caller has the instructions
+        unsafe { _mm_cmpeq_epi64(_mm_and_si128(self.0, bits.0), bits.0) }
+    }
+    #[inline(always)]
+    unsafe fn control(self) -> Self::Mask {
+        // SAFETY: the caller has the instructions
+        unsafe { _mm_srai_epi32(_mm_slli_epi32(_mm_shuffle_epi32(self.0, 0), 31), 31) }
+    }
+    #[inline(always)]
+    unsafe fn xor_where(self, mask: Self::Mask, other: Self) -> Self {
+        // SAFETY: the caller has the instructions
+        unsafe { One(_mm_xor_si128(self.0, _mm_and_si128(mask, other.0))) }
+    }
+    #[inline(always)]
+    unsafe fn xor_unless(self, mask: Self::Mask, other: Self) -> Self {
+        // SAFETY: the caller has the instructions
+        unsafe { One(_mm_xor_si128(self.0, _mm_andnot_si128(mask, other.0))) }
+    }
+    #[inline(always)]
+    unsafe fn prefetch(from: *const u8) {
+        // SAFETY: the caller has the instructions; a prefetch never faults
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn encrypt<const N: usize>(
+        keys: &Schedule,
+        state: [Self; N],
+        tail: [Self; N],
+    ) -> [Self; N] {
+        // SAFETY: the caller has the instructions; a schedule is aligned to 64 bytes and its round keys are 16 bytes each
+        unsafe {
+            let round = |i: usize| {
+                let key = &keys.0[i];
+                One(_mm_load_si128(key.as_ptr().cast()))
+            };
+            let mut state = state.map(|block| block.xor(round(0)));
+            for i in 1..10 {
+                let key = round(i);
+                state = state.map(|block| One(_mm_aesenc_si128(block.0, key.0)));
+            }
+            // the last round's key takes the tail along: it costs no addition of its own
+            std::array::from_fn(|j| One(_mm_aesenclast_si128(state[j].0, tail[j].xor(round(10)).0)))
+        }
+    }
+}

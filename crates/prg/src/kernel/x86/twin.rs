@@ -1,0 +1,123 @@
+//! Two blocks in 256 bits.
+
+use crate::aes::Schedule;
+use crate::kernel::Vector;
+use std::arch::x86_64::*;
+
+/// Two blocks in 256 bits.
+#[derive(Clone, Copy)]
+pub(super) struct Twin(__m256i);
+
+impl Vector for Twin {
+    const BLOCKS: usize = 2;
+    type Mask = __m256i;
+
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> Self {
+        // SAFETY: the caller has the instructions and gives that much memory
+        unsafe { Twin(_mm256_loadu_si256(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut u8) {
+        // SAFETY: the caller has the instructions and gives that much memory
+        unsafe { _mm256_storeu_si256(to.cast(), self.0) }
+    }
+    #[inline(always)]
+    unsafe fn splat(low: u64, high: u64) -> Self {
+        // SAFETY: the caller has the instructions
+        unsafe {
+            Twin(_mm256_broadcastsi128_si256(_mm_set_epi64x(
+                high as i64,
+                low as i64,
+            )))
+        }
+    }
+    #[inline(always)]
+    unsafe fn count(low: u64, high: u64) -> Self {
+        // SAFETY: the caller has the instructions
+        unsafe {
+            Twin(_mm256_add_epi64(
+                Self::splat(low, high).0,
+                _mm256_set_epi64x(1, 0, 0, 0),
+            ))
+        }
+    }
+    #[inline(always)]
+    unsafe fn advance(self, by: u64) -> Self {
+        // SAFETY: the caller has the instructions
+        unsafe { Twin(_mm256_add_epi64(self.0, Self::splat(0, by).0)) }
+    }
+    #[inline(always)]
+    unsafe fn xor(self, other: Self) -> Self {
+        // SAFETY: the caller has the instructions
+        unsafe { Twin(_mm256_xor_si256(self.0, other.0)) }
+    }
+    #[inline(always)]
+    unsafe fn and(self, other: Self) -> Self {
+        // SAFETY: the caller has the instructions
+        unsafe { Twin(_mm256_and_si256(self.0, other.0)) }
+    }
+    #[inline(always)]
+    unsafe fn sigma(self) -> Self {
+        // SAFETY: the caller has the instructions
+        unsafe {
+            Twin(_mm256_xor_si256(
+                _mm256_shuffle_epi32(self.0, 0x4e),
+                _mm256_blend_epi32(_mm256_setzero_si256(), self.0, 0xcc),
+            ))
+        }
+    }
+    #[inline(always)]
+    unsafe fn test(self, bits: Self) -> Self::Mask {
+        // SAFETY: the caller has the instructions
+        unsafe { _mm256_cmpeq_epi64(_mm256_and_si256(self.0, bits.0), bits.0) }
+    }
+    #[inline(always)]
+    unsafe fn control(self) -> Self::Mask {
+        // SAFETY: the caller has the instructions
+        unsafe { _mm256_srai_epi32(_mm256_slli_epi32(_mm256_shuffle_epi32(self.0, 0), 31), 31) }
+    }
+    #[inline(always)]
+    unsafe fn xor_where(self, mask: Self::Mask, other: Self) -> Self {
+        // SAFETY: the caller has the instructions
+        unsafe { Twin(_mm256_xor_si256(self.0, _mm256_and_si256(mask, other.0))) }
+    }
+    #[inline(always)]
+    unsafe fn xor_unless(self, mask: Self::Mask, other: Self) -> Self {
+        // SAFETY: the caller has the instructions
+        unsafe { Twin(_mm256_xor_si256(self.0, _mm256_andnot_si256(mask, other.0))) }
+    }
+    #[inline(always)]
+    unsafe fn prefetch(from: *const u8) {
+        // SAFETY: the caller has the instructions; a prefetch never faults
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn encrypt<const N: usize>(
+        keys: &Schedule,
+        state: [Self; N],
+        tail: [Self; N],
+    ) -> [Self; N] {
+        // SAFETY: the caller has the instructions; a schedule is aligned to 64 bytes and its round keys are 16 bytes each
+        unsafe {
+            let round = |i: usize| {
+                let key = &keys.0[i];
+                Twin(_mm256_broadcastsi128_si256(_mm_load_si128(
+                    key.as_ptr().cast(),
+                )))
+            };
+            let mut state = state.map(|block| block.xor(round(0)));
+            for i in 1..10 {
+                let key = round(i);
+                state = state.map(|block| Twin(_mm256_aesenc_epi128(block.0, key.0)));
+            }
+            // the last round's key takes the tail along: it costs no addition of its own
+            std::array::from_fn(|j| {
+                Twin(_mm256_aesenclast_epi128(
+                    state[j].0,
+                    tail[j].xor(round(10)).0,
+                ))
+            })
+        }
+    }
+}
