@@ -1,0 +1,377 @@
+//! The blocked driver: packs panels of both operands, runs a micro-kernel over them and adds the tiles to the result.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+
+use bytemuck::Zeroable;
+
+use super::Matrix;
+use super::kernel::Kernel;
+use crate::Ring;
+
+/// Rows of the right operand that are gathered at once: a multiple of every `KU`.
+pub const STRIP: usize = 16;
+
+/// Products of fewer multiply-adds than this stay on the calling thread.
+const PARALLEL: usize = 1 << 20;
+
+/// A cache line of packed bytes: panels start on one.
+#[derive(Clone, Copy, Zeroable, bytemuck::Pod)]
+#[repr(C, align(64))]
+pub struct Line(pub [u8; 64]);
+
+/// A micro-kernel and the format of its panels.
+///
+/// A panel of the left operand holds `MR` rows, one of the right operand `NR` columns; both are cut along k into groups of `KU`.
+pub trait Micro<R: Ring> {
+    /// Rows of a tile.
+    const MR: usize;
+    /// Columns of a tile.
+    const NR: usize;
+    /// k is padded with zeros to a multiple of this; divides `STRIP`, or is a multiple of it.
+    const KU: usize;
+    /// Most of k in one block; a multiple of `KU` and of `STRIP`.
+    const KC: usize;
+    /// Bytes of one k in a left panel.
+    const LEFT: usize;
+    /// Bytes of one k in a right panel.
+    const RIGHT: usize;
+
+    /// Packs `rows <= MR` rows of `k` elements, row i from `src[i * stride]`, into a panel of `padded` (k rounded up) elements.
+    fn pack_left(
+        src: &[R],
+        stride: usize,
+        rows: usize,
+        k: usize,
+        padded: usize,
+        panel: &mut [Line],
+    );
+
+    /// Packs rows `at..at + rows` (at most `STRIP`) of k, row j from `src[j * stride]`, `cols` columns, into panels of `padded` elements, `panel` lines apart.
+    /// Rows are zero beyond `rows` up to a multiple of `STRIP` or `padded`.
+    fn pack_right(
+        src: &[R],
+        stride: usize,
+        at: usize,
+        cols: usize,
+        padded: usize,
+        panels: &mut [Line],
+        panel: usize,
+    );
+
+    /// `tile = left panel * right panel`, row-major `MR` x `NR`.
+    fn tile(padded: usize, left: &[Line], right: &[Line], tile: &mut [R]);
+
+    /// Runs `work` on this thread with what the kernel needs set up.
+    fn with(work: impl FnOnce()) {
+        work();
+    }
+}
+
+/// The right operand, read by rows.
+pub trait Right<R>: Sync {
+    /// Writes columns `from..from + cols` of rows `k..k + rows`, row j at `out[j * stride]`.
+    fn rows(&self, k: usize, rows: usize, from: usize, cols: usize, out: &mut [R], stride: usize);
+
+    /// The same rows where they lie, and their stride, if they lie contiguous along columns.
+    fn direct(&self, k: usize, from: usize) -> Option<(&[R], usize)>;
+}
+
+impl<R: Ring> Right<R> for Matrix<'_, R> {
+    fn rows(&self, k: usize, rows: usize, from: usize, cols: usize, out: &mut [R], stride: usize) {
+        // Columns outside: a transposed operand is read along its lines.
+        for j in 0..cols {
+            let start = k * self.row_stride + (from + j) * self.col_stride;
+            for i in 0..rows {
+                out[i * stride + j] = self.data[start + i * self.row_stride];
+            }
+        }
+    }
+
+    fn direct(&self, k: usize, from: usize) -> Option<(&[R], usize)> {
+        (self.col_stride == 1).then(|| (&self.data[k * self.row_stride + from..], self.row_stride))
+    }
+}
+
+/// A product: `a` times `b`, which has `cols` columns.
+pub struct Job<'a, R> {
+    pub a: Matrix<'a, R>,
+    pub b: &'a dyn Right<R>,
+    pub cols: usize,
+    pub add: bool,
+}
+
+/// Where the result goes: element (i, j) at `i * row + (j / span) * jump + j % span`.
+pub struct Out<'a, R> {
+    data: *mut R,
+    len: usize,
+    row: usize,
+    span: usize,
+    jump: usize,
+    life: PhantomData<&'a mut [R]>,
+}
+
+// SAFETY: threads get disjoint blocks of (i, j), whose places are disjoint (`Out::new` checks that no two elements share a place).
+unsafe impl<R: Send> Sync for Out<'_, R> {}
+
+impl<'a, R: Ring> Out<'a, R> {
+    /// A row-major matrix of `cols` columns.
+    pub fn rows(data: &'a mut [R], cols: usize) -> Self {
+        Self::new(data, cols, cols, 0)
+    }
+
+    /// See the type; `data` begins at element (0, 0).
+    pub fn new(data: &'a mut [R], row: usize, span: usize, jump: usize) -> Self {
+        assert!(span > 0 && row >= span, "rows of the result do not overlap");
+        Self {
+            data: data.as_mut_ptr(),
+            len: data.len(),
+            row,
+            span,
+            jump,
+            life: PhantomData,
+        }
+    }
+
+    /// Stores or adds row `i`, columns from `j`.
+    #[inline(always)]
+    fn put(&self, i: usize, mut j: usize, mut values: &[R], add: bool) {
+        while !values.is_empty() {
+            let (item, inside) = if j < self.span {
+                (0, j)
+            } else {
+                (j / self.span, j % self.span)
+            };
+            let n = values.len().min(self.span - inside);
+            let place = i * self.row + item * self.jump + inside;
+            assert!(place + n <= self.len, "a tile lies inside the result");
+            // SAFETY: inside the slice that `new` borrowed (asserted); no other thread has a tile with these elements.
+            let out = unsafe { std::slice::from_raw_parts_mut(self.data.add(place), n) };
+            let (now, later) = values.split_at(n);
+            if add {
+                for (o, v) in out.iter_mut().zip(now) {
+                    *o = o.add(*v);
+                }
+            } else {
+                out.copy_from_slice(now);
+            }
+            values = later;
+            j += n;
+        }
+    }
+}
+
+/// Rows and columns of the result.
+#[derive(Clone, Copy)]
+pub struct Block {
+    pub rows: (usize, usize),
+    pub cols: (usize, usize),
+}
+
+/// The whole product, over the current pool where it is large.
+pub fn run<R: Ring>(kernel: Kernel, job: &Job<R>, out: Out<R>) {
+    let all = Block {
+        rows: (0, job.a.rows),
+        cols: (0, job.cols),
+    };
+    let work = job
+        .a
+        .rows
+        .saturating_mul(job.a.cols)
+        .saturating_mul(job.cols);
+    let parts = if work < PARALLEL {
+        1
+    } else {
+        rayon::current_num_threads().min(work / (PARALLEL / 2))
+    };
+    split(kernel, job, &out, all, parts);
+}
+
+fn split<R: Ring>(kernel: Kernel, job: &Job<R>, out: &Out<R>, block: Block, parts: usize) {
+    let (rows, cols) = (block.rows.1 - block.rows.0, block.cols.1 - block.cols.0);
+    // Cuts lie on multiples of 32, which every tile divides or nearly so.
+    let cut = |(from, to): (usize, usize)| {
+        from + ((to - from) * (parts / 2) / parts).next_multiple_of(32)
+    };
+    if parts > 1 && cols >= 64 && cols * 2 >= rows {
+        let at = cut(block.cols);
+        let (left, right) = (
+            Block {
+                cols: (block.cols.0, at),
+                ..block
+            },
+            Block {
+                cols: (at, block.cols.1),
+                ..block
+            },
+        );
+        rayon::join(
+            || split(kernel, job, out, left, parts / 2),
+            || split(kernel, job, out, right, parts - parts / 2),
+        );
+    } else if parts > 1 && rows >= 64 {
+        let at = cut(block.rows);
+        let (left, right) = (
+            Block {
+                rows: (block.rows.0, at),
+                ..block
+            },
+            Block {
+                rows: (at, block.rows.1),
+                ..block
+            },
+        );
+        rayon::join(
+            || split(kernel, job, out, left, parts / 2),
+            || split(kernel, job, out, right, parts - parts / 2),
+        );
+    } else {
+        R::gemm(kernel, job, out, block);
+    }
+}
+
+thread_local! {
+    /// Left panels, right panels: kept, so that a product allocates nothing after the first.
+    static PANELS: RefCell<(Vec<Line>, Vec<Line>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+}
+
+/// Bytes of left panels held at once.
+const LEFT_BYTES: usize = 4 << 20;
+/// Bytes of right panels held at once.
+const RIGHT_BYTES: usize = 512 << 10;
+
+/// One block of a product with the micro-kernel `M`, on this thread.
+pub fn drive<R: Ring, M: Micro<R>>(job: &Job<R>, out: &Out<R>, block: Block) {
+    PANELS
+        .with_borrow_mut(|(left, right)| M::with(|| blocks::<R, M>(job, out, block, left, right)));
+}
+
+fn blocks<R: Ring, M: Micro<R>>(
+    job: &Job<R>,
+    out: &Out<R>,
+    block: Block,
+    left: &mut Vec<Line>,
+    right: &mut Vec<Line>,
+) {
+    let k_all = job.a.cols;
+    // Blocks of k of about equal size.
+    let kc = k_all
+        .div_ceil(k_all.div_ceil(M::KC))
+        .next_multiple_of(STRIP.max(M::KU))
+        .min(M::KC);
+    let mc = (LEFT_BYTES / (kc * M::LEFT)).max(1) * M::MR;
+    let nc = (RIGHT_BYTES / (kc * M::RIGHT)).clamp(1, 64) * M::NR;
+    let mut strip = vec![R::ZERO; STRIP * nc];
+    let mut line = vec![R::ZERO; M::MR * kc];
+    let mut tile = vec![R::ZERO; M::MR * M::NR];
+
+    for m0 in (block.rows.0..block.rows.1).step_by(mc) {
+        let m1 = (m0 + mc).min(block.rows.1);
+        for k0 in (0..k_all).step_by(kc) {
+            let k = kc.min(k_all - k0);
+            let padded = k.next_multiple_of(M::KU);
+            let left_panel = (padded * M::LEFT).div_ceil(64);
+            let right_panel = (padded * M::RIGHT).div_ceil(64);
+            let left = lines(left, (m1 - m0).div_ceil(M::MR) * left_panel);
+            for (m, panel) in (m0..m1)
+                .step_by(M::MR)
+                .zip(left.chunks_exact_mut(left_panel))
+            {
+                pack_left::<R, M>(
+                    &job.a,
+                    m,
+                    M::MR.min(m1 - m),
+                    k0,
+                    k,
+                    padded,
+                    &mut line,
+                    panel,
+                );
+            }
+            for n0 in (block.cols.0..block.cols.1).step_by(nc) {
+                let n = nc.min(block.cols.1 - n0);
+                let right = lines(right, n.div_ceil(M::NR) * right_panel);
+                pack_right::<R, M>(job.b, k0, k, padded, n0, n, &mut strip, right, right_panel);
+                let add = job.add || k0 > 0;
+                for (j, right) in (0..n).step_by(M::NR).zip(right.chunks_exact(right_panel)) {
+                    let width = M::NR.min(n - j);
+                    for (m, left) in (m0..m1).step_by(M::MR).zip(left.chunks_exact(left_panel)) {
+                        M::tile(padded, left, right, &mut tile);
+                        for (i, row) in tile.chunks_exact(M::NR).take(m1 - m).enumerate() {
+                            out.put(m + i, n0 + j, &row[..width], add);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn lines(buffer: &mut Vec<Line>, len: usize) -> &mut [Line] {
+    if buffer.len() < len {
+        buffer.resize(len, Line::zeroed());
+    }
+    &mut buffer[..len]
+}
+
+#[allow(clippy::too_many_arguments)]
+fn pack_left<R: Ring, M: Micro<R>>(
+    a: &Matrix<R>,
+    m: usize,
+    rows: usize,
+    k0: usize,
+    k: usize,
+    padded: usize,
+    line: &mut [R],
+    panel: &mut [Line],
+) {
+    if a.col_stride == 1 {
+        return M::pack_left(
+            &a.data[m * a.row_stride + k0..],
+            a.row_stride,
+            rows,
+            k,
+            padded,
+            panel,
+        );
+    }
+    for j in 0..k {
+        let start = m * a.row_stride + (k0 + j) * a.col_stride;
+        for i in 0..rows {
+            line[i * k + j] = a.data[start + i * a.row_stride];
+        }
+    }
+    M::pack_left(line, k, rows, k, padded, panel);
+}
+
+#[allow(clippy::too_many_arguments)]
+fn pack_right<R: Ring, M: Micro<R>>(
+    b: &dyn Right<R>,
+    k0: usize,
+    k: usize,
+    padded: usize,
+    n0: usize,
+    n: usize,
+    strip: &mut [R],
+    panels: &mut [Line],
+    panel: usize,
+) {
+    for at in (0..padded).step_by(STRIP) {
+        let rows = STRIP.min(k.saturating_sub(at));
+        let direct = if rows == STRIP {
+            b.direct(k0 + at, n0)
+        } else {
+            None
+        };
+        match direct {
+            Some((src, stride)) => M::pack_right(src, stride, at, n, padded, panels, panel),
+            None => {
+                if rows > 0 {
+                    b.rows(k0 + at, rows, n0, n, strip, n);
+                }
+                strip[rows * n..STRIP * n].fill(R::ZERO);
+                M::pack_right(strip, n, at, n, padded, panels, panel);
+            }
+        }
+    }
+}

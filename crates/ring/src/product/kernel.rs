@@ -1,0 +1,156 @@
+//! The kernels, and which of them runs.
+
+use std::sync::OnceLock;
+
+use super::Matrix;
+use super::blocked::{Block, Job, Out, drive};
+use super::conv::ConvShape;
+use super::portable::Portable;
+use super::{direct, vector};
+
+/// A family of micro-kernels. Each gives the same elements, bit for bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    /// Plain Rust, on any processor.
+    Portable,
+    /// AVX2.
+    Avx2,
+    /// AVX-512 (F, BW, DQ, VL, VBMI, IFMA and VNNI).
+    Avx512,
+    /// AMX with 8-bit integers, beside AVX-512.
+    Amx,
+}
+
+/// Why a kernel cannot run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KernelError {
+    /// The processor or the operating system does not offer it.
+    #[error("kernel {0} cannot run on this machine; unset ARIANN_PRODUCTS or name another one")]
+    Missing(Kernel),
+    /// `ARIANN_PRODUCTS` names no kernel.
+    #[error("ARIANN_PRODUCTS={0:?} names no kernel; it may be portable, avx2, avx512 or amx")]
+    Unknown(String),
+}
+
+impl std::fmt::Display for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Kernel {
+    const ALL: [Kernel; 4] = [Kernel::Portable, Kernel::Avx2, Kernel::Avx512, Kernel::Amx];
+
+    /// The name that `ARIANN_PRODUCTS` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kernel::Portable => "portable",
+            Kernel::Avx2 => "avx2",
+            Kernel::Avx512 => "avx512",
+            Kernel::Amx => "amx",
+        }
+    }
+
+    /// The kernels that this machine can run, slowest first.
+    pub fn available() -> Vec<Kernel> {
+        Self::ALL
+            .into_iter()
+            .filter(|kernel| kernel.is_available())
+            .collect()
+    }
+
+    /// The kernel that products use: the one that the environment variable `ARIANN_PRODUCTS` forces, or the fastest available.
+    ///
+    /// Read once a process. A program should ask at its start, to report the error; products panic on it.
+    pub fn active() -> Result<Kernel, KernelError> {
+        static ACTIVE: OnceLock<Result<Kernel, KernelError>> = OnceLock::new();
+        ACTIVE
+            .get_or_init(|| {
+                Self::choose(
+                    std::env::var_os("ARIANN_PRODUCTS").map(|v| v.to_string_lossy().into_owned()),
+                )
+            })
+            .clone()
+    }
+
+    /// The kernel named by `forced`, or the fastest available.
+    pub fn choose(forced: Option<String>) -> Result<Kernel, KernelError> {
+        match forced.filter(|name| !name.is_empty()) {
+            None => Ok(*Self::available()
+                .last()
+                .expect("the portable kernel is always there")),
+            Some(name) => match Self::ALL.into_iter().find(|kernel| kernel.name() == name) {
+                None => Err(KernelError::Unknown(name)),
+                Some(kernel) if !kernel.is_available() => Err(KernelError::Missing(kernel)),
+                Some(kernel) => Ok(kernel),
+            },
+        }
+    }
+
+    pub(crate) fn must() -> Kernel {
+        Self::active().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Whether this machine can run the kernel.
+    pub fn is_available(self) -> bool {
+        match self {
+            Kernel::Portable => true,
+            _ => false,
+        }
+    }
+}
+
+/// The kernels of one ring. Sealed: implemented here for u32 and u64.
+#[doc(hidden)]
+pub trait Kernels: sealed::Sealed + Sized {
+    /// One block of a product, on the calling thread.
+    #[doc(hidden)]
+    fn gemm(kernel: Kernel, job: &Job<Self>, out: &Out<Self>, block: Block);
+    /// Rows of `a` times the vector `x`, on the calling thread.
+    #[doc(hidden)]
+    fn rows_times(kernel: Kernel, a: Matrix<Self>, x: &[Self], out: &mut [Self], add: bool);
+    /// One output plane of a convolution without panels.
+    #[doc(hidden)]
+    fn plane(
+        kernel: Kernel,
+        shape: &ConvShape,
+        at: usize,
+        weights: &[Self],
+        x: &[Self],
+        out: &mut [Self],
+    );
+}
+
+macro_rules! kernels {
+    ($ring:ty) => {
+        impl Kernels for $ring {
+            fn gemm(_: Kernel, job: &Job<Self>, out: &Out<Self>, block: Block) {
+                drive::<Self, Portable>(job, out, block);
+            }
+
+            fn rows_times(_: Kernel, a: Matrix<Self>, x: &[Self], out: &mut [Self], add: bool) {
+                vector::rows_times(a, x, out, add);
+            }
+
+            fn plane(
+                _: Kernel,
+                shape: &ConvShape,
+                at: usize,
+                weights: &[Self],
+                x: &[Self],
+                out: &mut [Self],
+            ) {
+                direct::plane(shape, at, weights, x, out);
+            }
+        }
+    };
+}
+
+kernels!(u32);
+kernels!(u64);
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for u32 {}
+    impl Sealed for u64 {}
+}
