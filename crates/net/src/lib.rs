@@ -1,1 +1,28 @@
 //! The only sockets: TLS 1.3 between pinned identities, framing, deadlines, the in-memory pair.
+//!
+//! A [`Peer`] is one connection to another process whose identity is pinned. Messages have a step and a length that
+//! both ends know from the plan; every frame is compared with them before a byte of it is taken. Every wait has a
+//! name and a deadline. `docs/transport.md` describes the bytes.
+
+mod channel;
+mod error;
+mod fingerprint;
+mod frame;
+mod identity;
+mod incoming;
+mod limits;
+mod link;
+mod memory;
+mod outgoing;
+mod peer;
+mod tls;
+
+pub use error::{ConfigError, Gone, IdentityError, LocalError, Misbehaviour, NetError};
+pub use fingerprint::Fingerprint;
+pub use frame::{HEADER, Header, Kind, PIECE};
+pub use identity::Identity;
+pub use incoming::Tap;
+pub use limits::Limits;
+pub use link::Link;
+pub use memory::{MemoryLink, memory_links};
+pub use peer::{Peer, SendStream, Stats, decode_control};
