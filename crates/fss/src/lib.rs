@@ -1,5 +1,6 @@
 //! Function secret sharing for two parties: comparison and equality with a secret point, and shared unit vectors.
 
+pub mod bench;
 pub mod dpf;
 mod error;
 mod party;

@@ -93,25 +93,23 @@ impl Vector for One {
     #[inline(always)]
     unsafe fn prefetch(_: *const u8) {}
     #[inline(always)]
-    unsafe fn encrypt<const N: usize>(
-        keys: &Schedule,
-        state: [Self; N],
-        tail: [Self; N],
-    ) -> [Self; N] {
+    unsafe fn encrypt<const N: usize>(keys: &Schedule, mut state: [Self; N], tail: [Self; N]) -> [Self; N] {
         // SAFETY: the caller has the instructions; round keys are 16 bytes each
         unsafe {
-            let round = |i: usize| vld1q_u8(keys.0[i].as_ptr());
-            let mut state = state.map(|block| vreinterpretq_u8_u64(block.0));
             // AESE adds its key first, so the tenth key is left over and takes the tail along
             for i in 0..9 {
-                let key = round(i);
-                state = state.map(|block| vaesmcq_u8(vaeseq_u8(block, key)));
+                let key = vld1q_u8(keys.0[i].as_ptr());
+                for block in &mut state {
+                    block.0 = vreinterpretq_u64_u8(vaesmcq_u8(vaeseq_u8(vreinterpretq_u8_u64(block.0), key)));
+                }
             }
-            let (ninth, tenth) = (round(9), round(10));
-            std::array::from_fn(|j| {
-                let last = vreinterpretq_u64_u8(veorq_u8(vaeseq_u8(state[j], ninth), tenth));
-                One(veorq_u64(last, tail[j].0))
-            })
+            let ninth = vld1q_u8(keys.0[9].as_ptr());
+            let tenth = Self::load(keys.0[10].as_ptr());
+            for (block, tail) in state.iter_mut().zip(tail) {
+                block.0 = vreinterpretq_u64_u8(vaeseq_u8(vreinterpretq_u8_u64(block.0), ninth));
+                *block = block.xor(tail.xor(tenth));
+            }
+            state
         }
     }
 }

@@ -45,47 +45,43 @@ impl Kernel for Walk<'_> {
         let levels = self.domain_bits.saturating_sub(7) as usize;
         assert_eq!(self.keys.len(), (levels + 1) * ROW);
         let points = pairs(self.points);
-        let width = N * V::BLOCKS * 16;
-        for pass in (0..ROW).step_by(width) {
-            let at = |j: usize| pass + j * V::BLOCKS * 16;
-            // SAFETY: the caller has the instructions of V; every row is ROW bytes, and at(j) + 16·BLOCKS <= ROW because
-            // N·BLOCKS divides LANES; keys have levels + 1 rows, by the assertion
+        let step = V::BLOCKS * 16;
+        for pass in (0..ROW).step_by(N * step) {
+            // SAFETY: the caller has the instructions of V; every row is ROW bytes and N·step divides it, so from
+            // pass on a row has N registers; keys have levels + 1 rows, by the assertion
             unsafe {
-                let point = |j: usize| V::load(points.0.as_ptr().cast::<u8>().add(at(j)));
-                let clear = V::splat(!1, !0);
-                let party = V::splat(u64::from(self.party), 0);
-                let mut s: [V; N] = std::array::from_fn(|j| {
-                    V::load(self.roots.as_ptr().add(at(j)))
-                        .and(clear)
-                        .xor(party)
-                });
+                let points = points.0.as_ptr().cast::<u8>().add(pass);
+                let mut row = self.keys.as_ptr().add(pass);
+                let mut s = roots::<V, N>(self.roots, pass, self.party);
                 let mut turns = [V::splat(0, 0); N];
-                let mut row = self.keys.as_ptr();
                 for level in 0..levels {
                     let bit = 1 << (self.domain_bits as usize - 1 - level);
                     let bit = V::splat(bit, bit);
-                    let sigma: [V; N] = std::array::from_fn(|j| s[j].sigma());
-                    let tail = std::array::from_fn(|j| {
-                        V::prefetch(row.wrapping_add(AHEAD + at(j)));
-                        let right = sigma[j].xor_where(point(j).test(bit), s[j]);
-                        right.xor_where(s[j].control(), V::load(row.add(at(j))))
-                    });
+                    let sigma = sigmas(s);
+                    let mut tail = sigma;
+                    for j in 0..N {
+                        V::prefetch(row.wrapping_add(AHEAD + j * step));
+                        let right = V::load(points.add(j * step)).test(bit);
+                        tail[j] = tail[j].xor_where(right, s[j]).xor_where(s[j].control(), V::load(row.add(j * step)));
+                    }
                     let next = V::encrypt(self.inner, sigma, tail);
                     for j in 0..N {
-                        turns[j] = turns[j].xor_unless(point(j).test(bit), s[j].xor(next[j]));
+                        let right = V::load(points.add(j * step)).test(bit);
+                        turns[j] = turns[j].xor_unless(right, s[j].xor(next[j]));
                     }
                     s = next;
                     row = row.add(ROW);
                 }
-                let sigma: [V; N] = std::array::from_fn(|j| s[j].sigma());
-                let tail = std::array::from_fn(|j| {
-                    V::prefetch(row.wrapping_add(AHEAD + at(j)));
-                    sigma[j].xor_where(s[j].control(), V::load(row.add(at(j))))
-                });
+                let sigma = sigmas(s);
+                let mut tail = sigma;
+                for j in 0..N {
+                    V::prefetch(row.wrapping_add(AHEAD + j * step));
+                    tail[j] = tail[j].xor_where(s[j].control(), V::load(row.add(j * step)));
+                }
                 let leaves = V::encrypt(self.leaf, sigma, tail);
                 for j in 0..N {
-                    turns[j].store(self.ends.turns.as_mut_ptr().cast::<u8>().add(at(j)));
-                    leaves[j].store(self.ends.leaves.as_mut_ptr().cast::<u8>().add(at(j)));
+                    turns[j].store(self.ends.turns.as_mut_ptr().cast::<u8>().add(pass + j * step));
+                    leaves[j].store(self.ends.leaves.as_mut_ptr().cast::<u8>().add(pass + j * step));
                 }
             }
         }
@@ -98,46 +94,69 @@ impl Kernel for Grow<'_> {
         let levels = self.domain_bits.saturating_sub(7) as usize;
         assert_eq!(self.keys.len(), (levels + 1) * ROW);
         let points = pairs(self.points);
-        let units = Pairs(self.points.map(unit));
-        let width = N * V::BLOCKS * 16;
-        for pass in (0..ROW).step_by(width) {
-            let at = |j: usize| pass + j * V::BLOCKS * 16;
+        let units = units(self.points);
+        let step = V::BLOCKS * 16;
+        for pass in (0..ROW).step_by(N * step) {
             // SAFETY: as in the walk
             unsafe {
-                let clear = V::splat(!1, !0);
-                let one = V::splat(1, 0);
-                let mut s: [V; N] =
-                    std::array::from_fn(|j| V::load(self.roots[0].as_ptr().add(at(j))).and(clear));
+                let points = points.0.as_ptr().cast::<u8>().add(pass);
+                let units = units.0.as_ptr().cast::<u8>().add(pass);
+                let mut row = self.keys.as_mut_ptr().add(pass);
+                let mut s = roots::<V, N>(self.roots[0], pass, false);
                 // on the path the two parties' blocks differ by delta at every level, so P1's is never stored
-                let delta: [V; N] = std::array::from_fn(|j| {
-                    V::load(self.roots[1].as_ptr().add(at(j)))
-                        .and(clear)
-                        .xor(one)
-                        .xor(s[j])
-                });
-                let mut row = self.keys.as_mut_ptr();
+                let mut delta = roots::<V, N>(self.roots[1], pass, true);
+                for j in 0..N {
+                    delta[j] = delta[j].xor(s[j]);
+                }
                 for level in 0..levels {
                     let bit = 1 << (self.domain_bits as usize - 1 - level);
                     let bit = V::splat(bit, bit);
                     let (h0, h1) = both(self.inner, &s, &delta);
                     for j in 0..N {
-                        let right = V::load(points.0.as_ptr().cast::<u8>().add(at(j))).test(bit);
+                        let right = V::load(points.add(j * step)).test(bit);
                         let correction = h0[j].xor(h1[j]).xor_unless(right, delta[j]);
-                        correction.store(row.add(at(j)));
-                        s[j] = h0[j]
-                            .xor_where(right, s[j])
-                            .xor_where(s[j].control(), correction);
+                        correction.store(row.add(j * step));
+                        s[j] = h0[j].xor_where(right, s[j]).xor_where(s[j].control(), correction);
                     }
                     row = row.add(ROW);
                 }
                 let (h0, h1) = both(self.leaf, &s, &delta);
                 for j in 0..N {
-                    let unit = V::load(units.0.as_ptr().cast::<u8>().add(at(j)));
-                    h0[j].xor(h1[j]).xor(unit).store(row.add(at(j)));
+                    h0[j].xor(h1[j]).xor(V::load(units.add(j * step))).store(row.add(j * step));
                 }
             }
         }
     }
+}
+
+/// The root blocks of a pass, with a party's control bit.
+///
+/// # Safety
+/// The processor has the instructions of `V`, and from `pass` on a row has `N` registers.
+#[inline(always)]
+unsafe fn roots<V: Vector, const N: usize>(row: &[u8; ROW], pass: usize, party: bool) -> [V; N] {
+    // SAFETY: the caller's promise
+    unsafe {
+        let (clear, control) = (V::splat(!1, !0), V::splat(u64::from(party), 0));
+        let mut roots = [control; N];
+        for (j, root) in roots.iter_mut().enumerate() {
+            *root = V::load(row.as_ptr().add(pass + j * V::BLOCKS * 16)).and(clear).xor(control);
+        }
+        roots
+    }
+}
+
+/// σ of every block.
+///
+/// # Safety
+/// The processor has the instructions of `V`.
+#[inline(always)]
+unsafe fn sigmas<V: Vector, const N: usize>(mut s: [V; N]) -> [V; N] {
+    for block in &mut s {
+        // SAFETY: the caller's promise
+        *block = unsafe { block.sigma() };
+    }
+    s
 }
 
 /// The hashes of both parties' blocks.
@@ -145,25 +164,24 @@ impl Kernel for Grow<'_> {
 /// # Safety
 /// The processor has the instructions of `V`.
 #[inline(always)]
-unsafe fn both<V: Vector, const N: usize>(
-    keys: &Schedule,
-    s: &[V; N],
-    delta: &[V; N],
-) -> ([V; N], [V; N]) {
-    // SAFETY: the caller has the instructions of V
+unsafe fn both<V: Vector, const N: usize>(keys: &Schedule, s: &[V; N], delta: &[V; N]) -> ([V; N], [V; N]) {
+    // SAFETY: the caller's promise
     unsafe {
-        let first: [V; N] = std::array::from_fn(|j| s[j].sigma());
-        let second: [V; N] = std::array::from_fn(|j| s[j].xor(delta[j]).sigma());
-        (
-            V::encrypt(keys, first, first),
-            V::encrypt(keys, second, second),
-        )
+        let first = sigmas(*s);
+        let mut second = *s;
+        for j in 0..N {
+            second[j] = second[j].xor(delta[j]);
+        }
+        let second = sigmas(second);
+        (V::encrypt(keys, first, first), V::encrypt(keys, second, second))
     }
 }
 
-/// 1 << (point mod 128) in two halves, the point being secret: both halves are computed and one is masked away.
-fn unit(point: u64) -> [u64; 2] {
-    let high = (point >> 6) & 1;
-    let bit = 1u64 << (point & 63);
-    [bit & high.wrapping_sub(1), bit & high.wrapping_neg()]
+/// 1 << (point mod 128) of every point in two halves. Points are secret: both halves are computed and one masked away.
+fn units(points: &[u64; LANES]) -> Pairs {
+    Pairs(points.map(|point| {
+        let high = (point >> 6) & 1;
+        let bit = 1u64 << (point & 63);
+        [bit & high.wrapping_sub(1), bit & high.wrapping_neg()]
+    }))
 }

@@ -21,8 +21,10 @@ impl Kernel for Words<'_> {
         unsafe {
             let zero = V::splat(0, 0);
             for row in &mut rows {
-                let first = V::count(self.low, high);
-                let state = std::array::from_fn(|j| first.advance((j * V::BLOCKS) as u64));
+                let mut state = [V::count(self.low, high); N];
+                for (j, block) in state.iter_mut().enumerate() {
+                    *block = block.advance((j * V::BLOCKS) as u64);
+                }
                 let words = V::encrypt::<N>(self.keys, state, [zero; N]);
                 for (j, word) in words.into_iter().enumerate() {
                     word.store(row.as_mut_ptr().add(j * V::BLOCKS).cast());

@@ -93,29 +93,36 @@ impl Vector for Quad {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
     #[inline(always)]
-    unsafe fn encrypt<const N: usize>(
-        keys: &Schedule,
-        state: [Self; N],
-        tail: [Self; N],
-    ) -> [Self; N] {
-        // SAFETY: the caller has the instructions; a schedule is aligned to 64 bytes and its round keys are 16 bytes each
+    unsafe fn encrypt<const N: usize>(keys: &Schedule, mut state: [Self; N], tail: [Self; N]) -> [Self; N] {
+        // SAFETY: the caller has the instructions
         unsafe {
-            let round = |i: usize| {
-                let key = &keys.0[i];
-                Quad(_mm512_broadcast_i32x4(_mm_load_si128(key.as_ptr().cast())))
-            };
-            let mut state = state.map(|block| block.xor(round(0)));
-            for i in 1..10 {
-                let key = round(i);
-                state = state.map(|block| Quad(_mm512_aesenc_epi128(block.0, key.0)));
+            let first = round(keys, 0);
+            for block in &mut state {
+                *block = block.xor(first);
             }
-            // the last round's key takes the tail along: it costs no addition of its own
-            std::array::from_fn(|j| {
-                Quad(_mm512_aesenclast_epi128(
-                    state[j].0,
-                    tail[j].xor(round(10)).0,
-                ))
-            })
+            for i in 1..10 {
+                let key = round(keys, i);
+                for block in &mut state {
+                    block.0 = _mm512_aesenc_epi128(block.0, key.0);
+                }
+            }
+            let last = round(keys, 10);
+            for (block, tail) in state.iter_mut().zip(tail) {
+                // the last round's key takes the tail along: it costs no addition of its own
+                block.0 = _mm512_aesenclast_epi128(block.0, tail.xor(last).0);
+            }
+            state
         }
     }
+}
+
+/// Round key `i` for every block.
+///
+/// # Safety
+/// The processor has the instructions.
+#[inline(always)]
+unsafe fn round(keys: &Schedule, i: usize) -> Quad {
+    let key = keys.0[i].as_ptr();
+    // SAFETY: the caller has the instructions; a schedule is aligned to 64 bytes and its round keys are 16 bytes each
+    unsafe { Quad(_mm512_broadcast_i32x4(_mm_load_si128(key.cast()))) }
 }
