@@ -201,7 +201,9 @@ impl Graph {
 
     /// Number of weights and biases.
     pub fn parameters(&self) -> usize {
-        let of = |op: &Op| op.weights().map_or(0, |w| w.data().len()) + op.bias().map_or(0, <[f32]>::len);
+        let of = |op: &Op| {
+            op.weights().map_or(0, |w| w.data().len()) + op.bias().map_or(0, <[f32]>::len)
+        };
         self.nodes.iter().map(|node| of(&node.op)).sum()
     }
 
@@ -209,10 +211,11 @@ impl Graph {
     ///
     /// Values that enter a maximum need a tighter bound than those of which only the sign is taken.
     pub fn pooled_before_next_linear(&self, node: usize) -> bool {
-        self.users(self.nodes[node].output).any(|user| match self.nodes[user].op {
-            Op::MaxPool(_) => true,
-            Op::Dense(_) | Op::Conv(_) => false,
-            Op::Relu | Op::Add | Op::Reshape => self.pooled_before_next_linear(user),
-        })
+        self.users(self.nodes[node].output)
+            .any(|user| match self.nodes[user].op {
+                Op::MaxPool(_) => true,
+                Op::Dense(_) | Op::Conv(_) => false,
+                Op::Relu | Op::Add | Op::Reshape => self.pooled_before_next_linear(user),
+            })
     }
 }
