@@ -53,7 +53,12 @@ pub(crate) enum Pulled {
 impl Channel {
     pub fn new(link: Box<dyn Link>, tls: Option<Connection>) -> Channel {
         let (sent, received) = (AtomicU64::new(0), AtomicU64::new(0));
-        Channel { link, tls: tls.map(Mutex::new), sent, received }
+        Channel {
+            link,
+            tls: tls.map(Mutex::new),
+            sent,
+            received,
+        }
     }
 
     pub fn link(&self) -> &dyn Link {
@@ -150,7 +155,13 @@ pub(crate) struct Buffers {
 
 impl Buffers {
     pub fn new() -> Buffers {
-        Buffers { raw: vec![0; READ], start: 0, end: 0, plain: Vec::new(), taken: 0 }
+        Buffers {
+            raw: vec![0; READ],
+            start: 0,
+            end: 0,
+            plain: Vec::new(),
+            taken: 0,
+        }
     }
 
     /// Hands at most `want` bytes of plaintext to `sink`, looking at the link at most once.
@@ -231,18 +242,22 @@ impl Buffers {
     }
 
     /// The next `n` bytes of plaintext without taking them; at most one look at the link.
-    pub fn peek(&mut self, channel: &Channel, n: usize, wait: Duration) -> Result<Peeked<'_>, Fault> {
+    pub fn peek(
+        &mut self,
+        channel: &Channel,
+        n: usize,
+        wait: Duration,
+    ) -> Result<Peeked<'_>, Fault> {
         let mut ahead = self.plain.split_off(self.taken);
         self.plain.clear();
         self.taken = 0;
         let mut end = false;
         if ahead.len() < n {
             let want = n - ahead.len();
-            let pulled = self.pull(channel, want, wait, &mut |bytes| ahead.extend_from_slice(bytes));
-            end = matches!(pulled, Ok(Pulled::End));
-            if let Err(fault) = pulled {
-                return Err(fault);
-            }
+            let pulled = self.pull(channel, want, wait, &mut |bytes| {
+                ahead.extend_from_slice(bytes)
+            });
+            end = pulled? == Pulled::End;
         }
         ahead.extend_from_slice(&self.plain[self.taken..]);
         (self.plain, self.taken) = (ahead, 0);

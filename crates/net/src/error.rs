@@ -45,7 +45,9 @@ pub enum NetError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Misbehaviour {
     /// Another step of the plan.
-    #[error("it sent step {got}, the plan has step {expected} here; both ends need the same plan and version")]
+    #[error(
+        "it sent step {got}, the plan has step {expected} here; both ends need the same plan and version"
+    )]
     Step {
         /// Step of the plan.
         expected: u32,
@@ -61,7 +63,9 @@ pub enum Misbehaviour {
         got: u64,
     },
     /// Another length than the plan's.
-    #[error("it sent a message of {got} bytes, the plan has {expected}; both ends need the same plan and version")]
+    #[error(
+        "it sent a message of {got} bytes, the plan has {expected}; both ends need the same plan and version"
+    )]
     Length {
         /// Length in the plan.
         expected: u64,
@@ -85,13 +89,17 @@ pub enum Misbehaviour {
         got: &'static str,
     },
     /// Bytes that are no frame of this protocol.
-    #[error("it sent bytes that are no frame (kind {0:#010x}); is it an ariann program of this version?")]
+    #[error(
+        "it sent bytes that are no frame (kind {0:#010x}); is it an ariann program of this version?"
+    )]
     NotAFrame(u32),
     /// Control message that does not decode, or not to the same bytes.
     #[error("its control message is invalid: {0}; both ends need the same version")]
     Control(String),
     /// TLS failed; a modified or foreign byte stream.
-    #[error("TLS failed: {0}; the bytes were altered on the way, or the other end is not an ariann program")]
+    #[error(
+        "TLS failed: {0}; the bytes were altered on the way, or the other end is not an ariann program"
+    )]
     Tls(String),
 }
 
@@ -142,7 +150,9 @@ pub enum IdentityError {
         pinned: Vec<Fingerprint>,
     },
     /// The pinned peer's certificate is not valid now.
-    #[error("the identity {fingerprint} of {peer} {when}; check the clocks of both machines, else make a new one there (`ariann identity new`) and pin it here")]
+    #[error(
+        "the identity {fingerprint} of {peer} {when}; check the clocks of both machines, else make a new one there (`ariann identity new`) and pin it here"
+    )]
     PeerExpired {
         /// Name of the peer.
         peer: String,
@@ -152,7 +162,9 @@ pub enum IdentityError {
         when: String,
     },
     /// The peer refused our identity.
-    #[error("{peer} refused our identity {ours} ({alert}); pin {ours} in the configuration of {peer}, or check that it has not expired")]
+    #[error(
+        "{peer} refused our identity {ours} ({alert}); pin {ours} in the configuration of {peer}, or check that it has not expired"
+    )]
     Refused {
         /// Name of the peer.
         peer: String,
@@ -162,7 +174,9 @@ pub enum IdentityError {
         alert: String,
     },
     /// Our own certificate is not valid now.
-    #[error("the identity {path} {when}; check the clock, else make a new one with `ariann identity new` and pin its fingerprint at the peers")]
+    #[error(
+        "the identity {path} {when}; check the clock, else make a new one with `ariann identity new` and pin its fingerprint at the peers"
+    )]
     Expired {
         /// Certificate file.
         path: PathBuf,
@@ -170,7 +184,9 @@ pub enum IdentityError {
         when: String,
     },
     /// Key file that others can read.
-    #[error("the key {path} can be read by others (mode {mode:04o}); run `chmod 600 {path}`, and make a new identity if somebody may have read it")]
+    #[error(
+        "the key {path} can be read by others (mode {mode:04o}); run `chmod 600 {path}`, and make a new identity if somebody may have read it"
+    )]
     Permissions {
         /// Key file.
         path: PathBuf,
@@ -192,7 +208,9 @@ pub enum IdentityError {
     #[error("'{0}' cannot be the name of an identity; use letters, digits, '-' and '_'")]
     Name(String),
     /// A fingerprint that does not parse.
-    #[error("'{text}' is no fingerprint: {reason}; it looks like ariann:0123abcd-... and is printed by `ariann identity show`")]
+    #[error(
+        "'{text}' is no fingerprint: {reason}; it looks like ariann:0123abcd-... and is printed by `ariann identity show`"
+    )]
     Fingerprint {
         /// What was given.
         text: String,
@@ -205,7 +223,9 @@ pub enum IdentityError {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ConfigError {
     /// Plain TCP to or from another machine.
-    #[error("plain TCP is for addresses of this machine only (127.0.0.0/8, ::1), {0} is not; give both ends an identity to use TLS")]
+    #[error(
+        "plain TCP is for addresses of this machine only (127.0.0.0/8, ::1), {0} is not; give both ends an identity to use TLS"
+    )]
     PlainOffLoopback(String),
     /// Address that does not resolve.
     #[error("the address '{addr}' cannot be used: {reason}; write HOST:PORT")]
@@ -250,20 +270,35 @@ pub enum LocalError {
         reason: String,
     },
     /// A message that was sent or taken in part only.
-    #[error("a message was left unfinished: the connection to {peer} cannot go on; start both ends again")]
+    #[error(
+        "a message was left unfinished: the connection to {peer} cannot go on; start both ends again"
+    )]
     Unfinished {
         /// Name of the peer.
         peer: String,
     },
 }
 
-pub(crate) fn disk(action: &'static str, path: &std::path::Path, error: &std::io::Error) -> NetError {
+pub(crate) fn disk(
+    action: &'static str,
+    path: &std::path::Path,
+    error: &std::io::Error,
+) -> NetError {
     let (path, reason) = (path.to_path_buf(), error.to_string());
-    LocalError::Disk { action, path, reason }.into()
+    LocalError::Disk {
+        action,
+        path,
+        reason,
+    }
+    .into()
 }
 
 pub(crate) fn system(action: &'static str, error: impl ToString) -> NetError {
-    LocalError::System { action, reason: error.to_string() }.into()
+    LocalError::System {
+        action,
+        reason: error.to_string(),
+    }
+    .into()
 }
 
 fn seconds(time: &Duration) -> String {

@@ -61,7 +61,9 @@ impl FromStr for Fingerprint {
 }
 
 fn parse(text: &str) -> Result<Fingerprint, String> {
-    let digits = text.strip_prefix(PREFIX).ok_or(format!("it does not begin with '{PREFIX}'"))?;
+    let digits = text
+        .strip_prefix(PREFIX)
+        .ok_or(format!("it does not begin with '{PREFIX}'"))?;
     let mut nibbles = Vec::with_capacity(64);
     for c in digits.chars().filter(|&c| c != '-') {
         match c.to_digit(16) {
@@ -92,7 +94,9 @@ impl Serialize for Fingerprint {
 impl<'de> Deserialize<'de> for Fingerprint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match deserializer.is_human_readable() {
-            true => String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom),
+            true => String::deserialize(deserializer)?
+                .parse()
+                .map_err(serde::de::Error::custom),
             false => <[u8; 32]>::deserialize(deserializer).map(Fingerprint),
         }
     }

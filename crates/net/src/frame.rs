@@ -84,7 +84,12 @@ impl Header {
 
     /// A header without a message.
     pub(crate) fn empty(kind: Kind, sequence: u64) -> Header {
-        Header { kind, step: 0, sequence, length: 0 }
+        Header {
+            kind,
+            step: 0,
+            sequence,
+            length: 0,
+        }
     }
 
     /// Compares a frame that must carry no message.
@@ -97,22 +102,38 @@ impl Header {
 
     pub(crate) fn expect_kind(&self, expected: Kind) -> Result<(), Misbehaviour> {
         let (expected, got) = (expected.name(), self.kind.name());
-        if expected == got { Ok(()) } else { Err(Misbehaviour::Kind { expected, got }) }
+        if expected == got {
+            Ok(())
+        } else {
+            Err(Misbehaviour::Kind { expected, got })
+        }
     }
 
     pub(crate) fn expect_sequence(&self, expected: u64) -> Result<(), Misbehaviour> {
         let got = self.sequence;
-        if expected == got { Ok(()) } else { Err(Misbehaviour::Sequence { expected, got }) }
+        if expected == got {
+            Ok(())
+        } else {
+            Err(Misbehaviour::Sequence { expected, got })
+        }
     }
 
     pub(crate) fn expect_step(&self, expected: u32) -> Result<(), Misbehaviour> {
         let got = self.step;
-        if expected == got { Ok(()) } else { Err(Misbehaviour::Step { expected, got }) }
+        if expected == got {
+            Ok(())
+        } else {
+            Err(Misbehaviour::Step { expected, got })
+        }
     }
 
     pub(crate) fn expect_length(&self, expected: u64) -> Result<(), Misbehaviour> {
         let got = self.length;
-        if expected == got { Ok(()) } else { Err(Misbehaviour::Length { expected, got }) }
+        if expected == got {
+            Ok(())
+        } else {
+            Err(Misbehaviour::Length { expected, got })
+        }
     }
 }
 

@@ -45,14 +45,22 @@ impl Identity {
             let _ = std::fs::remove_file(&key_path);
             return Err(error);
         }
-        File::open(folder).and_then(|f| f.sync_all()).map_err(|e| disk("sync", folder, &e))?;
+        File::open(folder)
+            .and_then(|f| f.sync_all())
+            .map_err(|e| disk("sync", folder, &e))?;
         Identity::load(folder, name)
     }
 
     /// An identity that is never written, for one run on one machine.
     pub fn ephemeral(name: &str) -> Result<Identity, NetError> {
-        let (certificate, key) = generate(name, SystemTime::now(), Duration::from_secs(7 * 86_400))?;
-        from_pem(certificate.as_bytes(), key.as_bytes(), Path::new(name), Path::new(name))
+        let (certificate, key) =
+            generate(name, SystemTime::now(), Duration::from_secs(7 * 86_400))?;
+        from_pem(
+            certificate.as_bytes(),
+            key.as_bytes(),
+            Path::new(name),
+            Path::new(name),
+        )
     }
 
     /// Reads `NAME.key.pem` and `NAME.cert.pem` from `folder`. Refuses a key that others can read, a pair that does
@@ -79,7 +87,10 @@ fn paths(folder: &Path, name: &str) -> Result<(PathBuf, PathBuf), IdentityError>
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
         return Err(IdentityError::Name(name.chars().take(100).collect()));
     }
-    Ok((folder.join(format!("{name}.key.pem")), folder.join(format!("{name}.cert.pem"))))
+    Ok((
+        folder.join(format!("{name}.key.pem")),
+        folder.join(format!("{name}.cert.pem")),
+    ))
 }
 
 /// Certificate and key as PEM.
@@ -92,7 +103,9 @@ fn generate(
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(make)?;
     let mut params = rcgen::CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(rcgen::DnType::CommonName, format!("ariann {name}"));
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, format!("ariann {name}"));
     // An hour back: clocks differ.
     params.not_before = (from - Duration::from_secs(3600)).into();
     params.not_after = (from + validity).into();
@@ -106,18 +119,33 @@ fn from_pem(
     cert_path: &Path,
     key_path: &Path,
 ) -> Result<Identity, NetError> {
-    let invalid = |path: &Path, reason: String| IdentityError::Invalid { path: path.into(), reason };
+    let invalid = |path: &Path, reason: String| IdentityError::Invalid {
+        path: path.into(),
+        reason,
+    };
     let certificate = CertificateDer::from_pem_slice(certificate)
         .map_err(|e| invalid(cert_path, format!("it is no certificate in PEM form: {e}")))?;
     let key = PrivateKeyDer::from_pem_slice(key)
         .map_err(|_| invalid(key_path, "it is no private key in PEM form".into()))?;
     let fingerprint = Fingerprint::of_certificate(&certificate);
     if let Some(when) = out_of_date(&certificate).map_err(|reason| invalid(cert_path, reason))? {
-        return Err(IdentityError::Expired { path: cert_path.into(), when }.into());
+        return Err(IdentityError::Expired {
+            path: cert_path.into(),
+            when,
+        }
+        .into());
     }
     let certified = CertifiedKey::from_der(vec![certificate], key, &crate::tls::provider())
-        .map_err(|e| invalid(key_path, format!("it does not belong to the certificate: {e}")))?;
-    Ok(Identity { certified: Arc::new(certified), fingerprint })
+        .map_err(|e| {
+            invalid(
+                key_path,
+                format!("it does not belong to the certificate: {e}"),
+            )
+        })?;
+    Ok(Identity {
+        certified: Arc::new(certified),
+        fingerprint,
+    })
 }
 
 /// `Some(text)` when the certificate is not valid now.
@@ -162,10 +190,16 @@ fn read(path: &Path) -> Result<Vec<u8>, NetError> {
 
 fn read_file(file: &File, path: &Path) -> Result<Vec<u8>, NetError> {
     let mut bytes = Vec::with_capacity(4096);
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|e| disk("read", path, &e))?;
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| disk("read", path, &e))?;
     if bytes.len() as u64 > MAX_FILE {
         let reason = format!("it is longer than {MAX_FILE} bytes");
-        return Err(IdentityError::Invalid { path: path.into(), reason }.into());
+        return Err(IdentityError::Invalid {
+            path: path.into(),
+            reason,
+        }
+        .into());
     }
     Ok(bytes)
 }
@@ -179,7 +213,11 @@ fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, NetError> {
         let metadata = file.metadata().map_err(|e| disk("read", path, &e))?;
         let mode = metadata.permissions().mode() & 0o7777;
         if mode & 0o077 != 0 {
-            return Err(IdentityError::Permissions { path: path.into(), mode }.into());
+            return Err(IdentityError::Permissions {
+                path: path.into(),
+                mode,
+            }
+            .into());
         }
     }
     read_file(&file, path).map(Zeroizing::new)

@@ -5,13 +5,17 @@
 //! name and a deadline. `docs/transport.md` describes the bytes.
 
 mod channel;
+mod connect;
 mod error;
+pub mod faulty;
 mod fingerprint;
 mod frame;
+mod greeting;
 mod identity;
 mod incoming;
 mod limits;
 mod link;
+mod listener;
 mod memory;
 mod outgoing;
 mod peer;
@@ -20,9 +24,11 @@ mod tls;
 pub use error::{ConfigError, Gone, IdentityError, LocalError, Misbehaviour, NetError};
 pub use fingerprint::Fingerprint;
 pub use frame::{HEADER, Header, Kind, PIECE};
+pub use greeting::feed_stranger;
 pub use identity::Identity;
 pub use incoming::Tap;
 pub use limits::Limits;
 pub use link::Link;
+pub use listener::{Allowed, Listener};
 pub use memory::{MemoryLink, memory_links};
 pub use peer::{Peer, SendStream, Stats, decode_control};

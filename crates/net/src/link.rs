@@ -35,7 +35,11 @@ impl TcpLink {
     pub fn new(socket: TcpStream) -> io::Result<TcpLink> {
         socket.set_nonblocking(false)?;
         socket.set_nodelay(true)?;
-        Ok(TcpLink { socket, read_wait: AtomicU64::new(0), write_wait: AtomicU64::new(0) })
+        Ok(TcpLink {
+            socket,
+            read_wait: AtomicU64::new(0),
+            write_wait: AtomicU64::new(0),
+        })
     }
 }
 

@@ -34,8 +34,17 @@ pub struct MemoryLink {
 /// Two ends that are connected to each other.
 pub fn memory_links() -> (MemoryLink, MemoryLink) {
     let (a, b) = (Arc::new(Pipe::default()), Arc::new(Pipe::default()));
-    let first = MemoryLink { incoming: a.clone(), outgoing: b.clone() };
-    (first, MemoryLink { incoming: b, outgoing: a })
+    let first = MemoryLink {
+        incoming: a.clone(),
+        outgoing: b.clone(),
+    };
+    (
+        first,
+        MemoryLink {
+            incoming: b,
+            outgoing: a,
+        },
+    )
 }
 
 impl Pipe {
