@@ -1,5 +1,6 @@
 //! Elements of Z_2^32 and Z_2^64, fixed point, bit packing, tensors, and the products' SIMD kernels.
 
+pub mod bench;
 pub mod element;
 pub mod fixed;
 pub mod pack;

@@ -62,6 +62,13 @@ pub trait Micro<R: Ring> {
     /// `tile = left panel * right panel`, row-major `MR` x `NR`.
     fn tile(padded: usize, left: &[Line], right: &[Line], tile: &mut [R]);
 
+    /// `out += values`, element by element.
+    fn add(out: &mut [R], values: &[R]) {
+        for (o, v) in out.iter_mut().zip(values) {
+            *o = o.add(*v);
+        }
+    }
+
     /// Runs `work` on this thread with what the kernel needs set up.
     fn with(work: impl FnOnce()) {
         work();
@@ -133,30 +140,42 @@ impl<'a, R: Ring> Out<'a, R> {
         }
     }
 
-    /// Stores or adds row `i`, columns from `j`.
+    /// Stores or adds the first `rows` rows, `width` columns, of a tile whose place begins at row `m`, column `n`.
     #[inline(always)]
-    fn put(&self, i: usize, mut j: usize, mut values: &[R], add: bool) {
-        while !values.is_empty() {
+    fn put<M: Micro<R>>(
+        &self,
+        (m, rows): (usize, usize),
+        (n, width): (usize, usize),
+        tile: &[R],
+        add: bool,
+    ) {
+        let mut done = 0;
+        while done < width {
+            let j = n + done;
             let (item, inside) = if j < self.span {
                 (0, j)
             } else {
                 (j / self.span, j % self.span)
             };
-            let n = values.len().min(self.span - inside);
-            let place = i * self.row + item * self.jump + inside;
-            assert!(place + n <= self.len, "a tile lies inside the result");
-            // SAFETY: inside the slice that `new` borrowed (asserted); no other thread has a tile with these elements.
-            let out = unsafe { std::slice::from_raw_parts_mut(self.data.add(place), n) };
-            let (now, later) = values.split_at(n);
-            if add {
-                for (o, v) in out.iter_mut().zip(now) {
-                    *o = o.add(*v);
+            let run = (width - done).min(self.span - inside);
+            let place = m * self.row + item * self.jump + inside;
+            assert!(
+                place + (rows - 1) * self.row + run <= self.len,
+                "a tile lies inside the result"
+            );
+            for i in 0..rows {
+                let values = &tile[i * M::NR + done..][..run];
+                // SAFETY: inside the slice that `new` borrowed (asserted); no other thread has a tile with these elements.
+                let out = unsafe {
+                    std::slice::from_raw_parts_mut(self.data.add(place + i * self.row), run)
+                };
+                if add {
+                    M::add(out, values);
+                } else {
+                    out.copy_from_slice(values);
                 }
-            } else {
-                out.copy_from_slice(now);
             }
-            values = later;
-            j += n;
+            done += run;
         }
     }
 }
@@ -230,9 +249,18 @@ fn split<R: Ring>(kernel: Kernel, job: &Job<R>, out: &Out<R>, block: Block, part
     }
 }
 
+/// What a product keeps on a thread, so that it allocates nothing after the first.
+#[derive(Default)]
+struct Scratch {
+    left: Vec<Line>,
+    right: Vec<Line>,
+    strip: Vec<Line>,
+    line: Vec<Line>,
+    tile: Vec<Line>,
+}
+
 thread_local! {
-    /// Left panels, right panels: kept, so that a product allocates nothing after the first.
-    static PANELS: RefCell<(Vec<Line>, Vec<Line>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// Bytes of left panels held at once.
@@ -242,64 +270,53 @@ const RIGHT_BYTES: usize = 512 << 10;
 
 /// One block of a product with the micro-kernel `M`, on this thread.
 pub fn drive<R: Ring, M: Micro<R>>(job: &Job<R>, out: &Out<R>, block: Block) {
-    PANELS
-        .with_borrow_mut(|(left, right)| M::with(|| blocks::<R, M>(job, out, block, left, right)));
+    SCRATCH.with_borrow_mut(|scratch| M::with(|| blocks::<R, M>(job, out, block, scratch)));
 }
 
-fn blocks<R: Ring, M: Micro<R>>(
-    job: &Job<R>,
-    out: &Out<R>,
-    block: Block,
-    left: &mut Vec<Line>,
-    right: &mut Vec<Line>,
-) {
-    let k_all = job.a.cols;
+fn blocks<R: Ring, M: Micro<R>>(job: &Job<R>, out: &Out<R>, block: Block, scratch: &mut Scratch) {
+    let depth = job.a.cols;
     // Blocks of k of about equal size.
-    let kc = k_all
-        .div_ceil(k_all.div_ceil(M::KC))
+    let kc = depth
+        .div_ceil(depth.div_ceil(M::KC))
         .next_multiple_of(STRIP.max(M::KU))
         .min(M::KC);
     let mc = (LEFT_BYTES / (kc * M::LEFT)).max(1) * M::MR;
-    let nc = (RIGHT_BYTES / (kc * M::RIGHT)).clamp(1, 64) * M::NR;
-    let mut strip = vec![R::ZERO; STRIP * nc];
-    let mut line = vec![R::ZERO; M::MR * kc];
-    let mut tile = vec![R::ZERO; M::MR * M::NR];
+    let nc = ((RIGHT_BYTES / (kc * M::RIGHT)).max(1) * M::NR).min(1024);
+    let per_line = 64 / size_of::<R>();
+    let strip: &mut [R] =
+        bytemuck::cast_slice_mut(lines(&mut scratch.strip, STRIP * nc.div_ceil(per_line)));
+    let line: &mut [R] =
+        bytemuck::cast_slice_mut(lines(&mut scratch.line, (M::MR * kc).div_ceil(per_line)));
+    let tile: &mut [R] =
+        bytemuck::cast_slice_mut(lines(&mut scratch.tile, (M::MR * M::NR).div_ceil(per_line)));
 
     for m0 in (block.rows.0..block.rows.1).step_by(mc) {
         let m1 = (m0 + mc).min(block.rows.1);
-        for k0 in (0..k_all).step_by(kc) {
-            let k = kc.min(k_all - k0);
+        for k0 in (0..depth).step_by(kc) {
+            let k = kc.min(depth - k0);
             let padded = k.next_multiple_of(M::KU);
-            let left_panel = (padded * M::LEFT).div_ceil(64);
-            let right_panel = (padded * M::RIGHT).div_ceil(64);
-            let left = lines(left, (m1 - m0).div_ceil(M::MR) * left_panel);
+            // One line more: kernels may read a little beyond, and panels begin at different sets of the cache.
+            let left_panel = (padded * M::LEFT).div_ceil(64) + 1;
+            let right_panel = (padded * M::RIGHT).div_ceil(64) + 1;
+            let left = lines(&mut scratch.left, (m1 - m0).div_ceil(M::MR) * left_panel);
             for (m, panel) in (m0..m1)
                 .step_by(M::MR)
                 .zip(left.chunks_exact_mut(left_panel))
             {
-                pack_left::<R, M>(
-                    &job.a,
-                    m,
-                    M::MR.min(m1 - m),
-                    k0,
-                    k,
-                    padded,
-                    &mut line,
-                    panel,
-                );
+                let rows = M::MR.min(m1 - m);
+                pack_left::<R, M>(&job.a, (m, rows), (k0, k), padded, line, panel);
             }
             for n0 in (block.cols.0..block.cols.1).step_by(nc) {
                 let n = nc.min(block.cols.1 - n0);
-                let right = lines(right, n.div_ceil(M::NR) * right_panel);
-                pack_right::<R, M>(job.b, k0, k, padded, n0, n, &mut strip, right, right_panel);
+                let right = lines(&mut scratch.right, n.div_ceil(M::NR) * right_panel);
+                pack_right::<R, M>(job.b, (k0, k), padded, (n0, n), strip, right, right_panel);
                 let add = job.add || k0 > 0;
                 for (j, right) in (0..n).step_by(M::NR).zip(right.chunks_exact(right_panel)) {
                     let width = M::NR.min(n - j);
                     for (m, left) in (m0..m1).step_by(M::MR).zip(left.chunks_exact(left_panel)) {
-                        M::tile(padded, left, right, &mut tile);
-                        for (i, row) in tile.chunks_exact(M::NR).take(m1 - m).enumerate() {
-                            out.put(m + i, n0 + j, &row[..width], add);
-                        }
+                        M::tile(padded, left, right, tile);
+                        let rows = M::MR.min(m1 - m);
+                        out.put::<M>((m, rows), (n0 + j, width), tile, add);
                     }
                 }
             }
@@ -314,13 +331,11 @@ fn lines(buffer: &mut Vec<Line>, len: usize) -> &mut [Line] {
     &mut buffer[..len]
 }
 
-#[allow(clippy::too_many_arguments)]
+/// Packs `rows` rows from `m`, `k` elements from `k0`.
 fn pack_left<R: Ring, M: Micro<R>>(
     a: &Matrix<R>,
-    m: usize,
-    rows: usize,
-    k0: usize,
-    k: usize,
+    (m, rows): (usize, usize),
+    (k0, k): (usize, usize),
     padded: usize,
     line: &mut [R],
     panel: &mut [Line],
@@ -344,34 +359,28 @@ fn pack_left<R: Ring, M: Micro<R>>(
     M::pack_left(line, k, rows, k, padded, panel);
 }
 
-#[allow(clippy::too_many_arguments)]
+/// Packs `k` rows from `k0`, `n` columns from `n0`.
 fn pack_right<R: Ring, M: Micro<R>>(
     b: &dyn Right<R>,
-    k0: usize,
-    k: usize,
+    (k0, k): (usize, usize),
     padded: usize,
-    n0: usize,
-    n: usize,
+    (n0, n): (usize, usize),
     strip: &mut [R],
     panels: &mut [Line],
     panel: usize,
 ) {
     for at in (0..padded).step_by(STRIP) {
         let rows = STRIP.min(k.saturating_sub(at));
-        let direct = if rows == STRIP {
-            b.direct(k0 + at, n0)
-        } else {
-            None
-        };
-        match direct {
-            Some((src, stride)) => M::pack_right(src, stride, at, n, padded, panels, panel),
-            None => {
-                if rows > 0 {
-                    b.rows(k0 + at, rows, n0, n, strip, n);
-                }
-                strip[rows * n..STRIP * n].fill(R::ZERO);
-                M::pack_right(strip, n, at, n, padded, panels, panel);
-            }
+        if rows == STRIP
+            && let Some((src, stride)) = b.direct(k0 + at, n0)
+        {
+            M::pack_right(src, stride, at, n, padded, panels, panel);
+            continue;
         }
+        if rows > 0 {
+            b.rows(k0 + at, rows, n0, n, strip, n);
+        }
+        strip[rows * n..STRIP * n].fill(R::ZERO);
+        M::pack_right(strip, n, at, n, padded, panels, panel);
     }
 }

@@ -95,6 +95,13 @@ impl Kernel {
     pub fn is_available(self) -> bool {
         match self {
             Kernel::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 => is_x86_feature_detected!("avx2"),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512 => super::avx512::available(),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Amx => super::amx::available(),
+            #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
     }
@@ -122,32 +129,76 @@ pub trait Kernels: sealed::Sealed + Sized {
 }
 
 macro_rules! kernels {
-    ($ring:ty) => {
+    ($ring:ty, $avx2:ty, $avx512:ty, $amx:ty) => {
         impl Kernels for $ring {
-            fn gemm(_: Kernel, job: &Job<Self>, out: &Out<Self>, block: Block) {
-                drive::<Self, Portable>(job, out, block);
+            fn gemm(kernel: Kernel, job: &Job<Self>, out: &Out<Self>, block: Block) {
+                match kernel {
+                    Kernel::Portable => drive::<Self, Portable>(job, out, block),
+                    #[cfg(target_arch = "x86_64")]
+                    Kernel::Avx2 => drive::<Self, $avx2>(job, out, block),
+                    #[cfg(target_arch = "x86_64")]
+                    Kernel::Avx512 => drive::<Self, $avx512>(job, out, block),
+                    #[cfg(target_arch = "x86_64")]
+                    Kernel::Amx => drive::<Self, $amx>(job, out, block),
+                    #[cfg(not(target_arch = "x86_64"))]
+                    other => unreachable!("{other} is not available here"),
+                }
             }
 
-            fn rows_times(_: Kernel, a: Matrix<Self>, x: &[Self], out: &mut [Self], add: bool) {
-                vector::rows_times(a, x, out, add);
+            fn rows_times(
+                kernel: Kernel,
+                a: Matrix<Self>,
+                x: &[Self],
+                out: &mut [Self],
+                add: bool,
+            ) {
+                match kernel {
+                    Kernel::Portable => vector::rows_times(a, x, out, add),
+                    #[cfg(target_arch = "x86_64")]
+                    Kernel::Avx2 => super::avx2::rows_times(a, x, out, add),
+                    #[cfg(target_arch = "x86_64")]
+                    Kernel::Avx512 | Kernel::Amx => super::avx512::rows_times(a, x, out, add),
+                    #[cfg(not(target_arch = "x86_64"))]
+                    other => unreachable!("{other} is not available here"),
+                }
             }
 
             fn plane(
-                _: Kernel,
+                kernel: Kernel,
                 shape: &ConvShape,
                 at: usize,
                 weights: &[Self],
                 x: &[Self],
                 out: &mut [Self],
             ) {
-                direct::plane(shape, at, weights, x, out);
+                match kernel {
+                    Kernel::Portable => direct::plane(shape, at, weights, x, out),
+                    #[cfg(target_arch = "x86_64")]
+                    Kernel::Avx2 => super::avx2::plane(shape, at, weights, x, out),
+                    #[cfg(target_arch = "x86_64")]
+                    Kernel::Avx512 | Kernel::Amx => {
+                        super::avx512::plane(shape, at, weights, x, out)
+                    }
+                    #[cfg(not(target_arch = "x86_64"))]
+                    other => unreachable!("{other} is not available here"),
+                }
             }
         }
     };
 }
 
-kernels!(u32);
-kernels!(u64);
+kernels!(
+    u32,
+    super::avx2::Avx2,
+    super::avx512::Avx512,
+    super::amx::Amx
+);
+kernels!(
+    u64,
+    super::avx2::Avx2,
+    super::avx512::Avx512,
+    super::amx::Amx
+);
 
 mod sealed {
     pub trait Sealed {}

@@ -3,6 +3,12 @@
 //! One blocked driver (`blocked`) packs panels of both operands and hands them to a micro-kernel; `portable`, `avx2`, `avx512` and `amx` are the micro-kernels, and
 //! `kernel` chooses among them at run time. A convolution is the same driver over an implicit im2col (`conv`).
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod blocked;
 pub mod conv;
 mod direct;
@@ -123,4 +129,14 @@ pub fn matmul_with<R: Ring>(kernel: Kernel, a: Matrix<R>, b: Matrix<R>, out: &mu
         add,
     };
     blocked::run(kernel, &job, Out::rows(out, cols));
+}
+
+/// Runs `rounds` of float multiply-adds in AVX2 registers; how many there are in a round, or None without AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn float_sums(rounds: usize) -> Option<usize> {
+    if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+        return None;
+    }
+    std::hint::black_box(avx2::float_sums(rounds));
+    Some(avx2::FLOAT_SUMS)
 }

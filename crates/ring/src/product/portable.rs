@@ -1,6 +1,6 @@
 //! The micro-kernel in plain Rust: the meaning of all others.
 
-use super::blocked::{Line, Micro};
+use super::blocked::{Line, Micro, STRIP};
 use crate::Ring;
 
 /// Tiles of 4 x 8, panels of plain elements.
@@ -22,10 +22,10 @@ impl<R: Ring> Micro<R> for Portable {
         stride: usize,
         rows: usize,
         k: usize,
-        _padded: usize,
+        padded: usize,
         panel: &mut [Line],
     ) {
-        pack_left_plain(src, stride, rows, k, MR, panel);
+        pack_left_rows(src, stride, rows, k, padded, MR, panel);
     }
 
     fn pack_right(
@@ -43,17 +43,12 @@ impl<R: Ring> Micro<R> for Portable {
     fn tile(padded: usize, left: &[Line], right: &[Line], tile: &mut [R]) {
         let left: &[R] = bytemuck::cast_slice(left);
         let right: &[R] = bytemuck::cast_slice(right);
+        let rows: [&[R]; MR] = std::array::from_fn(|i| &left[i * padded..][..padded]);
         let mut sum = [[R::ZERO; NR]; MR];
-        for (a, b) in left
-            .as_chunks::<MR>()
-            .0
-            .iter()
-            .zip(right.as_chunks::<NR>().0)
-            .take(padded)
-        {
-            for (row, a) in sum.iter_mut().zip(a) {
+        for (k, b) in right.as_chunks::<NR>().0.iter().take(padded).enumerate() {
+            for (row, a) in sum.iter_mut().zip(&rows) {
                 for (s, b) in row.iter_mut().zip(b) {
-                    *s = s.add(a.mul(*b));
+                    *s = s.add(a[k].mul(*b));
                 }
             }
         }
@@ -61,29 +56,24 @@ impl<R: Ring> Micro<R> for Portable {
     }
 }
 
-/// Left panel of plain elements: `mr` for each k.
+/// Left panel of `mr` rows of `padded` elements, one after the other.
 #[inline(always)]
-pub fn pack_left_plain<R: Ring>(
+pub fn pack_left_rows<R: Ring>(
     src: &[R],
     stride: usize,
     rows: usize,
     k: usize,
+    padded: usize,
     mr: usize,
     panel: &mut [Line],
 ) {
     let panel: &mut [R] = bytemuck::cast_slice_mut(panel);
-    for i in 0..mr {
+    for (i, line) in panel.chunks_exact_mut(padded).take(mr).enumerate() {
         if i < rows {
-            let row = &src[i * stride..][..k];
-            for (out, v) in panel[i..].iter_mut().step_by(mr).zip(row) {
-                *out = *v;
-            }
+            line[..k].copy_from_slice(&src[i * stride..][..k]);
+            line[k..].fill(R::ZERO);
         } else {
-            panel[i..]
-                .iter_mut()
-                .step_by(mr)
-                .take(k)
-                .for_each(|out| *out = R::ZERO);
+            line.fill(R::ZERO);
         }
     }
 }
@@ -99,20 +89,20 @@ pub fn pack_right_plain<R: Ring, const NR: usize>(
     panels: &mut [Line],
     panel: usize,
 ) {
-    let rows = super::blocked::STRIP.min(padded - at);
-    let panels: &mut [R] = bytemuck::cast_slice_mut(panels);
-    let panel = panel * 64 / size_of::<R>();
-    for i in 0..rows {
-        let row = &src[i * stride..][..cols];
-        let (whole, rest) = row.as_chunks::<NR>();
-        let mut place = (at + i) * NR;
-        for chunk in whole {
-            panels[place..place + NR].copy_from_slice(chunk);
-            place += panel;
-        }
-        if !rest.is_empty() {
-            panels[place..place + rest.len()].copy_from_slice(rest);
-            panels[place + rest.len()..place + NR].fill(R::ZERO);
+    let rows = STRIP.min(padded - at);
+    for (from, panel) in (0..cols).step_by(NR).zip(panels.chunks_exact_mut(panel)) {
+        let places = &mut bytemuck::cast_slice_mut::<_, R>(panel)
+            .as_chunks_mut::<NR>()
+            .0[at..at + rows];
+        for (i, place) in places.iter_mut().enumerate() {
+            let row = &src[i * stride..][..cols][from..];
+            match row.first_chunk::<NR>() {
+                Some(whole) => *place = *whole,
+                None => {
+                    place[..row.len()].copy_from_slice(row);
+                    place[row.len()..].fill(R::ZERO);
+                }
+            }
         }
     }
 }

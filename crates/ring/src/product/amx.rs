@@ -1,0 +1,708 @@
+//! AMX: elements cut into bytes, byte planes multiplied by `tdpbuud`, and the sums of products put together again by their weight 256^(i + j).
+//!
+//! Modulo 2^32 ten products of planes count (i + j < 4), modulo 2^64 thirty-six (i + j < 8). A sum of products of one weight is held modulo 2^32. For u32 that is
+//! all that counts; for u64 it is exact, since there are at most 8 * KC * 255^2 < 2^32 in it.
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+use std::sync::OnceLock;
+
+use super::avx512;
+use super::blocked::{Line, Micro, STRIP};
+
+/// Micro-kernels on tiles.
+pub struct Amx;
+
+/// Rows and columns of a tile of sums.
+const SIDE: usize = 16;
+/// k of one step: the bytes of a tile's row.
+const STEP: usize = 64;
+/// Lines of one tile.
+const TILE: usize = 16;
+
+const KC_U32: usize = 512;
+const KC_U64: usize = 512;
+const _: () = assert!(8 * KC_U64 * 255 * 255 < 1 << 32);
+
+/// Whether the processor has it and the operating system lets this process use it.
+pub fn available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| avx512::available() && processor() && permission())
+}
+
+fn processor() -> bool {
+    let (leaf, bits) = (__cpuid(0).eax, 24..=25);
+    // Leaf 7, EDX: AMX-TILE is bit 24, AMX-INT8 bit 25.
+    leaf >= 7
+        && bits
+            .into_iter()
+            .all(|bit| __cpuid_count(7, 0).edx >> bit & 1 == 1)
+}
+
+/// Asks for the tiles' state, once a process: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA).
+#[cfg(all(target_os = "linux", not(miri)))]
+fn permission() -> bool {
+    let result: i64;
+    // SAFETY: the call takes two numbers, writes no memory and changes nothing but the permission.
+    unsafe {
+        asm!("syscall", inlateout("rax") 158i64 => result, in("rdi") 0x1023, in("rsi") 18, lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    result == 0
+}
+
+#[cfg(not(all(target_os = "linux", not(miri))))]
+fn permission() -> bool {
+    false
+}
+
+/// Palette 1, eight tiles of 16 rows of 64 bytes.
+#[repr(C, align(64))]
+struct Configuration([u8; 64]);
+
+static CONFIGURATION: Configuration = {
+    let mut bytes = [0; 64];
+    bytes[0] = 1;
+    let mut tile = 0;
+    while tile < 8 {
+        bytes[16 + 2 * tile] = 64;
+        bytes[48 + tile] = 16;
+        tile += 1;
+    }
+    Configuration(bytes)
+};
+
+/// Gives the tiles back, also when a product panics.
+struct Configured;
+
+impl Configured {
+    fn new() -> Self {
+        // SAFETY: the tiles are available (asked before this kernel was chosen), and the configuration is a valid one.
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) CONFIGURATION.0.as_ptr(), options(nostack, readonly))
+        };
+        Self
+    }
+}
+
+impl Drop for Configured {
+    fn drop(&mut self) {
+        // SAFETY: releasing tiles that hold nothing of use.
+        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+    }
+}
+
+impl Micro<u32> for Amx {
+    const MR: usize = SIDE;
+    const NR: usize = SIDE;
+    const KU: usize = STEP;
+    const KC: usize = KC_U32;
+    const LEFT: usize = SIDE * 4;
+    const RIGHT: usize = SIDE * 4;
+
+    fn pack_left(
+        src: &[u32],
+        stride: usize,
+        rows: usize,
+        k: usize,
+        padded: usize,
+        panel: &mut [Line],
+    ) {
+        // SAFETY: AVX-512 was asked for in `available`.
+        unsafe { pack_left_u32(src, stride, rows, k, padded, panel) }
+    }
+
+    fn pack_right(
+        src: &[u32],
+        stride: usize,
+        at: usize,
+        cols: usize,
+        _padded: usize,
+        panels: &mut [Line],
+        panel: usize,
+    ) {
+        // SAFETY: AVX-512 was asked for in `available`.
+        unsafe { pack_right_u32(src, stride, at, cols, panels, panel) }
+    }
+
+    fn tile(padded: usize, left: &[Line], right: &[Line], tile: &mut [u32]) {
+        assert!(
+            padded % STEP == 0
+                && left.len() >= padded
+                && right.len() >= padded
+                && tile.len() >= SIDE * SIDE
+        );
+        let mut sums = [Line([0; 64]); 4 * TILE];
+        // SAFETY: lengths asserted, tiles configured by `with`; AVX-512 was asked for in `available`.
+        unsafe {
+            sums_u32(
+                padded / STEP,
+                left.as_ptr(),
+                right.as_ptr(),
+                sums.as_mut_ptr(),
+            );
+            join_u32(&sums, tile);
+        }
+    }
+
+    fn add(out: &mut [u32], values: &[u32]) {
+        avx512::add_rows(out, values);
+    }
+
+    fn with(work: impl FnOnce()) {
+        let _configured = Configured::new();
+        work();
+    }
+}
+
+impl Micro<u64> for Amx {
+    const MR: usize = SIDE;
+    const NR: usize = SIDE;
+    const KU: usize = STEP;
+    const KC: usize = KC_U64;
+    const LEFT: usize = SIDE * 8;
+    const RIGHT: usize = SIDE * 8;
+
+    fn pack_left(
+        src: &[u64],
+        stride: usize,
+        rows: usize,
+        k: usize,
+        padded: usize,
+        panel: &mut [Line],
+    ) {
+        // SAFETY: AVX-512 was asked for in `available`.
+        unsafe { pack_left_u64(src, stride, rows, k, padded, panel) }
+    }
+
+    fn pack_right(
+        src: &[u64],
+        stride: usize,
+        at: usize,
+        cols: usize,
+        _padded: usize,
+        panels: &mut [Line],
+        panel: usize,
+    ) {
+        // SAFETY: AVX-512 was asked for in `available`.
+        unsafe { pack_right_u64(src, stride, at, cols, panels, panel) }
+    }
+
+    fn tile(padded: usize, left: &[Line], right: &[Line], tile: &mut [u64]) {
+        assert!(
+            padded % STEP == 0
+                && left.len() >= 2 * padded
+                && right.len() >= 2 * padded
+                && tile.len() >= SIDE * SIDE
+        );
+        let mut sums = [Line([0; 64]); 8 * TILE];
+        // SAFETY: lengths asserted, tiles configured by `with`; AVX-512 was asked for in `available`.
+        unsafe {
+            sums_u64(
+                padded / STEP,
+                left.as_ptr(),
+                right.as_ptr(),
+                sums.as_mut_ptr(),
+            );
+            join_u64(&sums, tile);
+        }
+    }
+
+    fn add(out: &mut [u64], values: &[u64]) {
+        avx512::add_rows(out, values);
+    }
+
+    fn with(work: impl FnOnce()) {
+        let _configured = Configured::new();
+        work();
+    }
+}
+
+/// The sums of weights 0..4 over `steps` steps of k, one tile each, in `sums`.
+///
+/// # Safety
+/// Tiles are configured; the panels hold `steps` steps of four planes; `sums` has room for four tiles.
+unsafe fn sums_u32(steps: usize, left: *const Line, right: *const Line, sums: *mut Line) {
+    // SAFETY: reads and writes what the caller promises.
+    unsafe {
+        asm!(
+            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+            "2:",
+            // Tiles 4, 5, 6 hold planes 0, 1, 2 of the right operand, tile 7 those of the left one in turn.
+            "tileloadd tmm4, [{right} + {line}]",
+            "tileloadd tmm5, [{right} + {line} + 1024]",
+            "tileloadd tmm6, [{right} + {line} + 2048]",
+            "tileloadd tmm7, [{left} + {line} + 3072]",
+            "tdpbuud tmm3, tmm7, tmm4",
+            "tileloadd tmm7, [{left} + {line} + 2048]",
+            "tdpbuud tmm2, tmm7, tmm4",
+            "tdpbuud tmm3, tmm7, tmm5",
+            "tileloadd tmm7, [{left} + {line} + 1024]",
+            "tdpbuud tmm1, tmm7, tmm4",
+            "tdpbuud tmm2, tmm7, tmm5",
+            "tdpbuud tmm3, tmm7, tmm6",
+            "tileloadd tmm7, [{left} + {line}]",
+            "tdpbuud tmm0, tmm7, tmm4",
+            "tileloadd tmm4, [{right} + {line} + 3072]",
+            "tdpbuud tmm1, tmm7, tmm5",
+            "tdpbuud tmm2, tmm7, tmm6",
+            "tdpbuud tmm3, tmm7, tmm4",
+            "add {left}, 4096",
+            "add {right}, 4096",
+            "dec {steps}",
+            "jnz 2b",
+            "tilestored [{sums} + {line}], tmm0",
+            "tilestored [{sums} + {line} + 1024], tmm1",
+            "tilestored [{sums} + {line} + 2048], tmm2",
+            "tilestored [{sums} + {line} + 3072], tmm3",
+            left = inout(reg) left => _,
+            right = inout(reg) right => _,
+            steps = inout(reg) steps => _,
+            sums = in(reg) sums,
+            line = in(reg) 64usize,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
+    }
+}
+
+/// The sums of weights 0..8 over `steps` steps of k, one tile each, in `sums`. Eight tiles do not hold eight sums and operands: three passes.
+///
+/// # Safety
+/// Tiles are configured; the panels hold `steps` steps of eight planes; `sums` has room for eight tiles.
+unsafe fn sums_u64(steps: usize, left: *const Line, right: *const Line, sums: *mut Line) {
+    // SAFETY: reads and writes what the caller promises.
+    unsafe {
+        asm!(
+            // Weights 5 to 7: tiles 0.. hold the sums; 4, 5, 6 right planes j, in tile 4 + j % 3; 7 a left plane.
+            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2",
+            "2:",
+            "tileloadd tmm6, [{right} + {line} + 5120]",
+            "tileloadd tmm4, [{right} + {line} + 6144]",
+            "tileloadd tmm5, [{right} + {line} + 7168]",
+            "tileloadd tmm7, [{left} + {line} + 0]",
+            "tdpbuud tmm0, tmm7, tmm6",
+            "tdpbuud tmm1, tmm7, tmm4",
+            "tdpbuud tmm2, tmm7, tmm5",
+            "tileloadd tmm5, [{right} + {line} + 4096]",
+            "tileloadd tmm7, [{left} + {line} + 1024]",
+            "tdpbuud tmm0, tmm7, tmm5",
+            "tdpbuud tmm1, tmm7, tmm6",
+            "tdpbuud tmm2, tmm7, tmm4",
+            "tileloadd tmm4, [{right} + {line} + 3072]",
+            "tileloadd tmm7, [{left} + {line} + 2048]",
+            "tdpbuud tmm0, tmm7, tmm4",
+            "tdpbuud tmm1, tmm7, tmm5",
+            "tdpbuud tmm2, tmm7, tmm6",
+            "tileloadd tmm6, [{right} + {line} + 2048]",
+            "tileloadd tmm7, [{left} + {line} + 3072]",
+            "tdpbuud tmm0, tmm7, tmm6",
+            "tdpbuud tmm1, tmm7, tmm4",
+            "tdpbuud tmm2, tmm7, tmm5",
+            "tileloadd tmm5, [{right} + {line} + 1024]",
+            "tileloadd tmm7, [{left} + {line} + 4096]",
+            "tdpbuud tmm0, tmm7, tmm5",
+            "tdpbuud tmm1, tmm7, tmm6",
+            "tdpbuud tmm2, tmm7, tmm4",
+            "tileloadd tmm4, [{right} + {line} + 0]",
+            "tileloadd tmm7, [{left} + {line} + 5120]",
+            "tdpbuud tmm0, tmm7, tmm4",
+            "tdpbuud tmm1, tmm7, tmm5",
+            "tdpbuud tmm2, tmm7, tmm6",
+            "tileloadd tmm7, [{left} + {line} + 6144]",
+            "tdpbuud tmm1, tmm7, tmm4",
+            "tdpbuud tmm2, tmm7, tmm5",
+            "tileloadd tmm7, [{left} + {line} + 7168]",
+            "tdpbuud tmm2, tmm7, tmm4",
+            "add {left}, 8192",
+            "add {right}, 8192",
+            "dec {steps}",
+            "jnz 2b",
+            "tilestored [{sums} + {line} + 5120], tmm0",
+            "tilestored [{sums} + {line} + 6144], tmm1",
+            "tilestored [{sums} + {line} + 7168], tmm2",
+            left = inout(reg) left => _,
+            right = inout(reg) right => _,
+            steps = inout(reg) steps => _,
+            sums = in(reg) sums,
+            line = in(reg) 64usize,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
+    }
+    // SAFETY: reads and writes what the caller promises.
+    unsafe {
+        asm!(
+            // Weights 2 to 4: tiles 0.. hold the sums; 4, 5, 6 right planes j, in tile 4 + j % 3; 7 a left plane.
+            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2",
+            "2:",
+            "tileloadd tmm6, [{right} + {line} + 2048]",
+            "tileloadd tmm4, [{right} + {line} + 3072]",
+            "tileloadd tmm5, [{right} + {line} + 4096]",
+            "tileloadd tmm7, [{left} + {line} + 0]",
+            "tdpbuud tmm0, tmm7, tmm6",
+            "tdpbuud tmm1, tmm7, tmm4",
+            "tdpbuud tmm2, tmm7, tmm5",
+            "tileloadd tmm5, [{right} + {line} + 1024]",
+            "tileloadd tmm7, [{left} + {line} + 1024]",
+            "tdpbuud tmm0, tmm7, tmm5",
+            "tdpbuud tmm1, tmm7, tmm6",
+            "tdpbuud tmm2, tmm7, tmm4",
+            "tileloadd tmm4, [{right} + {line} + 0]",
+            "tileloadd tmm7, [{left} + {line} + 2048]",
+            "tdpbuud tmm0, tmm7, tmm4",
+            "tdpbuud tmm1, tmm7, tmm5",
+            "tdpbuud tmm2, tmm7, tmm6",
+            "tileloadd tmm7, [{left} + {line} + 3072]",
+            "tdpbuud tmm1, tmm7, tmm4",
+            "tdpbuud tmm2, tmm7, tmm5",
+            "tileloadd tmm7, [{left} + {line} + 4096]",
+            "tdpbuud tmm2, tmm7, tmm4",
+            "add {left}, 8192",
+            "add {right}, 8192",
+            "dec {steps}",
+            "jnz 2b",
+            "tilestored [{sums} + {line} + 2048], tmm0",
+            "tilestored [{sums} + {line} + 3072], tmm1",
+            "tilestored [{sums} + {line} + 4096], tmm2",
+            left = inout(reg) left => _,
+            right = inout(reg) right => _,
+            steps = inout(reg) steps => _,
+            sums = in(reg) sums,
+            line = in(reg) 64usize,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
+    }
+    // SAFETY: reads and writes what the caller promises.
+    unsafe {
+        asm!(
+            // Weights 0 to 1: tiles 0.. hold the sums; 4, 5, 6 right planes j, in tile 4 + j % 3; 7 a left plane.
+            "tilezero tmm0", "tilezero tmm1",
+            "2:",
+            "tileloadd tmm4, [{right} + {line} + 0]",
+            "tileloadd tmm5, [{right} + {line} + 1024]",
+            "tileloadd tmm7, [{left} + {line} + 0]",
+            "tdpbuud tmm0, tmm7, tmm4",
+            "tdpbuud tmm1, tmm7, tmm5",
+            "tileloadd tmm7, [{left} + {line} + 1024]",
+            "tdpbuud tmm1, tmm7, tmm4",
+            "add {left}, 8192",
+            "add {right}, 8192",
+            "dec {steps}",
+            "jnz 2b",
+            "tilestored [{sums} + {line} + 0], tmm0",
+            "tilestored [{sums} + {line} + 1024], tmm1",
+            left = inout(reg) left => _,
+            right = inout(reg) right => _,
+            steps = inout(reg) steps => _,
+            sums = in(reg) sums,
+            line = in(reg) 64usize,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
+    }
+}
+
+/// # Safety
+/// AVX-512 F is there.
+#[target_feature(enable = "avx512f")]
+unsafe fn join_u32(sums: &[Line; 4 * TILE], tile: &mut [u32]) {
+    for (i, row) in tile.as_chunks_mut::<SIDE>().0[..SIDE]
+        .iter_mut()
+        .enumerate()
+    {
+        let sum = |weight: usize| load(&sums[weight * TILE + i].0);
+        let low = _mm512_add_epi32(sum(0), _mm512_slli_epi32::<8>(sum(1)));
+        let high = _mm512_add_epi32(
+            _mm512_slli_epi32::<16>(sum(2)),
+            _mm512_slli_epi32::<24>(sum(3)),
+        );
+        // SAFETY: a row is 64 bytes.
+        unsafe { _mm512_storeu_si512(row.as_mut_ptr().cast(), _mm512_add_epi32(low, high)) };
+    }
+}
+
+/// Weights w and w + 4 are 32 bits apart: their sums are the halves of one word.
+///
+/// # Safety
+/// AVX-512 F is there.
+#[target_feature(enable = "avx512f")]
+unsafe fn join_u64(sums: &[Line; 8 * TILE], tile: &mut [u64]) {
+    let first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+    let second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    for (i, row) in tile.as_chunks_mut::<SIDE>().0[..SIDE]
+        .iter_mut()
+        .enumerate()
+    {
+        let sum = |weight: usize| load(&sums[weight * TILE + i].0);
+        // Columns 0, 1, 4, 5 .. and 2, 3, 6, 7 ..
+        let (mut low, mut high) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+        for weight in (0..4).rev() {
+            let (near, far) = (sum(weight), sum(weight + 4));
+            low = _mm512_add_epi64(
+                _mm512_slli_epi64::<8>(low),
+                _mm512_unpacklo_epi32(near, far),
+            );
+            high = _mm512_add_epi64(
+                _mm512_slli_epi64::<8>(high),
+                _mm512_unpackhi_epi32(near, far),
+            );
+        }
+        // SAFETY: a row is 128 bytes.
+        unsafe {
+            _mm512_storeu_si512(
+                row.as_mut_ptr().cast(),
+                _mm512_permutex2var_epi64(low, first, high),
+            );
+            _mm512_storeu_si512(
+                row[8..].as_mut_ptr().cast(),
+                _mm512_permutex2var_epi64(low, second, high),
+            );
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+fn load(bytes: &[u8; 64]) -> __m512i {
+    // SAFETY: 64 bytes.
+    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx512f")]
+fn store(line: &mut Line, v: __m512i) {
+    // SAFETY: 64 bytes, aligned.
+    unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), v) }
+}
+
+/// Sixteen elements of `row` from `at`, zeros beyond its end.
+#[target_feature(enable = "avx512f")]
+fn sixteen(row: &[u32], at: usize) -> __m512i {
+    let row = &row[at.min(row.len())..];
+    let mask = if row.len() >= 16 {
+        0xffff
+    } else {
+        (1u16 << row.len()) - 1
+    };
+    // SAFETY: no element beyond the row's end is read.
+    unsafe { _mm512_maskz_loadu_epi32(mask, row.as_ptr().cast()) }
+}
+
+/// Eight elements of `row` from `at`, zeros beyond its end.
+#[target_feature(enable = "avx512f")]
+fn eight(row: &[u64], at: usize) -> __m512i {
+    let row = &row[at.min(row.len())..];
+    let mask = if row.len() >= 8 {
+        0xff
+    } else {
+        (1u8 << row.len()) - 1
+    };
+    // SAFETY: no element beyond the row's end is read.
+    unsafe { _mm512_maskz_loadu_epi64(mask, row.as_ptr().cast()) }
+}
+
+/// Left tile of plane p: row i has byte p of 64 consecutive elements of row i.
+///
+/// # Safety
+/// AVX-512 F and VBMI are there.
+#[target_feature(enable = "avx512f,avx512vbmi")]
+unsafe fn pack_left_u32(
+    src: &[u32],
+    stride: usize,
+    rows: usize,
+    k: usize,
+    padded: usize,
+    panel: &mut [Line],
+) {
+    // Byte p of sixteen elements into lane p.
+    let by_plane = load(&std::array::from_fn(|i| (i % 16 * 4 + i / 16) as u8));
+    for (step, tiles) in panel
+        .chunks_exact_mut(4 * TILE)
+        .take(padded / STEP)
+        .enumerate()
+    {
+        for i in 0..SIDE {
+            let row = if i < rows {
+                &src[i * stride..][..k]
+            } else {
+                &[]
+            };
+            let lanes =
+                |q: usize| _mm512_permutexvar_epi8(by_plane, sixteen(row, step * STEP + q * 16));
+            let (v0, v1, v2, v3) = (lanes(0), lanes(1), lanes(2), lanes(3));
+            // Lanes as a 4 x 4 matrix, transposed.
+            let (a, b) = (
+                _mm512_shuffle_i32x4::<0x44>(v0, v1),
+                _mm512_shuffle_i32x4::<0x44>(v2, v3),
+            );
+            let (c, d) = (
+                _mm512_shuffle_i32x4::<0xee>(v0, v1),
+                _mm512_shuffle_i32x4::<0xee>(v2, v3),
+            );
+            store(&mut tiles[i], _mm512_shuffle_i32x4::<0x88>(a, b));
+            store(&mut tiles[TILE + i], _mm512_shuffle_i32x4::<0xdd>(a, b));
+            store(&mut tiles[2 * TILE + i], _mm512_shuffle_i32x4::<0x88>(c, d));
+            store(&mut tiles[3 * TILE + i], _mm512_shuffle_i32x4::<0xdd>(c, d));
+        }
+    }
+}
+
+/// As `pack_left_u32`, eight planes.
+///
+/// # Safety
+/// AVX-512 F and VBMI are there.
+#[target_feature(enable = "avx512f,avx512vbmi")]
+unsafe fn pack_left_u64(
+    src: &[u64],
+    stride: usize,
+    rows: usize,
+    k: usize,
+    padded: usize,
+    panel: &mut [Line],
+) {
+    // Byte p of eight elements into quarter-lane p.
+    let by_plane = load(&std::array::from_fn(|i| (i % 8 * 8 + i / 8) as u8));
+    for (step, tiles) in panel
+        .chunks_exact_mut(8 * TILE)
+        .take(padded / STEP)
+        .enumerate()
+    {
+        for i in 0..SIDE {
+            let row = if i < rows {
+                &src[i * stride..][..k]
+            } else {
+                &[]
+            };
+            let mut v = [_mm512_setzero_si512(); 8];
+            for (q, v) in v.iter_mut().enumerate() {
+                *v = _mm512_permutexvar_epi8(by_plane, eight(row, step * STEP + q * 8));
+            }
+            for (plane, v) in transpose(v).into_iter().enumerate() {
+                store(&mut tiles[plane * TILE + i], v);
+            }
+        }
+    }
+}
+
+/// Eight vectors of eight words as an 8 x 8 matrix, transposed.
+#[target_feature(enable = "avx512f")]
+fn transpose(v: [__m512i; 8]) -> [__m512i; 8] {
+    let (mut pairs, mut fours, mut out) = (v, v, v);
+    for i in 0..4 {
+        pairs[i] = _mm512_unpacklo_epi64(v[2 * i], v[2 * i + 1]);
+        pairs[4 + i] = _mm512_unpackhi_epi64(v[2 * i], v[2 * i + 1]);
+    }
+    // Lane l of pairs[i] has word 2l (or 2l + 1, from 4 on) of vectors 2i and 2i + 1.
+    for half in [0, 4] {
+        let p = &pairs[half..half + 4];
+        fours[half] = _mm512_shuffle_i32x4::<0x44>(p[0], p[1]);
+        fours[half + 1] = _mm512_shuffle_i32x4::<0x44>(p[2], p[3]);
+        fours[half + 2] = _mm512_shuffle_i32x4::<0xee>(p[0], p[1]);
+        fours[half + 3] = _mm512_shuffle_i32x4::<0xee>(p[2], p[3]);
+        for (lane, from) in [(0, half), (2, half + 2)] {
+            out[2 * lane + half / 4] = _mm512_shuffle_i32x4::<0x88>(fours[from], fours[from + 1]);
+            out[2 * lane + 2 + half / 4] =
+                _mm512_shuffle_i32x4::<0xdd>(fours[from], fours[from + 1]);
+        }
+    }
+    out
+}
+
+/// Right tile of plane p: row q has byte p of the four elements of rows 4q.. of k, column after column.
+///
+/// # Safety
+/// AVX-512 F and BW are there.
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn pack_right_u32(
+    src: &[u32],
+    stride: usize,
+    at: usize,
+    cols: usize,
+    panels: &mut [Line],
+    panel: usize,
+) {
+    for (from, panel) in (0..cols).step_by(SIDE).zip(panels.chunks_exact_mut(panel)) {
+        let tiles = &mut panel[at / STEP * 4 * TILE..][..4 * TILE];
+        for q in 0..STRIP / 4 {
+            let row = |i: usize| sixteen(&src[(4 * q + i) * stride..][..cols], from);
+            let (r0, r1, r2, r3) = (row(0), row(1), row(2), row(3));
+            let (a, b) = (_mm512_unpacklo_epi8(r0, r2), _mm512_unpacklo_epi8(r1, r3));
+            let (c, d) = (_mm512_unpackhi_epi8(r0, r2), _mm512_unpackhi_epi8(r1, r3));
+            // Column 4l + j in lane l of column[j], planes 0..4 of four bytes each.
+            let column = [
+                _mm512_unpacklo_epi8(a, b),
+                _mm512_unpackhi_epi8(a, b),
+                _mm512_unpacklo_epi8(c, d),
+                _mm512_unpackhi_epi8(c, d),
+            ];
+            let (a, b) = (
+                _mm512_unpacklo_epi32(column[0], column[1]),
+                _mm512_unpacklo_epi32(column[2], column[3]),
+            );
+            let (c, d) = (
+                _mm512_unpackhi_epi32(column[0], column[1]),
+                _mm512_unpackhi_epi32(column[2], column[3]),
+            );
+            let line = at % STEP / 4 + q;
+            store(&mut tiles[line], _mm512_unpacklo_epi64(a, b));
+            store(&mut tiles[TILE + line], _mm512_unpackhi_epi64(a, b));
+            store(&mut tiles[2 * TILE + line], _mm512_unpacklo_epi64(c, d));
+            store(&mut tiles[3 * TILE + line], _mm512_unpackhi_epi64(c, d));
+        }
+    }
+}
+
+/// As `pack_right_u32`, eight planes.
+///
+/// # Safety
+/// AVX-512 F and BW are there.
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn pack_right_u64(
+    src: &[u64],
+    stride: usize,
+    at: usize,
+    cols: usize,
+    panels: &mut [Line],
+    panel: usize,
+) {
+    let even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+    let odd = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
+    for (from, panel) in (0..cols).step_by(SIDE).zip(panels.chunks_exact_mut(panel)) {
+        let tiles = &mut panel[at / STEP * 8 * TILE..][..8 * TILE];
+        for q in 0..STRIP / 4 {
+            let row =
+                |i: usize, half: usize| eight(&src[(4 * q + i) * stride..][..cols], from + half);
+            let left = planes([row(0, 0), row(1, 0), row(2, 0), row(3, 0)]);
+            let right = planes([row(0, 8), row(1, 8), row(2, 8), row(3, 8)]);
+            let line = at % STEP / 4 + q;
+            for (pair, (l, r)) in left.into_iter().zip(right).enumerate() {
+                store(
+                    &mut tiles[2 * pair * TILE + line],
+                    _mm512_permutex2var_epi64(l, even, r),
+                );
+                store(
+                    &mut tiles[(2 * pair + 1) * TILE + line],
+                    _mm512_permutex2var_epi64(l, odd, r),
+                );
+            }
+        }
+    }
+}
+
+/// Four rows of eight elements; vector i of the result has in lane l the words of planes 2i and 2i + 1, four bytes each for columns 2l and 2l + 1.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn planes([r0, r1, r2, r3]: [__m512i; 4]) -> [__m512i; 4] {
+    let (a, b) = (_mm512_unpacklo_epi8(r0, r2), _mm512_unpacklo_epi8(r1, r3));
+    let (c, d) = (_mm512_unpackhi_epi8(r0, r2), _mm512_unpackhi_epi8(r1, r3));
+    let (even_low, even_high) = (_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b));
+    let (odd_low, odd_high) = (_mm512_unpacklo_epi8(c, d), _mm512_unpackhi_epi8(c, d));
+    [
+        _mm512_unpacklo_epi32(even_low, odd_low),
+        _mm512_unpackhi_epi32(even_low, odd_low),
+        _mm512_unpacklo_epi32(even_high, odd_high),
+        _mm512_unpackhi_epi32(even_high, odd_high),
+    ]
+}

@@ -1,0 +1,224 @@
+//! AVX2. Tiles of 6 x 16 (u32) and 6 x 4 (u64): twelve registers of sums, and four for the operands.
+
+use std::arch::x86_64::*;
+
+use super::Matrix;
+use super::blocked::{Line, Micro};
+use super::conv::ConvShape;
+use super::portable::{pack_left_rows, pack_right_plain};
+use super::{direct, vector};
+use crate::Ring;
+
+/// Micro-kernels on 256-bit registers.
+pub struct Avx2;
+
+const MR: usize = 6;
+const WIDE: usize = 16;
+const NARROW: usize = 4;
+
+impl Micro<u32> for Avx2 {
+    const MR: usize = MR;
+    const NR: usize = WIDE;
+    const KU: usize = 1;
+    const KC: usize = 256;
+    const LEFT: usize = MR * 4;
+    const RIGHT: usize = WIDE * 4;
+
+    fn pack_left(
+        src: &[u32],
+        stride: usize,
+        rows: usize,
+        k: usize,
+        padded: usize,
+        panel: &mut [Line],
+    ) {
+        pack_left_rows(src, stride, rows, k, padded, MR, panel);
+    }
+
+    fn pack_right(
+        src: &[u32],
+        stride: usize,
+        at: usize,
+        cols: usize,
+        padded: usize,
+        panels: &mut [Line],
+        panel: usize,
+    ) {
+        pack_right_plain::<u32, WIDE>(src, stride, at, cols, padded, panels, panel);
+    }
+
+    fn tile(padded: usize, left: &[Line], right: &[Line], tile: &mut [u32]) {
+        let (left, right): (&[u32], &[u32]) =
+            (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
+        assert!(
+            left.len() >= MR * padded && right.len() >= WIDE * padded && tile.len() >= MR * WIDE
+        );
+        // SAFETY: lengths asserted; `Kernel::is_available` was asked before this kernel was chosen.
+        unsafe { tile_u32(padded, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
+    }
+
+    fn add(out: &mut [u32], values: &[u32]) {
+        // SAFETY: `Kernel::is_available` was asked before this kernel was chosen.
+        unsafe { add(out, values) }
+    }
+}
+
+impl Micro<u64> for Avx2 {
+    const MR: usize = MR;
+    const NR: usize = NARROW;
+    const KU: usize = 1;
+    const KC: usize = 256;
+    const LEFT: usize = MR * 8;
+    const RIGHT: usize = NARROW * 8;
+
+    fn pack_left(
+        src: &[u64],
+        stride: usize,
+        rows: usize,
+        k: usize,
+        padded: usize,
+        panel: &mut [Line],
+    ) {
+        pack_left_rows(src, stride, rows, k, padded, MR, panel);
+    }
+
+    fn pack_right(
+        src: &[u64],
+        stride: usize,
+        at: usize,
+        cols: usize,
+        padded: usize,
+        panels: &mut [Line],
+        panel: usize,
+    ) {
+        pack_right_plain::<u64, NARROW>(src, stride, at, cols, padded, panels, panel);
+    }
+
+    fn tile(padded: usize, left: &[Line], right: &[Line], tile: &mut [u64]) {
+        let (left, right): (&[u64], &[u64]) =
+            (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
+        assert!(
+            left.len() >= MR * padded
+                && right.len() >= NARROW * padded
+                && tile.len() >= MR * NARROW
+        );
+        // SAFETY: lengths asserted; `Kernel::is_available` was asked before this kernel was chosen.
+        unsafe { tile_u64(padded, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
+    }
+
+    fn add(out: &mut [u64], values: &[u64]) {
+        // SAFETY: `Kernel::is_available` was asked before this kernel was chosen.
+        unsafe { add(out, values) }
+    }
+}
+
+/// # Safety
+/// `left` holds MR rows of `k`, `right` k rows of 16, `tile` has room for MR x 16.
+#[target_feature(enable = "avx2")]
+unsafe fn tile_u32(k: usize, left: *const u32, right: *const u32, tile: *mut u32) {
+    let mut sums = [[_mm256_setzero_si256(); 2]; MR];
+    // SAFETY: every offset lies inside what the caller promises.
+    unsafe {
+        let lower = left.add(3 * k);
+        for at in 0..k {
+            let b0 = _mm256_loadu_si256(right.add(at * WIDE).cast());
+            let b1 = _mm256_loadu_si256(right.add(at * WIDE + 8).cast());
+            for i in 0..MR {
+                let row = if i < 3 {
+                    left.add(i * k)
+                } else {
+                    lower.add((i - 3) * k)
+                };
+                let a = _mm256_set1_epi32(*row.add(at) as i32);
+                sums[i][0] = _mm256_add_epi32(sums[i][0], _mm256_mullo_epi32(a, b0));
+                sums[i][1] = _mm256_add_epi32(sums[i][1], _mm256_mullo_epi32(a, b1));
+            }
+        }
+        for (i, row) in sums.iter().enumerate() {
+            _mm256_storeu_si256(tile.add(i * WIDE).cast(), row[0]);
+            _mm256_storeu_si256(tile.add(i * WIDE + 8).cast(), row[1]);
+        }
+    }
+}
+
+/// a * b = low(a) low(b) + 2^32 (low(a) high(b) + high(a) low(b)): the two cross terms come from one 32-bit product with the halves of b exchanged, and are summed
+/// apart, modulo 2^32.
+///
+/// # Safety
+/// `left` holds MR rows of `k`, `right` k rows of 4, `tile` has room for MR x 4.
+#[target_feature(enable = "avx2")]
+unsafe fn tile_u64(k: usize, left: *const u64, right: *const u64, tile: *mut u64) {
+    let mut low = [_mm256_setzero_si256(); MR];
+    let mut cross = [_mm256_setzero_si256(); MR];
+    // SAFETY: every offset lies inside what the caller promises.
+    unsafe {
+        let lower = left.add(3 * k);
+        for at in 0..k {
+            let b = _mm256_loadu_si256(right.add(at * NARROW).cast());
+            let exchanged = _mm256_shuffle_epi32::<0b10_11_00_01>(b);
+            for i in 0..MR {
+                let row = if i < 3 {
+                    left.add(i * k)
+                } else {
+                    lower.add((i - 3) * k)
+                };
+                let a = _mm256_set1_epi64x(*row.add(at) as i64);
+                low[i] = _mm256_add_epi64(low[i], _mm256_mul_epu32(a, b));
+                cross[i] = _mm256_add_epi32(cross[i], _mm256_mullo_epi32(a, exchanged));
+            }
+        }
+        for i in 0..MR {
+            let both = _mm256_add_epi32(cross[i], _mm256_srli_epi64::<32>(cross[i]));
+            let sum = _mm256_add_epi64(low[i], _mm256_slli_epi64::<32>(both));
+            _mm256_storeu_si256(tile.add(i * NARROW).cast(), sum);
+        }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn add<R: Ring>(out: &mut [R], values: &[R]) {
+    for (o, v) in out.iter_mut().zip(values) {
+        *o = o.add(*v);
+    }
+}
+
+/// `vector::rows_times`, compiled for AVX2.
+pub fn rows_times<R: Ring>(a: Matrix<R>, x: &[R], out: &mut [R], add: bool) {
+    #[target_feature(enable = "avx2")]
+    fn inner<R: Ring>(a: Matrix<R>, x: &[R], out: &mut [R], add: bool) {
+        vector::rows_times(a, x, out, add);
+    }
+    // SAFETY: `Kernel::is_available` was asked before this kernel was chosen.
+    unsafe { inner(a, x, out, add) }
+}
+
+/// `direct::plane`, compiled for AVX2.
+pub fn plane<R: Ring>(shape: &ConvShape, at: usize, weights: &[R], x: &[R], out: &mut [R]) {
+    #[target_feature(enable = "avx2")]
+    fn inner<R: Ring>(shape: &ConvShape, at: usize, weights: &[R], x: &[R], out: &mut [R]) {
+        direct::plane(shape, at, weights, x, out);
+    }
+    // SAFETY: `Kernel::is_available` was asked before this kernel was chosen.
+    unsafe { inner(shape, at, weights, x, out) }
+}
+
+/// Multiply-adds that one round of `float_sums` does.
+pub const FLOAT_SUMS: usize = 10 * 8;
+
+/// `rounds` times ten float multiply-adds in registers, the measure of what the processor could do.
+pub fn float_sums(rounds: usize) -> f32 {
+    #[target_feature(enable = "avx2,fma")]
+    fn inner(rounds: usize) -> f32 {
+        let (x, y) = (_mm256_set1_ps(0.999), _mm256_set1_ps(1e-3));
+        let mut sums = [y; 10];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, x, y);
+            }
+        }
+        sums.iter()
+            .fold(0.0, |total, sum| total + _mm256_cvtss_f32(*sum))
+    }
+    // SAFETY: the caller asked for AVX2 and FMA.
+    unsafe { inner(rounds) }
+}
