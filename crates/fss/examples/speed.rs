@@ -4,12 +4,25 @@
 use ariann_fss::bench;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let megabytes = std::env::args().nth(1).map_or(Ok(512), |text| text.parse())?;
+    let megabytes = std::env::args()
+        .nth(1)
+        .map_or(Ok(512), |text| text.parse())?;
     ariann_prg::Backend::active()?;
     let figures = bench::measure(megabytes)?;
-    println!("AES path {}, {megabytes} MB of keys, one thread, best of {} passes", figures.backend, bench::PASSES);
-    println!("limits: {:.0} M AES blocks/s, {:.1} GB/s read", figures.aes_blocks_per_second / 1e6, figures.memory_bytes_per_second / 1e9);
-    println!("{:>4} {:>6} {:>14} {:>14} {:>8} {:>16}", "bits", "bytes", "ns/comparison", "M AES/s", "GB/s", "M key pairs/s");
+    println!(
+        "AES path {}, {megabytes} MB of keys, one thread, best of {} passes",
+        figures.backend,
+        bench::PASSES
+    );
+    println!(
+        "limits: {:.0} M AES blocks/s, {:.1} GB/s read",
+        figures.aes_blocks_per_second / 1e6,
+        figures.memory_bytes_per_second / 1e9
+    );
+    println!(
+        "{:>4} {:>6} {:>14} {:>14} {:>8} {:>16}",
+        "bits", "bytes", "ns/comparison", "M AES/s", "GB/s", "M key pairs/s"
+    );
     for d in figures.domains {
         println!(
             "{:>4} {:>6} {:>14.1} {:>14.0} {:>8.1} {:>16.2}",

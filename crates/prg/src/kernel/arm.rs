@@ -93,14 +93,21 @@ impl Vector for One {
     #[inline(always)]
     unsafe fn prefetch(_: *const u8) {}
     #[inline(always)]
-    unsafe fn encrypt<const N: usize>(keys: &Schedule, mut state: [Self; N], tail: [Self; N]) -> [Self; N] {
+    unsafe fn encrypt<const N: usize>(
+        keys: &Schedule,
+        mut state: [Self; N],
+        tail: [Self; N],
+    ) -> [Self; N] {
         // SAFETY: the caller has the instructions; round keys are 16 bytes each
         unsafe {
             // AESE adds its key first, so the tenth key is left over and takes the tail along
             for i in 0..9 {
                 let key = vld1q_u8(keys.0[i].as_ptr());
                 for block in &mut state {
-                    block.0 = vreinterpretq_u64_u8(vaesmcq_u8(vaeseq_u8(vreinterpretq_u8_u64(block.0), key)));
+                    block.0 = vreinterpretq_u64_u8(vaesmcq_u8(vaeseq_u8(
+                        vreinterpretq_u8_u64(block.0),
+                        key,
+                    )));
                 }
             }
             let ninth = vld1q_u8(keys.0[9].as_ptr());

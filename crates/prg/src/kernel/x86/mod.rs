@@ -30,7 +30,7 @@ pub(super) fn is_available(backend: Backend) -> bool {
 #[target_feature(enable = "aes,sse4.1,popcnt,avx2,vaes,avx512f,avx512dq,avx512vl")]
 pub(super) unsafe fn vaes512(kernel: impl Kernel) {
     // SAFETY: the features of this function are those of Quad
-    unsafe { kernel.run::<Quad, 8>() }
+    unsafe { kernel.run::<Quad, 4>() }
 }
 
 /// # Safety

@@ -83,7 +83,11 @@ impl Vector for One {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
     #[inline(always)]
-    unsafe fn encrypt<const N: usize>(keys: &Schedule, mut state: [Self; N], tail: [Self; N]) -> [Self; N] {
+    unsafe fn encrypt<const N: usize>(
+        keys: &Schedule,
+        mut state: [Self; N],
+        tail: [Self; N],
+    ) -> [Self; N] {
         // SAFETY: the caller has the instructions
         unsafe {
             let first = round(keys, 0);
