@@ -112,7 +112,8 @@ impl Incoming {
             let header = self.checked(&bytes, watch.waiting_for)?;
             watch.frame = Instant::now();
             match header.kind {
-                Kind::KeepAlive => {}
+                // Signs of life alone must not be waited for without end.
+                Kind::KeepAlive => self.deadlines(watch, 0, HEADER as u64, done)?,
                 Kind::Farewell => return Err(self.gone(watch, Gone::Closed)),
                 _ => return Ok(header),
             }
