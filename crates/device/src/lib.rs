@@ -1,1 +1,180 @@
 //! The seam for accelerators: a trait of bulk kernels over device buffers, and its CPU implementation.
+//!
+//! A gate is written once against [`Device`] and never knows where it runs. Everything between two messages of the online
+//! phase stays in the device's buffers: [`Device::Words`] for ring elements, [`Device::Bits`] for bits. What crosses the
+//! seam is material on its way in and packed messages on their way in and out.
+//!
+//! Buffers are item-major: the elements of item 0, then those of item 1, and so on. `slots` names which one-time slots the
+//! items of a run use, one slot an item, so that every item expands its own words.
+
+mod cpu;
+mod shape;
+
+use std::ops::Range;
+
+use ariann_fss::Party;
+use ariann_prg::{Prg, TreeHash};
+use ariann_ring::Ring;
+use ariann_ring::pack::PackError;
+
+pub use cpu::Cpu;
+pub use shape::LinearShape;
+
+/// Where words come from: `len` of them for each slot, at the addresses of `kind` and `gate`.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// What the words are for; one kind never serves two purposes.
+    pub kind: u8,
+    /// The gate that owns them.
+    pub gate: u32,
+    /// One-time slots, one an item.
+    pub slots: Range<u32>,
+    /// Elements a slot.
+    pub len: usize,
+}
+
+impl Stream {
+    /// Elements of all slots.
+    pub fn total(&self) -> usize {
+        self.slots.len() * self.len
+    }
+}
+
+/// The bits `[shift, top)` of a value: what an opening sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Window {
+    /// s: bits dropped below.
+    pub shift: u32,
+    /// m: the first bit dropped above.
+    pub top: u32,
+}
+
+impl Window {
+    /// w = m - s, the width of the opened value.
+    pub const fn width(self) -> u32 {
+        self.top - self.shift
+    }
+
+    /// h, half a unit of the opened value, which one party adds before it drops bits; none when nothing is dropped below.
+    pub fn half<R: Ring>(self) -> R {
+        if self.shift == 0 { R::ZERO } else { R::ONE.shl(self.shift - 1) }
+    }
+}
+
+/// How a select turns the opened value into the selected one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lift {
+    /// The value is used as it is, in the ring in which it was opened.
+    None,
+    /// The value is opened modulo 2^w and used in the whole ring: the mask depends on the public top bit.
+    From(u32),
+}
+
+impl Lift {
+    /// Planes of a select's table: the shares of r_d and one entry for each public index (d̂, and the top bit when lifting).
+    pub const fn planes(self) -> usize {
+        match self {
+            Lift::None => 3,
+            Lift::From(_) => 5,
+        }
+    }
+}
+
+/// The keys of one gate for all items of a run.
+#[derive(Clone, Copy)]
+pub struct Keys<'a> {
+    /// The gate's sections of all items, one after the other.
+    pub sections: &'a [u8],
+    /// Bytes of one item's section; its keys stand at the front.
+    pub section_len: usize,
+}
+
+/// Bulk kernels. Lengths are checked by the callers' plan; a kernel may panic when buffers disagree.
+pub trait Device: Sync {
+    /// Ring elements.
+    type Words<R: Ring>: Send + Sync;
+    /// Bits, one an element.
+    type Bits: Send + Sync;
+
+    // Movement.
+
+    /// Brings ring elements to the device.
+    fn upload<R: Ring>(&self, words: &[R]) -> Self::Words<R>;
+    /// Brings ring elements back.
+    fn download<R: Ring>(&self, words: &Self::Words<R>) -> Vec<R>;
+    /// Unpacks `count` words of `width` bits out of each item's section, from byte `offset` of it.
+    fn unpack<R: Ring>(&self, keys: Keys<'_>, offset: usize, count: usize, width: u32) -> Result<Self::Words<R>, PackError>;
+    /// Packs elements for a message or a section, `width` bits each.
+    fn pack<R: Ring>(&self, words: &Self::Words<R>, width: u32) -> Vec<u8>;
+
+    // Randomness.
+
+    /// Expands masks and pads: words of the stream modulo 2^width.
+    fn expand<R: Ring>(&self, prg: &Prg, stream: &Stream, width: u32) -> Self::Words<R>;
+    /// Expands pads of bits.
+    fn expand_bits(&self, prg: &Prg, stream: &Stream) -> Self::Bits;
+
+    // Arithmetic.
+
+    /// The product of a linear layer, without bias.
+    fn linear<R: Ring>(&self, shape: &LinearShape, items: usize, weights: &Self::Words<R>, x: &Self::Words<R>) -> Self::Words<R>;
+    /// `a += b`; a shorter `b` is repeated (a bias already spread over one item's outputs).
+    fn add<R: Ring>(&self, a: &mut Self::Words<R>, b: &Self::Words<R>);
+    /// `a -= b`, `b` repeated likewise.
+    fn sub<R: Ring>(&self, a: &mut Self::Words<R>, b: &Self::Words<R>);
+    /// `a` modulo 2^width.
+    fn reduce<R: Ring>(&self, a: &mut Self::Words<R>, width: u32);
+    /// `-a`.
+    fn negate<R: Ring>(&self, a: &mut Self::Words<R>);
+    /// For every item, the elements at `index` of its `len`.
+    fn gather<R: Ring>(&self, x: &Self::Words<R>, items: usize, len: usize, index: &[u32]) -> Self::Words<R>;
+    /// `gather`'s inverse: for every item, out[position[i]] = x[i], for each pair of elements and positions; `len` elements an
+    /// item, all positions covered.
+    fn scatter<R: Ring>(&self, items: usize, len: usize, parts: &[(&Self::Words<R>, &[u32])]) -> Self::Words<R>;
+
+    // Openings.
+
+    /// A party's own part of an opening: bits `[s, m)` of share + mask (+ h when `half`).
+    fn window<R: Ring>(&self, share: &Self::Words<R>, mask: &Self::Words<R>, window: Window, half: bool) -> Self::Words<R>;
+    /// own + theirs modulo 2^width, theirs as it came from the wire.
+    fn open<R: Ring>(&self, own: Self::Words<R>, theirs: &[u8], width: u32) -> Result<Self::Words<R>, PackError>;
+    /// A message of bits.
+    fn pack_bits(&self, bits: &Self::Bits) -> Vec<u8>;
+    /// own xor theirs, theirs as it came from the wire.
+    fn open_bits(&self, own: Self::Bits, theirs: &[u8]) -> Result<Self::Bits, PackError>;
+
+    // Gates, a party's half.
+
+    /// This party's part of the masked bit d̂ = 1{x >= 0} xor r_d of a wire of `width` bits: the comparison key's less-than
+    /// at the low `width - 1` bits, xor the pad, xor (at P0) the wire's top bit.
+    #[allow(clippy::too_many_arguments)]
+    fn drelu<R: Ring>(
+        &self, hash: &TreeHash, party: Party, prg: &Prg, roots: &Stream, keys: Keys<'_>, x: &Self::Words<R>, width: u32, pad: Self::Bits,
+    ) -> Self::Bits;
+    /// A share of (select by d̂) + r: see `gates::select`. `table` holds, for every item, the planes r_d, u_0, u_1 (, u_2, u_3).
+    fn select<R: Ring>(
+        &self, party: Party, d: &Self::Bits, v: &Self::Words<R>, lift: Lift, len: usize, table: &Self::Words<R>,
+    ) -> Self::Words<R>;
+    /// A share of the signed value of a wire of `width` bits: see `gates::truncate`. `alpha` and `top` are shares of the
+    /// wire's mask and of its top bit.
+    fn unmask<R: Ring>(
+        &self, party: Party, x: &Self::Words<R>, width: u32, alpha: &Self::Words<R>, top: &Self::Words<R>,
+    ) -> Self::Words<R>;
+
+    // Gates, the dealer's half.
+
+    /// α = ((mask + coin) >> s) mod 2^w, without coins when nothing is dropped below.
+    fn deal_window<R: Ring>(&self, mask: &Self::Words<R>, coins: Option<&Self::Bits>, window: Window) -> Self::Words<R>;
+    /// Comparison keys at the low `width - 1` bits of α (appended to `keys`), and r_d = 1 xor top(α) xor pads.
+    #[allow(clippy::too_many_arguments)]
+    fn deal_drelu<R: Ring>(
+        &self, hash: &TreeHash, prgs: [&Prg; 2], roots: &Stream, alpha: &Self::Words<R>, width: u32, pads: [Self::Bits; 2], keys: &mut Vec<u8>,
+    ) -> Self::Bits;
+    /// The planes of a select's table, less P0's pads (which `table` holds on entry): r_d,
+    /// then r - (r_d or 1 - r_d)·C for every public index.
+    fn deal_select<R: Ring>(
+        &self, r_d: &Self::Bits, c: &Self::Words<R>, r: &Self::Words<R>, lift: Lift, table: &mut Self::Words<R>,
+    );
+    /// α and top(α), each less P0's pads.
+    fn deal_unmask<R: Ring>(&self, alpha: &Self::Words<R>, width: u32, pads: [Self::Words<R>; 2]) -> [Self::Words<R>; 2];
+}

@@ -1,1 +1,27 @@
 //! The protocol, one file a gate: the dealer's half and the parties' halves side by side.
+//!
+//! A gate does no I/O: its online steps return the message to send and take the message that came. `session` owns the
+//! channel; unit tests pass the bytes by hand. Every gate states its cost in [`Cost`], from which the plan knows every length.
+
+mod address;
+mod context;
+mod cost;
+
+pub mod argmax;
+pub mod drelu;
+pub mod input;
+pub mod linear;
+pub mod max;
+pub mod open;
+pub mod relu;
+pub mod reveal;
+pub mod select;
+pub mod truncate;
+mod windows;
+
+pub use address::kind;
+pub use ariann_device::{Keys, Lift, LinearShape, Stream, Window};
+pub use ariann_fss::Party;
+pub use context::{Context, Dealing, GateError, Receiver, other};
+pub use cost::{Cost, Traffic};
+pub use windows::{Pooling, Windows};

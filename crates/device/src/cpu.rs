@@ -1,0 +1,271 @@
+//! The device interface on the CPU: buffers are vectors, kernels run on rayon's current pool, one slot a task.
+
+use ariann_fss::{self as fss, Party};
+use ariann_prg::{Address, Prg, TreeHash};
+use ariann_ring::pack::{self, PackError};
+use ariann_ring::{Matrix, conv2d, matmul};
+use ariann_ring::Ring;
+use rayon::prelude::*;
+
+use crate::{Device, Keys, Lift, LinearShape, Stream, Window};
+
+/// The CPU. Which SIMD kernels run is decided once, in `ring` and `prg`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu;
+
+fn address(stream: &Stream, slot: u32) -> Address {
+    Address { kind: stream.kind, gate: stream.gate, slot }
+}
+
+fn root_blocks(prg: &Prg, stream: &Stream, slot: u32) -> Vec<u8> {
+    let mut roots = vec![0u8; 16 * stream.len];
+    prg.fill_blocks(address(stream, slot), 0, &mut roots);
+    roots
+}
+
+/// Runs `task` on each item's part of `out`, in parallel when the pool has more than one thread.
+fn each_item<T: Send>(out: &mut [T], len: usize, task: impl Fn(usize, &mut [T]) + Sync) {
+    if len == 0 {
+        return;
+    }
+    if rayon::current_num_threads() > 1 {
+        out.par_chunks_mut(len).enumerate().for_each(|(item, part)| task(item, part));
+    } else {
+        out.chunks_mut(len).enumerate().for_each(|(item, part)| task(item, part));
+    }
+}
+
+impl Device for Cpu {
+    type Words<R: Ring> = Vec<R>;
+    type Bits = Vec<u8>;
+
+    fn upload<R: Ring>(&self, words: &[R]) -> Vec<R> {
+        words.to_vec()
+    }
+
+    fn download<R: Ring>(&self, words: &Vec<R>) -> Vec<R> {
+        words.clone()
+    }
+
+    fn unpack<R: Ring>(&self, keys: Keys<'_>, offset: usize, count: usize, width: u32) -> Result<Vec<R>, PackError> {
+        let bytes = pack::packed_len(count, width);
+        let items = keys.sections.len().checked_div(keys.section_len).unwrap_or(0);
+        let mut out = vec![R::ZERO; items * count];
+        for (section, part) in keys.sections.chunks(keys.section_len).zip(out.chunks_mut(count)) {
+            pack::unpack(&section[offset..offset + bytes], width, part)?;
+        }
+        Ok(out)
+    }
+
+    fn pack<R: Ring>(&self, words: &Vec<R>, width: u32) -> Vec<u8> {
+        let mut out = Vec::with_capacity(pack::packed_len(words.len(), width));
+        pack::pack(words, 0, width, &mut out);
+        out
+    }
+
+    fn expand<R: Ring>(&self, prg: &Prg, stream: &Stream, width: u32) -> Vec<R> {
+        let mut out = vec![R::ZERO; stream.total()];
+        let mask = R::low_mask(width);
+        each_item(&mut out, stream.len, |item, part| {
+            prg.fill(address(stream, stream.slots.start + item as u32), 0, part);
+            if width < R::BITS {
+                part.iter_mut().for_each(|word| *word = word.and(mask));
+            }
+        });
+        out
+    }
+
+    fn expand_bits(&self, prg: &Prg, stream: &Stream) -> Vec<u8> {
+        let mut out = vec![0; stream.total()];
+        each_item(&mut out, stream.len, |item, part| prg.fill_bits(address(stream, stream.slots.start + item as u32), 0, part));
+        out
+    }
+
+    fn linear<R: Ring>(&self, shape: &LinearShape, items: usize, weights: &Vec<R>, x: &Vec<R>) -> Vec<R> {
+        let mut out = vec![R::ZERO; items * shape.out_len()];
+        match shape {
+            LinearShape::Dense { inputs, outputs } => {
+                let weights = Matrix::new(weights, *outputs, *inputs);
+                matmul(Matrix::new(x, items, *inputs), weights.transposed(), &mut out);
+            }
+            LinearShape::Conv(shape) => conv2d(shape, items, weights, x, &mut out),
+        }
+        out
+    }
+
+    fn add<R: Ring>(&self, a: &mut Vec<R>, b: &Vec<R>) {
+        for part in a.chunks_mut(b.len().max(1)) {
+            part.iter_mut().zip(b).for_each(|(a, b)| *a = a.add(*b));
+        }
+    }
+
+    fn sub<R: Ring>(&self, a: &mut Vec<R>, b: &Vec<R>) {
+        for part in a.chunks_mut(b.len().max(1)) {
+            part.iter_mut().zip(b).for_each(|(a, b)| *a = a.sub(*b));
+        }
+    }
+
+    fn reduce<R: Ring>(&self, a: &mut Vec<R>, width: u32) {
+        let low = R::low_mask(width);
+        a.iter_mut().for_each(|a| *a = a.and(low));
+    }
+
+    fn negate<R: Ring>(&self, a: &mut Vec<R>) {
+        a.iter_mut().for_each(|a| *a = a.neg());
+    }
+
+    fn gather<R: Ring>(&self, x: &Vec<R>, items: usize, len: usize, index: &[u32]) -> Vec<R> {
+        let mut out = vec![R::ZERO; items * index.len()];
+        for (x, out) in x.chunks(len).zip(out.chunks_mut(index.len().max(1))) {
+            out.iter_mut().zip(index).for_each(|(out, i)| *out = x[*i as usize]);
+        }
+        out
+    }
+
+    fn scatter<R: Ring>(&self, items: usize, len: usize, parts: &[(&Vec<R>, &[u32])]) -> Vec<R> {
+        let mut out = vec![R::ZERO; items * len];
+        for (x, position) in parts {
+            for (x, out) in x.chunks(position.len().max(1)).zip(out.chunks_mut(len)) {
+                x.iter().zip(*position).for_each(|(x, i)| out[*i as usize] = *x);
+            }
+        }
+        out
+    }
+
+    fn window<R: Ring>(&self, share: &Vec<R>, mask: &Vec<R>, window: Window, half: bool) -> Vec<R> {
+        let add = if half { window.half() } else { R::ZERO };
+        let low = R::low_mask(window.width());
+        share.iter().zip(mask).map(|(z, r)| z.add(*r).add(add).shr(window.shift).and(low)).collect()
+    }
+
+    fn open<R: Ring>(&self, mut own: Vec<R>, theirs: &[u8], width: u32) -> Result<Vec<R>, PackError> {
+        pack::unpack_add(theirs, width, &mut own)?;
+        Ok(own)
+    }
+
+    fn pack_bits(&self, bits: &Vec<u8>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(pack::packed_len(bits.len(), 1));
+        pack::pack_bits(bits, &mut out);
+        out
+    }
+
+    fn open_bits(&self, mut own: Vec<u8>, theirs: &[u8]) -> Result<Vec<u8>, PackError> {
+        let mut bits = vec![0; own.len()];
+        pack::unpack_bits(theirs, &mut bits)?;
+        own.iter_mut().zip(bits).for_each(|(own, bit)| *own ^= bit);
+        Ok(own)
+    }
+
+    fn drelu<R: Ring>(
+        &self, hash: &TreeHash, party: Party, prg: &Prg, roots: &Stream, keys: Keys<'_>, x: &Vec<R>, width: u32, pad: Vec<u8>,
+    ) -> Vec<u8> {
+        let bits = width - 1;
+        let (low, len, bytes) = (R::low_mask(bits), roots.len, roots.len * fss::key_len(bits));
+        let mut out = pad;
+        each_item(&mut out, len, |item, out| {
+            let x = &x[item * len..][..len];
+            let lo: Vec<R> = x.iter().map(|x| x.and(low)).collect();
+            let blocks = root_blocks(prg, roots, roots.slots.start + item as u32);
+            let keys = &keys.sections[item * keys.section_len..][..bytes];
+            let mut less = vec![0; len];
+            fss::less_than(hash, party, bits, &blocks, keys, &lo, &mut less).expect("lengths follow from the plan");
+            let top = u64::from(party == Party::P0);
+            for ((out, less), x) in out.iter_mut().zip(less).zip(x) {
+                *out ^= less ^ (x.shr(bits).to_u64() & top) as u8;
+            }
+        });
+        out
+    }
+
+    fn select<R: Ring>(&self, party: Party, d: &Vec<u8>, v: &Vec<R>, lift: Lift, len: usize, table: &Vec<R>) -> Vec<R> {
+        let second = R::spread(u8::from(party == Party::P1));
+        let planes = lift.planes();
+        let mut out = vec![R::ZERO; d.len()];
+        each_item(&mut out, len, |item, out| {
+            let (d, v, table) = (&d[item * len..][..len], &v[item * len..][..len], &table[item * len * planes..][..len * planes]);
+            let entry = |plane: usize, i: usize| table[plane * len + i];
+            for (i, out) in out.iter_mut().enumerate() {
+                // Masks in place of branches, although d̂ and the top bit are public.
+                let (v, is_one) = (v[i], R::spread(d[i]));
+                let product = entry(0, i).mul(v);
+                let chosen = product.xor(product.xor(v.and(second).sub(product)).and(is_one));
+                let pick = |a: R, b: R| a.xor(a.xor(b).and(is_one));
+                let u = match lift {
+                    Lift::None => pick(entry(1, i), entry(2, i)),
+                    Lift::From(width) => {
+                        let top = v.shr(width - 1).and(R::ONE).neg();
+                        let (low, high) = (pick(entry(1, i), entry(2, i)), pick(entry(3, i), entry(4, i)));
+                        low.xor(low.xor(high).and(top))
+                    }
+                };
+                *out = chosen.add(u);
+            }
+        });
+        out
+    }
+
+    fn unmask<R: Ring>(&self, party: Party, x: &Vec<R>, width: u32, alpha: &Vec<R>, top: &Vec<R>) -> Vec<R> {
+        let (offset, low) = (R::ONE.shl(width - 2), R::low_mask(width));
+        let second = R::spread(u8::from(party == Party::P1));
+        let value = |((x, alpha), top): ((&R, &R), &R)| {
+            let plus = x.add(offset).and(low);
+            let keep = plus.shr(width - 1).sub(R::ONE);
+            plus.sub(offset).and(second).sub(*alpha).add(top.shl(width).and(keep))
+        };
+        x.iter().zip(alpha).zip(top).map(value).collect()
+    }
+
+    fn deal_window<R: Ring>(&self, mask: &Vec<R>, coins: Option<&Vec<u8>>, window: Window) -> Vec<R> {
+        let low = R::low_mask(window.width());
+        let cut = |r: R| r.shr(window.shift).and(low);
+        match coins {
+            None => mask.iter().map(|r| cut(*r)).collect(),
+            Some(coins) => mask.iter().zip(coins).map(|(r, c)| cut(r.add(R::from_u64(u64::from(*c))))).collect(),
+        }
+    }
+
+    fn deal_drelu<R: Ring>(
+        &self, hash: &TreeHash, prgs: [&Prg; 2], roots: &Stream, alpha: &Vec<R>, width: u32, pads: [Vec<u8>; 2], keys: &mut Vec<u8>,
+    ) -> Vec<u8> {
+        let bits = width - 1;
+        let (low, len, bytes) = (R::low_mask(bits), roots.len, roots.len * fss::key_len(bits));
+        let start = keys.len();
+        keys.resize(start + bytes * roots.slots.len(), 0);
+        each_item(&mut keys[start..], bytes, |item, keys| {
+            let lo: Vec<R> = alpha[item * len..][..len].iter().map(|a| a.and(low)).collect();
+            let [blocks0, blocks1] = prgs.map(|prg| root_blocks(prg, roots, roots.slots.start + item as u32));
+            fss::generate(hash, bits, &blocks0, &blocks1, &lo, keys).expect("lengths follow from the plan");
+        });
+        let [pad0, pad1] = pads;
+        pad0.iter().zip(pad1).zip(alpha).map(|((a, b), alpha)| 1 ^ alpha.shr(bits).to_u64() as u8 ^ a ^ b).collect()
+    }
+
+    fn deal_select<R: Ring>(&self, r_d: &Vec<u8>, c: &Vec<R>, r: &Vec<R>, lift: Lift, table: &mut Vec<R>) {
+        let len = r.len();
+        for i in 0..len {
+            let is_one = R::spread(r_d[i]);
+            table[i] = R::from_u64(u64::from(r_d[i])).sub(table[i]);
+            let mut entry = |index: usize, c: R| {
+                // d̂ = 0 selects by r_d, d̂ = 1 by its complement.
+                let by = if index & 1 == 0 { is_one } else { is_one.xor(R::low_mask(R::BITS)) };
+                let at = (1 + index) * len + i;
+                table[at] = r[i].sub(c.and(by)).sub(table[at]);
+            };
+            match lift {
+                Lift::None => (0..2).for_each(|index| entry(index, c[i])),
+                Lift::From(width) => {
+                    let wrap = c[i].shr(width - 1).shl(width);
+                    (0..2).for_each(|index| entry(index, c[i].sub(wrap)));
+                    (2..4).for_each(|index| entry(index, c[i]));
+                }
+            }
+        }
+    }
+
+    fn deal_unmask<R: Ring>(&self, alpha: &Vec<R>, width: u32, pads: [Vec<R>; 2]) -> [Vec<R>; 2] {
+        let [mut low, mut top] = pads;
+        low.iter_mut().zip(alpha).for_each(|(pad, alpha)| *pad = alpha.sub(*pad));
+        top.iter_mut().zip(alpha).for_each(|(pad, alpha)| *pad = alpha.shr(width - 1).sub(*pad));
+        [low, top]
+    }
+}

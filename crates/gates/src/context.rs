@@ -1,0 +1,123 @@
+//! What a gate is given: seeds, slots, the device; and how it refuses a message.
+
+use std::ops::Range;
+
+use ariann_device::{Device, Stream};
+use ariann_fss::Party;
+use ariann_prg::{Prg, TreeHash};
+use ariann_ring::Ring;
+use ariann_ring::pack::PackError;
+
+/// The other party.
+pub const fn other(party: Party) -> Party {
+    match party {
+        Party::P0 => Party::P1,
+        Party::P1 => Party::P0,
+    }
+}
+
+/// Who gets an opened or revealed value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Receiver {
+    /// P0 alone (a directed opening).
+    P0,
+    /// P1 alone.
+    P1,
+    /// Both parties.
+    Both,
+}
+
+impl Receiver {
+    /// Whether `party` gets the value.
+    pub const fn includes(self, party: Party) -> bool {
+        matches!((self, party), (Receiver::Both, _) | (Receiver::P0, Party::P0) | (Receiver::P1, Party::P1))
+    }
+
+    /// The receiver that is one party alone.
+    pub const fn only(party: Party) -> Self {
+        match party {
+            Party::P0 => Receiver::P0,
+            Party::P1 => Receiver::P1,
+        }
+    }
+}
+
+/// Why a gate stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// The other party's message does not have the form that the plan gives it.
+    #[error("the peer's message has the wrong form: {0}")]
+    Message(PackError),
+    /// A section of the material does not have the form that the plan gives it.
+    #[error("the material has the wrong form: {0}")]
+    Material(PackError),
+}
+
+/// One party's view while it runs a gate for the items of a run, one slot an item.
+pub struct Context<'a, D: Device> {
+    /// Which party this is.
+    pub party: Party,
+    /// Where it computes.
+    pub device: &'a D,
+    /// The party's seed of this batch of material.
+    pub prg: &'a Prg,
+    /// The batch's tree hash.
+    pub hash: &'a TreeHash,
+    /// The gate's number in the plan.
+    pub gate: u32,
+    /// One-time slots, one an item.
+    pub slots: Range<u32>,
+}
+
+impl<D: Device> Context<'_, D> {
+    /// Items of this run.
+    pub fn items(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// This gate's words of `kind`, `len` a slot.
+    pub fn stream(&self, kind: u8, len: usize) -> Stream {
+        Stream { kind, gate: self.gate, slots: self.slots.clone(), len }
+    }
+
+    /// Expands this gate's words of `kind`.
+    pub fn expand<R: Ring>(&self, kind: u8, len: usize, width: u32) -> D::Words<R> {
+        self.device.expand(self.prg, &self.stream(kind, len), width)
+    }
+}
+
+/// The dealer's view while it makes a gate's material for one slot or more.
+pub struct Dealing<'a, D: Device> {
+    /// Where it computes.
+    pub device: &'a D,
+    /// The parties' seeds of this batch.
+    pub seeds: [&'a Prg; 2],
+    /// The dealer's own seed of this batch, for its coins.
+    pub coins: &'a Prg,
+    /// The batch's tree hash.
+    pub hash: &'a TreeHash,
+    /// The gate's number in the plan.
+    pub gate: u32,
+    /// The slot.
+    pub slot: u32,
+}
+
+impl<D: Device> Dealing<'_, D> {
+    /// This gate's words of `kind` in this slot.
+    pub fn stream(&self, kind: u8, len: usize) -> Stream {
+        Stream { kind, gate: self.gate, slots: self.slot..self.slot + 1, len }
+    }
+
+    /// Expands `party`'s words of `kind`.
+    pub fn expand<R: Ring>(&self, party: Party, kind: u8, len: usize, width: u32) -> D::Words<R> {
+        self.device.expand(self.seeds[party as usize], &self.stream(kind, len), width)
+    }
+
+    /// The sum of both parties' words of `kind`: the mask of a wire.
+    pub fn mask<R: Ring>(&self, kind: u8, len: usize) -> D::Words<R> {
+        let mut sum = self.expand(Party::P0, kind, len, R::BITS);
+        self.device.add(&mut sum, &self.expand(Party::P1, kind, len, R::BITS));
+        sum
+    }
+}
