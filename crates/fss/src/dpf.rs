@@ -14,16 +14,23 @@
 //! second ones, ..., then the leaves; the last group is interleaved by its own size. A run of whole groups is itself a
 //! valid batch, so a stream may be cut at any multiple of [`LANES`] instances.
 
+mod evaluation;
+mod generation;
+
 use crate::{FssError, Party};
 use ariann_prg::{Ends, LANES, TreeHash};
 use ariann_ring::Ring;
-use rayon::prelude::*;
+use evaluation::Evaluation;
+use generation::Generation;
 
+/// Bytes of a block.
 const BLOCK: usize = 16;
+
+/// Bytes of one block of every lane.
 const ROW: usize = LANES * BLOCK;
 
-/// Groups that one thread takes at a time, and below twice which no thread is asked for help.
-const TASK: usize = 64;
+/// Instances that one thread takes at a time; a batch below twice that asks no thread for help.
+const TASK: usize = 64 * LANES;
 
 /// Bytes of one key on a domain of `domain_bits`: 16·(max(n - 7, 0) + 1).
 pub const fn key_len(domain_bits: u32) -> usize {
@@ -47,26 +54,7 @@ pub fn generate<R: Ring>(
         keys.len(),
         &[("roots of P0", roots0), ("roots of P1", roots1)],
     )?;
-    let group_len = LANES * key_len(domain_bits);
-    let task = |(((keys, alphas), roots0), roots1): (((&mut [u8], &[R]), &[u8]), &[u8])| {
-        let groups = keys
-            .chunks_mut(group_len)
-            .zip(alphas.chunks(LANES))
-            .zip(roots0.chunks(ROW))
-            .zip(roots1.chunks(ROW));
-        for (((keys, alphas), roots0), roots1) in groups {
-            generate_group(hash, domain_bits, roots0, roots1, alphas, keys);
-        }
-    };
-    if is_large(alphas.len()) {
-        keys.par_chunks_mut(TASK * group_len)
-            .zip(alphas.par_chunks(TASK * LANES))
-            .zip(roots0.par_chunks(TASK * ROW))
-            .zip(roots1.par_chunks(TASK * ROW))
-            .for_each(task);
-    } else {
-        task((((keys, alphas), roots0), roots1));
-    }
+    Generation { hash, domain_bits }.run([roots0, roots1], alphas, keys, is_large(alphas.len()));
     Ok(())
 }
 
@@ -174,121 +162,24 @@ fn evaluate<R: Ring>(
     read: impl Fn(u64, &Ends, usize, (&mut [u8], &mut [u8])) + Sync,
 ) -> Result<(), FssError> {
     check(domain_bits, "xs", xs, keys.len(), &[("roots", roots)])?;
-    let job = Evaluation {
+    Evaluation {
         hash,
         party,
         domain_bits,
         read,
-    };
-    job.run(roots, keys, xs, out, is_large(xs.len()));
+    }
+    .run(roots, keys, xs, out, is_large(xs.len()));
     Ok(())
 }
 
-struct Evaluation<'a, F> {
-    hash: &'a TreeHash,
-    party: Party,
-    domain_bits: u32,
-    read: F,
-}
-
-impl<F: Fn(u64, &Ends, usize, (&mut [u8], &mut [u8])) + Sync> Evaluation<'_, F> {
-    /// Halves a large batch between threads, then goes through the groups in order.
-    fn run<R: Ring>(
-        &self,
-        roots: &[u8],
-        keys: &[u8],
-        xs: &[R],
-        out: (&mut [u8], &mut [u8]),
-        split: bool,
-    ) {
-        if split && xs.len() > TASK * LANES {
-            let half = (xs.len() / 2).next_multiple_of(LANES);
-            let (roots, keys, xs) = (
-                roots.split_at(half * BLOCK),
-                keys.split_at(half * key_len(self.domain_bits)),
-                xs.split_at(half),
-            );
-            let (less, equal) = (cut(out.0, half), cut(out.1, half));
-            rayon::join(
-                || self.run(roots.0, keys.0, xs.0, (less.0, equal.0), true),
-                || self.run(roots.1, keys.1, xs.1, (less.1, equal.1), true),
-            );
-            return;
-        }
-        let mut ends = Ends::default();
-        let groups = roots
-            .chunks(ROW)
-            .zip(keys.chunks(LANES * key_len(self.domain_bits)))
-            .zip(xs.chunks(LANES));
-        let (mut less, mut equal) = out;
-        for ((roots, keys), xs) in groups {
-            let points = points(xs);
-            self.walk(roots, keys, xs.len(), &points, &mut ends);
-            let (now, later) = (cut(less, xs.len()), cut(equal, xs.len()));
-            for (lane, &point) in points.iter().enumerate().take(xs.len()) {
-                (self.read)(point, &ends, lane, (now.0, later.0));
-            }
-            (less, equal) = (now.1, later.1);
-        }
-    }
-
-    fn walk(
-        &self,
-        roots: &[u8],
-        keys: &[u8],
-        lanes: usize,
-        points: &[u64; LANES],
-        ends: &mut Ends,
-    ) {
-        let party = self.party == Party::P1;
-        if let Ok(roots) = roots.try_into() {
-            self.hash
-                .walk(party, self.domain_bits, roots, keys, points, ends);
-        } else {
-            let mut padded = vec![0; LANES * key_len(self.domain_bits)];
-            for (row, from) in padded.chunks_mut(ROW).zip(keys.chunks(lanes * BLOCK)) {
-                row[..from.len()].copy_from_slice(from);
-            }
-            self.hash
-                .walk(party, self.domain_bits, &pad(roots), &padded, points, ends);
-        }
-    }
-}
-
-fn generate_group<R: Ring>(
-    hash: &TreeHash,
-    domain_bits: u32,
-    roots0: &[u8],
-    roots1: &[u8],
-    alphas: &[R],
-    keys: &mut [u8],
-) {
-    let points = points(alphas);
-    if let (Ok(roots0), Ok(roots1)) = (roots0.try_into(), roots1.try_into()) {
-        hash.grow(domain_bits, [roots0, roots1], &points, keys);
-    } else {
-        let mut padded = vec![0; LANES * key_len(domain_bits)];
-        hash.grow(
-            domain_bits,
-            [&pad(roots0), &pad(roots1)],
-            &points,
-            &mut padded,
-        );
-        for (row, to) in padded
-            .chunks(ROW)
-            .zip(keys.chunks_mut(alphas.len() * BLOCK))
-        {
-            to.copy_from_slice(&row[..to.len()]);
-        }
-    }
-}
-
+/// The roots of a short group, on as many lanes as a whole one has.
 fn pad(roots: &[u8]) -> [u8; ROW] {
     let mut padded = [0; ROW];
     padded[..roots.len()].copy_from_slice(roots);
     padded
 }
 
+/// The points of a group; lanes that a short one lacks are 0.
 fn points<R: Ring>(values: &[R]) -> [u64; LANES] {
     let mut points = [0; LANES];
     for (point, value) in points.iter_mut().zip(values) {
@@ -297,13 +188,9 @@ fn points<R: Ring>(values: &[R]) -> [u64; LANES] {
     points
 }
 
-/// Splits an output, which is empty when it is not wanted.
-fn cut(out: &mut [u8], at: usize) -> (&mut [u8], &mut [u8]) {
-    out.split_at_mut(at.min(out.len()))
-}
-
+/// Whether several threads pay.
 fn is_large(instances: usize) -> bool {
-    instances >= 2 * TASK * LANES && rayon::current_num_threads() > 1
+    instances >= 2 * TASK && rayon::current_num_threads() > 1
 }
 
 fn check<R: Ring>(

@@ -15,6 +15,16 @@ pub fn entropy(out: &mut [u8]) -> Result<(), EntropyError> {
 }
 
 /// A secret AES key of 128 bits. Neither copied nor printed, wiped on drop.
+///
+/// ```compile_fail,E0599
+/// let seed = ariann_prg::Seed::from_bytes([7; 16]);
+/// let copy = seed.clone();
+/// ```
+///
+/// ```compile_fail,E0277
+/// let seed = ariann_prg::Seed::from_bytes([7; 16]);
+/// println!("{seed:?}");
+/// ```
 #[derive(ZeroizeOnDrop)]
 pub struct Seed([u8; 16]);
 

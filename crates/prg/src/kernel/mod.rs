@@ -79,7 +79,7 @@ pub(crate) fn is_available(backend: Backend) -> bool {
 #[inline]
 pub(crate) fn run(backend: Backend, kernel: impl Kernel) {
     match backend {
-        // SAFETY (all arms): a `Backend` reaches a schedule only after `is_available`, and the portable one needs nothing
+        // SAFETY: a schedule is made for a `Backend` only after `is_available`; so in all arms
         #[cfg(target_arch = "x86_64")]
         Backend::Vaes512 => unsafe { x86::vaes512(kernel) },
         // SAFETY: as above
@@ -91,7 +91,7 @@ pub(crate) fn run(backend: Backend, kernel: impl Kernel) {
         // SAFETY: as above
         #[cfg(target_arch = "aarch64")]
         Backend::ArmV8 => unsafe { arm::armv8(kernel) },
-        // SAFETY: as above
+        // SAFETY: the portable vector needs no instruction of its own
         _ => unsafe { kernel.run::<u128, 8>() },
     }
 }
