@@ -13,6 +13,7 @@ use redb::{StorageError, backends::FileBackend};
 
 use crate::error::Error;
 use crate::header::{BatchId, hex};
+use crate::lock::patiently;
 use crate::part::sync_folder;
 use crate::record::{Record, Status, seal, unseal};
 use crate::watch::{Trouble, Watched, take};
@@ -91,17 +92,23 @@ pub struct Ledger {
 impl Ledger {
     /// Opens or creates (mode 0600) the ledger at `path`, and burns what a crash left open.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let file = OpenOptions::new()
+        patiently(|| Self::open_file(path))
+    }
+
+    fn open_file(path: &Path) -> Result<Self, Error> {
+        let mut options = OpenOptions::new();
+        options
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(0o600)
-            .open(path);
-        let file = file.map_err(|source| Error::io("opening", path, 0, source))?;
+            .mode(0o600);
+        let file = options
+            .open(path)
+            .map_err(|source| Error::io("opening", path, 0, source))?;
         sync_folder(path)?;
-        let backend =
-            FileBackend::new(file).map_err(|error| refused(path, &Trouble::default(), error))?;
+        let backend = FileBackend::new(file);
+        let backend = backend.map_err(|error| refused(path, &Trouble::default(), error))?;
         Self::open_with(backend, path)
     }
 

@@ -16,6 +16,7 @@ mod error;
 mod header;
 mod layout;
 mod ledger;
+mod lock;
 mod part;
 mod record;
 mod store;

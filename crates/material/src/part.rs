@@ -148,3 +148,53 @@ impl BatchWriter {
         Ok(self.path)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::BatchId;
+
+    #[test]
+    fn a_full_disk_names_file_and_bytes() {
+        let full = || io::Error::from_raw_os_error(28);
+        let path = Path::new("batches/x.part");
+        let sent = Error::Send {
+            batch: BatchId([0; 16]),
+            source: full(),
+        };
+        for error in [
+            name_file(sent, path, 77),
+            Error::io("syncing", path, 77, full()),
+        ] {
+            assert!(
+                matches!(&error, Error::DiskFull { bytes: 77, .. }),
+                "{error:?}"
+            );
+            assert!(
+                error.to_string().contains("77 bytes of batches/x.part"),
+                "{error}"
+            );
+        }
+        let other = Error::io("syncing", path, 77, io::Error::from_raw_os_error(5));
+        assert!(matches!(other, Error::Io { .. }));
+    }
+
+    #[test]
+    fn content_in_pieces_of_any_size_is_kept_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = folder.path().join("x");
+        let mut part = PartFile::create(folder.path().join("x.part")).unwrap();
+        let mut whole = Vec::new();
+        for (i, len) in [1, BUFFER - 1, 1, BUFFER, BUFFER + 1, 0, 3]
+            .into_iter()
+            .enumerate()
+        {
+            let piece = vec![i as u8; len];
+            part.write_all(&piece).unwrap();
+            whole.extend(piece);
+        }
+        part.sync().unwrap();
+        part.place(&name).unwrap();
+        assert!(std::fs::read(&name).unwrap() == whole);
+    }
+}

@@ -1,8 +1,8 @@
 //! A party's state folder: lock, instance id, batches, prepared data, ledger.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::header::{BatchId, Expected, Header, Kind, Label, WeightsVersion, hex};
 use crate::layout::Layout;
 use crate::ledger::Ledger;
+use crate::lock::lock;
 use crate::part::{BatchWriter, PartFile, name_file, sync_folder};
 use crate::record::Status;
 use crate::verify::StreamVerifier;
@@ -346,42 +347,6 @@ impl Store {
     fn ledger_path(&self) -> PathBuf {
         self.root.join("ledger.redb")
     }
-}
-
-fn lock(root: &Path) -> Result<File, Error> {
-    let path = root.join("lock");
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path);
-    let mut file = opened.map_err(|source| Error::io("opening", &path, 0, source))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let named =
-                (&file).take(64).read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
-            let holder = if named {
-                holder.trim().into()
-            } else {
-                "another process".into()
-            };
-            return Err(Error::Locked {
-                path: root.into(),
-                holder,
-            });
-        }
-        Err(TryLockError::Error(source)) => return Err(Error::io("locking", &path, 0, source)),
-    }
-    let line = format!("process {}\n", std::process::id());
-    let written = file
-        .set_len(0)
-        .and_then(|()| file.write_all(line.as_bytes()));
-    written.map_err(|source| Error::io("writing", &path, line.len() as u64, source))?;
-    Ok(file)
 }
 
 /// Removes what interrupted arrivals left.

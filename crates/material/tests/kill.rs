@@ -144,7 +144,9 @@ fn a_second_process_is_refused_and_told_who_is_first() {
     let mut lines = said(&mut first);
     assert!(lines.next().as_deref().and_then(given).is_some());
     let mut second = spawn("file", folder.path());
-    let refusal = said(&mut second).next().unwrap();
+    let mut answer = said(&mut second);
+    let refusal = answer.next().unwrap();
+    answer.for_each(drop);
     assert!(
         refusal.starts_with("refused") && refusal.contains(&format!("process {pid};")),
         "{refusal}"

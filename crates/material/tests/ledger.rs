@@ -68,6 +68,29 @@ fn slots_are_given_out_once_and_in_order() {
 }
 
 #[test]
+fn threads_share_a_ledger_and_never_a_slot() {
+    let ledger = open(&Disk::new(Sync::Honest)).unwrap();
+    ledger.register(ID, 1000).unwrap();
+    let given = std::thread::scope(|scope| {
+        let work = || {
+            (0..25)
+                .map(|i| ledger.reserve(ID, 1 + i % 3).unwrap().range())
+                .collect::<Vec<_>>()
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect::<Vec<_>>()
+    });
+    assert!(given.len() == 100 && !overlap(&given));
+    assert_eq!(
+        status(&ledger, ID).open,
+        given.iter().map(|range| range.len() as u32).sum::<u32>()
+    );
+}
+
+#[test]
 fn a_reservation_of_another_ledger_is_refused() {
     let (ledger, other) = (
         open(&Disk::new(Sync::Honest)).unwrap(),
