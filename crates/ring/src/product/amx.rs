@@ -5,10 +5,11 @@
 
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
 use super::avx512;
-use super::blocked::{Line, Micro, STRIP};
+use super::blocked::{Line, Micro, STRIP, Strip};
 
 /// Micro-kernels on tiles.
 pub struct Amx;
@@ -20,8 +21,8 @@ const STEP: usize = 64;
 /// Lines of one tile.
 const TILE: usize = 16;
 
-const KC_U32: usize = 512;
-const KC_U64: usize = 512;
+const KC_U32: usize = 256;
+const KC_U64: usize = 128;
 const _: () = assert!(8 * KC_U64 * 255 * 255 < 1 << 32);
 
 /// Whether the processor has it and the operating system lets this process use it.
@@ -55,30 +56,31 @@ fn permission() -> bool {
     false
 }
 
-/// Palette 1, eight tiles of 16 rows of 64 bytes.
+/// Palette 1: tiles 0 to 3 are sums, 4 to 6 right planes, 7 is a left plane.
 #[repr(C, align(64))]
 struct Configuration([u8; 64]);
-
-static CONFIGURATION: Configuration = {
-    let mut bytes = [0; 64];
-    bytes[0] = 1;
-    let mut tile = 0;
-    while tile < 8 {
-        bytes[16 + 2 * tile] = 64;
-        bytes[48 + tile] = 16;
-        tile += 1;
-    }
-    Configuration(bytes)
-};
 
 /// Gives the tiles back, also when a product panics.
 struct Configured;
 
 impl Configured {
-    fn new() -> Self {
+    /// Tiles of sums of `rows` rows, and steps of `step` k.
+    fn new(step: usize, rows: usize) -> Self {
+        assert!((1..=SIDE).contains(&rows) && step <= STEP && step.is_multiple_of(4));
+        let mut configuration = Configuration([0; 64]);
+        configuration.0[0] = 1;
+        for tile in 0..8 {
+            let (height, width) = match tile {
+                0..4 => (rows, 4 * SIDE),
+                4..7 => (step / 4, 4 * SIDE),
+                _ => (rows, step),
+            };
+            configuration.0[16 + 2 * tile] = width as u8;
+            configuration.0[48 + tile] = height as u8;
+        }
         // SAFETY: the tiles are available (asked before this kernel was chosen), and the configuration is a valid one.
         unsafe {
-            asm!("ldtilecfg [{}]", in(reg) CONFIGURATION.0.as_ptr(), options(nostack, readonly))
+            asm!("ldtilecfg [{}]", in(reg) configuration.0.as_ptr(), options(nostack, readonly))
         };
         Self
     }
@@ -91,6 +93,11 @@ impl Drop for Configured {
     }
 }
 
+/// k of a step: a product without a whole step has a shorter one.
+fn step(depth: usize) -> usize {
+    depth.next_multiple_of(STRIP).min(STEP)
+}
+
 impl Micro<u32> for Amx {
     const MR: usize = SIDE;
     const NR: usize = SIDE;
@@ -98,6 +105,15 @@ impl Micro<u32> for Amx {
     const KC: usize = KC_U32;
     const LEFT: usize = SIDE * 4;
     const RIGHT: usize = SIDE * 4;
+
+    /// Tiles of equal height: their time is that of their rows.
+    fn rows(m: usize) -> usize {
+        m.div_ceil(m.div_ceil(SIDE))
+    }
+
+    fn padded(k: usize, depth: usize) -> usize {
+        k.next_multiple_of(step(depth))
+    }
 
     fn pack_left(
         src: &[u32],
@@ -111,45 +127,33 @@ impl Micro<u32> for Amx {
         unsafe { pack_left_u32(src, stride, rows, k, padded, panel) }
     }
 
-    fn pack_right(
-        src: &[u32],
-        stride: usize,
-        at: usize,
-        cols: usize,
-        _padded: usize,
-        panels: &mut [Line],
-        panel: usize,
-    ) {
+    fn pack_right(strip: &Strip<u32>, panels: &mut [Line], panel: usize) {
         // SAFETY: AVX-512 was asked for in `available`.
-        unsafe { pack_right_u32(src, stride, at, cols, panels, panel) }
+        unsafe { pack_right_u32(strip, panels, panel) }
     }
 
-    fn tile(padded: usize, left: &[Line], right: &[Line], tile: &mut [u32]) {
+    fn tile(padded: usize, rows: usize, left: &[Line], right: &[Line], tile: &mut [u32]) {
+        let steps = padded.div_ceil(STEP);
+        let len = steps * 4 * TILE;
         assert!(
-            padded % STEP == 0
-                && left.len() >= padded
-                && right.len() >= padded
-                && tile.len() >= SIDE * SIDE
+            left.len() >= len && right.len() >= len && tile.len() >= SIDE * SIDE && rows <= SIDE
         );
-        let mut sums = [Line([0; 64]); 4 * TILE];
-        // SAFETY: lengths asserted, tiles configured by `with`; AVX-512 was asked for in `available`.
+        let mut sums = MaybeUninit::<[Line; 4 * TILE]>::uninit();
+        let sums = sums.as_mut_ptr().cast::<Line>();
+        // SAFETY: lengths asserted, tiles of at least `rows` rows configured by `with`; AVX-512 was asked for in `available`.
         unsafe {
-            sums_u32(
-                padded / STEP,
-                left.as_ptr(),
-                right.as_ptr(),
-                sums.as_mut_ptr(),
-            );
-            join_u32(&sums, tile);
+            sums_u32(steps, left.as_ptr(), right.as_ptr(), sums);
+            join_u32(sums, rows, tile);
         }
     }
 
-    fn add(out: &mut [u32], values: &[u32]) {
-        avx512::add_rows(out, values);
+    unsafe fn put(out: *mut u32, stride: usize, tile: &[u32], width: usize, add: bool) {
+        // SAFETY: as the caller promises.
+        unsafe { avx512::put(out, stride, tile, SIDE, width, add) }
     }
 
-    fn with(work: impl FnOnce()) {
-        let _configured = Configured::new();
+    fn with(depth: usize, rows: usize, work: impl FnOnce()) {
+        let _configured = Configured::new(step(depth), rows);
         work();
     }
 }
@@ -161,6 +165,15 @@ impl Micro<u64> for Amx {
     const KC: usize = KC_U64;
     const LEFT: usize = SIDE * 8;
     const RIGHT: usize = SIDE * 8;
+
+    /// Tiles of equal height: their time is that of their rows.
+    fn rows(m: usize) -> usize {
+        m.div_ceil(m.div_ceil(SIDE))
+    }
+
+    fn padded(k: usize, depth: usize) -> usize {
+        k.next_multiple_of(step(depth))
+    }
 
     fn pack_left(
         src: &[u64],
@@ -174,45 +187,33 @@ impl Micro<u64> for Amx {
         unsafe { pack_left_u64(src, stride, rows, k, padded, panel) }
     }
 
-    fn pack_right(
-        src: &[u64],
-        stride: usize,
-        at: usize,
-        cols: usize,
-        _padded: usize,
-        panels: &mut [Line],
-        panel: usize,
-    ) {
+    fn pack_right(strip: &Strip<u64>, panels: &mut [Line], panel: usize) {
         // SAFETY: AVX-512 was asked for in `available`.
-        unsafe { pack_right_u64(src, stride, at, cols, panels, panel) }
+        unsafe { pack_right_u64(strip, panels, panel) }
     }
 
-    fn tile(padded: usize, left: &[Line], right: &[Line], tile: &mut [u64]) {
+    fn tile(padded: usize, rows: usize, left: &[Line], right: &[Line], tile: &mut [u64]) {
+        let steps = padded.div_ceil(STEP);
+        let len = steps * 8 * TILE;
         assert!(
-            padded % STEP == 0
-                && left.len() >= 2 * padded
-                && right.len() >= 2 * padded
-                && tile.len() >= SIDE * SIDE
+            left.len() >= len && right.len() >= len && tile.len() >= SIDE * SIDE && rows <= SIDE
         );
-        let mut sums = [Line([0; 64]); 8 * TILE];
-        // SAFETY: lengths asserted, tiles configured by `with`; AVX-512 was asked for in `available`.
+        let mut sums = MaybeUninit::<[Line; 8 * TILE]>::uninit();
+        let sums = sums.as_mut_ptr().cast::<Line>();
+        // SAFETY: lengths asserted, tiles of at least `rows` rows configured by `with`; AVX-512 was asked for in `available`.
         unsafe {
-            sums_u64(
-                padded / STEP,
-                left.as_ptr(),
-                right.as_ptr(),
-                sums.as_mut_ptr(),
-            );
-            join_u64(&sums, tile);
+            sums_u64(steps, left.as_ptr(), right.as_ptr(), sums);
+            join_u64(sums, rows, tile);
         }
     }
 
-    fn add(out: &mut [u64], values: &[u64]) {
-        avx512::add_rows(out, values);
+    unsafe fn put(out: *mut u64, stride: usize, tile: &[u64], width: usize, add: bool) {
+        // SAFETY: as the caller promises.
+        unsafe { avx512::put(out, stride, tile, SIDE, width, add) }
     }
 
-    fn with(work: impl FnOnce()) {
-        let _configured = Configured::new();
+    fn with(depth: usize, rows: usize, work: impl FnOnce()) {
+        let _configured = Configured::new(step(depth), rows);
         work();
     }
 }
@@ -408,14 +409,18 @@ unsafe fn sums_u64(steps: usize, left: *const Line, right: *const Line, sums: *m
 }
 
 /// # Safety
-/// AVX-512 F is there.
+/// AVX-512 F is there; the first `rows` rows of every tile of `sums` are stored.
 #[target_feature(enable = "avx512f")]
-unsafe fn join_u32(sums: &[Line; 4 * TILE], tile: &mut [u32]) {
-    for (i, row) in tile.as_chunks_mut::<SIDE>().0[..SIDE]
+unsafe fn join_u32(sums: *const Line, rows: usize, tile: &mut [u32]) {
+    for (i, row) in tile
+        .as_chunks_mut::<SIDE>()
+        .0
         .iter_mut()
+        .take(rows)
         .enumerate()
     {
-        let sum = |weight: usize| load(&sums[weight * TILE + i].0);
+        // SAFETY: row i of that tile was stored.
+        let sum = |weight: usize| unsafe { load(&(*sums.add(weight * TILE + i)).0) };
         let low = _mm512_add_epi32(sum(0), _mm512_slli_epi32::<8>(sum(1)));
         let high = _mm512_add_epi32(
             _mm512_slli_epi32::<16>(sum(2)),
@@ -429,16 +434,20 @@ unsafe fn join_u32(sums: &[Line; 4 * TILE], tile: &mut [u32]) {
 /// Weights w and w + 4 are 32 bits apart: their sums are the halves of one word.
 ///
 /// # Safety
-/// AVX-512 F is there.
+/// AVX-512 F is there; the first `rows` rows of every tile of `sums` are stored.
 #[target_feature(enable = "avx512f")]
-unsafe fn join_u64(sums: &[Line; 8 * TILE], tile: &mut [u64]) {
+unsafe fn join_u64(sums: *const Line, rows: usize, tile: &mut [u64]) {
     let first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
     let second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
-    for (i, row) in tile.as_chunks_mut::<SIDE>().0[..SIDE]
+    for (i, row) in tile
+        .as_chunks_mut::<SIDE>()
+        .0
         .iter_mut()
+        .take(rows)
         .enumerate()
     {
-        let sum = |weight: usize| load(&sums[weight * TILE + i].0);
+        // SAFETY: row i of that tile was stored.
+        let sum = |weight: usize| unsafe { load(&(*sums.add(weight * TILE + i)).0) };
         // Columns 0, 1, 4, 5 .. and 2, 3, 6, 7 ..
         let (mut low, mut high) = (_mm512_setzero_si512(), _mm512_setzero_si512());
         for weight in (0..4).rev() {
@@ -521,7 +530,7 @@ unsafe fn pack_left_u32(
     let by_plane = load(&std::array::from_fn(|i| (i % 16 * 4 + i / 16) as u8));
     for (step, tiles) in panel
         .chunks_exact_mut(4 * TILE)
-        .take(padded / STEP)
+        .take(padded.div_ceil(STEP))
         .enumerate()
     {
         for i in 0..SIDE {
@@ -567,7 +576,7 @@ unsafe fn pack_left_u64(
     let by_plane = load(&std::array::from_fn(|i| (i % 8 * 8 + i / 8) as u8));
     for (step, tiles) in panel
         .chunks_exact_mut(8 * TILE)
-        .take(padded / STEP)
+        .take(padded.div_ceil(STEP))
         .enumerate()
     {
         for i in 0..SIDE {
@@ -616,18 +625,15 @@ fn transpose(v: [__m512i; 8]) -> [__m512i; 8] {
 /// # Safety
 /// AVX-512 F and BW are there.
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn pack_right_u32(
-    src: &[u32],
-    stride: usize,
-    at: usize,
-    cols: usize,
-    panels: &mut [Line],
-    panel: usize,
-) {
-    for (from, panel) in (0..cols).step_by(SIDE).zip(panels.chunks_exact_mut(panel)) {
+unsafe fn pack_right_u32(strip: &Strip<u32>, panels: &mut [Line], panel: usize) {
+    let at = strip.at;
+    for (from, panel) in (0..strip.cols)
+        .step_by(SIDE)
+        .zip(panels.chunks_exact_mut(panel))
+    {
         let tiles = &mut panel[at / STEP * 4 * TILE..][..4 * TILE];
         for q in 0..STRIP / 4 {
-            let row = |i: usize| sixteen(&src[(4 * q + i) * stride..][..cols], from);
+            let row = |i: usize| sixteen(strip.row(4 * q + i, from), 0);
             let (r0, r1, r2, r3) = (row(0), row(1), row(2), row(3));
             let (a, b) = (_mm512_unpacklo_epi8(r0, r2), _mm512_unpacklo_epi8(r1, r3));
             let (c, d) = (_mm512_unpackhi_epi8(r0, r2), _mm512_unpackhi_epi8(r1, r3));
@@ -660,21 +666,17 @@ unsafe fn pack_right_u32(
 /// # Safety
 /// AVX-512 F and BW are there.
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn pack_right_u64(
-    src: &[u64],
-    stride: usize,
-    at: usize,
-    cols: usize,
-    panels: &mut [Line],
-    panel: usize,
-) {
+unsafe fn pack_right_u64(strip: &Strip<u64>, panels: &mut [Line], panel: usize) {
+    let at = strip.at;
     let even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
     let odd = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
-    for (from, panel) in (0..cols).step_by(SIDE).zip(panels.chunks_exact_mut(panel)) {
+    for (from, panel) in (0..strip.cols)
+        .step_by(SIDE)
+        .zip(panels.chunks_exact_mut(panel))
+    {
         let tiles = &mut panel[at / STEP * 8 * TILE..][..8 * TILE];
         for q in 0..STRIP / 4 {
-            let row =
-                |i: usize, half: usize| eight(&src[(4 * q + i) * stride..][..cols], from + half);
+            let row = |i: usize, half: usize| eight(strip.row(4 * q + i, from), half);
             let left = planes([row(0, 0), row(1, 0), row(2, 0), row(3, 0)]);
             let right = planes([row(0, 8), row(1, 8), row(2, 8), row(3, 8)]);
             let line = at % STEP / 4 + q;

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Matrix;
-use super::blocked::{Line, Micro};
+use super::blocked::{self, Line, Micro, Strip};
 use super::conv::ConvShape;
 use super::portable::{pack_left_rows, pack_right_plain};
 use super::{direct, vector};
@@ -35,19 +35,11 @@ impl Micro<u32> for Avx2 {
         pack_left_rows(src, stride, rows, k, padded, MR, panel);
     }
 
-    fn pack_right(
-        src: &[u32],
-        stride: usize,
-        at: usize,
-        cols: usize,
-        padded: usize,
-        panels: &mut [Line],
-        panel: usize,
-    ) {
-        pack_right_plain::<u32, WIDE>(src, stride, at, cols, padded, panels, panel);
+    fn pack_right(strip: &Strip<u32>, panels: &mut [Line], panel: usize) {
+        pack_right_plain::<u32, WIDE>(strip, panels, panel);
     }
 
-    fn tile(padded: usize, left: &[Line], right: &[Line], tile: &mut [u32]) {
+    fn tile(padded: usize, _rows: usize, left: &[Line], right: &[Line], tile: &mut [u32]) {
         let (left, right): (&[u32], &[u32]) =
             (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
         assert!(
@@ -57,9 +49,11 @@ impl Micro<u32> for Avx2 {
         unsafe { tile_u32(padded, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
     }
 
-    fn add(out: &mut [u32], values: &[u32]) {
-        // SAFETY: `Kernel::is_available` was asked before this kernel was chosen.
-        unsafe { add(out, values) }
+    unsafe fn put(out: *mut u32, stride: usize, tile: &[u32], width: usize, add: bool) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            put(out, stride, tile, <Self as Micro<u32>>::NR, width, add);
+        }
     }
 }
 
@@ -82,19 +76,11 @@ impl Micro<u64> for Avx2 {
         pack_left_rows(src, stride, rows, k, padded, MR, panel);
     }
 
-    fn pack_right(
-        src: &[u64],
-        stride: usize,
-        at: usize,
-        cols: usize,
-        padded: usize,
-        panels: &mut [Line],
-        panel: usize,
-    ) {
-        pack_right_plain::<u64, NARROW>(src, stride, at, cols, padded, panels, panel);
+    fn pack_right(strip: &Strip<u64>, panels: &mut [Line], panel: usize) {
+        pack_right_plain::<u64, NARROW>(strip, panels, panel);
     }
 
-    fn tile(padded: usize, left: &[Line], right: &[Line], tile: &mut [u64]) {
+    fn tile(padded: usize, _rows: usize, left: &[Line], right: &[Line], tile: &mut [u64]) {
         let (left, right): (&[u64], &[u64]) =
             (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
         assert!(
@@ -106,9 +92,11 @@ impl Micro<u64> for Avx2 {
         unsafe { tile_u64(padded, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
     }
 
-    fn add(out: &mut [u64], values: &[u64]) {
-        // SAFETY: `Kernel::is_available` was asked before this kernel was chosen.
-        unsafe { add(out, values) }
+    unsafe fn put(out: *mut u64, stride: usize, tile: &[u64], width: usize, add: bool) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            put(out, stride, tile, <Self as Micro<u64>>::NR, width, add);
+        }
     }
 }
 
@@ -123,15 +111,15 @@ unsafe fn tile_u32(k: usize, left: *const u32, right: *const u32, tile: *mut u32
         for at in 0..k {
             let b0 = _mm256_loadu_si256(right.add(at * WIDE).cast());
             let b1 = _mm256_loadu_si256(right.add(at * WIDE + 8).cast());
-            for i in 0..MR {
+            for (i, sums) in sums.iter_mut().enumerate() {
                 let row = if i < 3 {
                     left.add(i * k)
                 } else {
                     lower.add((i - 3) * k)
                 };
                 let a = _mm256_set1_epi32(*row.add(at) as i32);
-                sums[i][0] = _mm256_add_epi32(sums[i][0], _mm256_mullo_epi32(a, b0));
-                sums[i][1] = _mm256_add_epi32(sums[i][1], _mm256_mullo_epi32(a, b1));
+                sums[0] = _mm256_add_epi32(sums[0], _mm256_mullo_epi32(a, b0));
+                sums[1] = _mm256_add_epi32(sums[1], _mm256_mullo_epi32(a, b1));
             }
         }
         for (i, row) in sums.iter().enumerate() {
@@ -175,11 +163,25 @@ unsafe fn tile_u64(k: usize, left: *const u64, right: *const u64, tile: *mut u64
     }
 }
 
-#[target_feature(enable = "avx2")]
-fn add<R: Ring>(out: &mut [R], values: &[R]) {
-    for (o, v) in out.iter_mut().zip(values) {
-        *o = o.add(*v);
+/// `blocked::put`, compiled for AVX2.
+///
+/// # Safety
+/// As there.
+unsafe fn put<R: Ring>(out: *mut R, stride: usize, tile: &[R], nr: usize, width: usize, add: bool) {
+    #[target_feature(enable = "avx2")]
+    unsafe fn inner<R: Ring>(
+        out: *mut R,
+        stride: usize,
+        tile: &[R],
+        nr: usize,
+        width: usize,
+        add: bool,
+    ) {
+        // SAFETY: as the caller promises.
+        unsafe { blocked::put(out, stride, tile, nr, width, add) }
     }
+    // SAFETY: as the caller promises, and `Kernel::is_available` was asked before this kernel was chosen.
+    unsafe { inner(out, stride, tile, nr, width, add) }
 }
 
 /// `vector::rows_times`, compiled for AVX2.

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Matrix;
-use super::blocked::{Line, Micro, STRIP};
+use super::blocked::{self, Line, Micro, STRIP, Strip};
 use super::conv::ConvShape;
 use super::portable::{pack_left_rows, pack_right_plain};
 use super::{direct, vector};
@@ -48,19 +48,11 @@ impl Micro<u32> for Avx512 {
         pack_left_rows(src, stride, rows, k, padded, MR, panel);
     }
 
-    fn pack_right(
-        src: &[u32],
-        stride: usize,
-        at: usize,
-        cols: usize,
-        padded: usize,
-        panels: &mut [Line],
-        panel: usize,
-    ) {
-        pack_right_plain::<u32, WIDE>(src, stride, at, cols, padded, panels, panel);
+    fn pack_right(strip: &Strip<u32>, panels: &mut [Line], panel: usize) {
+        pack_right_plain::<u32, WIDE>(strip, panels, panel);
     }
 
-    fn tile(padded: usize, left: &[Line], right: &[Line], tile: &mut [u32]) {
+    fn tile(padded: usize, _rows: usize, left: &[Line], right: &[Line], tile: &mut [u32]) {
         let (left, right): (&[u32], &[u32]) =
             (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
         assert!(left.len() > MR * padded && right.len() > WIDE * padded && tile.len() >= MR * WIDE);
@@ -68,8 +60,11 @@ impl Micro<u32> for Avx512 {
         unsafe { tile_u32(padded, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
     }
 
-    fn add(out: &mut [u32], values: &[u32]) {
-        add_rows(out, values);
+    unsafe fn put(out: *mut u32, stride: usize, tile: &[u32], width: usize, add: bool) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            put(out, stride, tile, <Self as Micro<u32>>::NR, width, add);
+        }
     }
 }
 
@@ -98,44 +93,23 @@ impl Micro<u64> for Avx512 {
         }
     }
 
-    fn pack_right(
-        src: &[u64],
-        stride: usize,
-        at: usize,
-        cols: usize,
-        padded: usize,
-        panels: &mut [Line],
-        panel: usize,
-    ) {
-        pack_right_plain::<u64, NARROW>(src, stride, at, cols, padded, panels, panel);
-        let rows = STRIP.min(padded - at);
-        for panel in panels.chunks_exact_mut(panel).take(cols.div_ceil(NARROW)) {
-            let (elements, words) =
-                bytemuck::cast_slice_mut::<_, u64>(panel).split_at_mut(NARROW * padded);
-            let words = bytemuck::cast_slice_mut::<_, u32>(words)
-                .as_chunks_mut::<{ 2 * NARROW }>()
-                .0;
-            let pairs = elements.as_chunks::<{ 2 * NARROW }>().0;
-            let word = |v: u64| (v >> 52) as u32 | ((v & 0xffff) as u32) << 16;
-            for (words, pair) in words[at / 2..]
-                .iter_mut()
-                .zip(&pairs[at / 2..])
-                .take(rows / 2)
-            {
-                for j in 0..NARROW {
-                    words[2 * j] = word(pair[j]);
-                    words[2 * j + 1] = word(pair[NARROW + j]);
-                }
-            }
+    fn pack_right(strip: &Strip<u64>, panels: &mut [Line], panel: usize) {
+        pack_right_plain::<u64, NARROW>(strip, panels, panel);
+        for panel in panels
+            .chunks_exact_mut(panel)
+            .take(strip.cols.div_ceil(NARROW))
+        {
+            // SAFETY: `Kernel::is_available` was asked before this kernel was chosen.
+            unsafe { right_words(bytemuck::cast_slice_mut(panel), strip) };
         }
     }
 
-    fn tile(padded: usize, left: &[Line], right: &[Line], tile: &mut [u64]) {
+    fn tile(padded: usize, _rows: usize, left: &[Line], right: &[Line], tile: &mut [u64]) {
         let (left, right): (&[u64], &[u64]) =
             (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
         let words = MR * padded / 2;
         assert!(
-            padded % 2 == 0
+            padded.is_multiple_of(2)
                 && left.len() >= MR * padded + words
                 && right.len() >= NARROW * padded + words
         );
@@ -144,8 +118,11 @@ impl Micro<u64> for Avx512 {
         unsafe { tile_u64(padded, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
     }
 
-    fn add(out: &mut [u64], values: &[u64]) {
-        add_rows(out, values);
+    unsafe fn put(out: *mut u64, stride: usize, tile: &[u64], width: usize, add: bool) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            put(out, stride, tile, <Self as Micro<u64>>::NR, width, add);
+        }
     }
 }
 
@@ -220,16 +197,54 @@ unsafe fn tile_u64(k: usize, left: *const u64, right: *const u64, tile: *mut u64
     }
 }
 
-/// `out += values`.
-pub fn add_rows<R: Ring>(out: &mut [R], values: &[R]) {
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    fn inner<R: Ring>(out: &mut [R], values: &[R]) {
-        for (o, v) in out.iter_mut().zip(values) {
-            *o = o.add(*v);
+/// Words of the rows of `strip`, which stand in the panel already.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn right_words(panel: &mut [u64], strip: &Strip<u64>) {
+    let (elements, words) = panel.split_at_mut(NARROW * strip.padded);
+    let (words, pairs) = (
+        words.as_chunks_mut::<NARROW>().0,
+        elements.as_chunks::<{ 2 * NARROW }>().0,
+    );
+    let rows = strip.at / 2..strip.padded.min(strip.at + STRIP) / 2;
+    for (words, pair) in words[rows.clone()].iter_mut().zip(&pairs[rows]) {
+        let word = |v: u64| v >> 52 | (v & 0xffff) << 16;
+        for (j, words) in words.iter_mut().enumerate() {
+            *words = word(pair[j]) | word(pair[NARROW + j]) << 32;
         }
     }
-    // SAFETY: `Kernel::is_available` was asked before this kernel was chosen.
-    unsafe { inner(out, values) }
+}
+
+/// `blocked::put`, compiled for AVX-512.
+///
+/// # Safety
+/// As there.
+pub unsafe fn put<R: Ring>(
+    out: *mut R,
+    stride: usize,
+    tile: &[R],
+    nr: usize,
+    width: usize,
+    add: bool,
+) {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn inner<R: Ring>(
+        out: *mut R,
+        stride: usize,
+        tile: &[R],
+        nr: usize,
+        width: usize,
+        add: bool,
+    ) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            match width == nr {
+                true => blocked::put(out, stride, tile, nr, nr, add),
+                false => blocked::put(out, stride, tile, nr, width, add),
+            }
+        }
+    }
+    // SAFETY: as the caller promises, and `Kernel::is_available` was asked before this kernel was chosen.
+    unsafe { inner(out, stride, tile, nr, width, add) }
 }
 
 /// `vector::rows_times`, compiled for AVX-512.

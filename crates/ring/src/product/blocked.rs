@@ -37,7 +37,17 @@ pub trait Micro<R: Ring> {
     /// Bytes of one k in a right panel.
     const RIGHT: usize;
 
-    /// Packs `rows <= MR` rows of `k` elements, row i from `src[i * stride]`, into a panel of `padded` (k rounded up) elements.
+    /// Rows of the tiles in which `m` rows are cut: at most `MR`.
+    fn rows(_m: usize) -> usize {
+        Self::MR
+    }
+
+    /// `k` with its padding, in a product of `depth`.
+    fn padded(k: usize, _depth: usize) -> usize {
+        k.next_multiple_of(Self::KU)
+    }
+
+    /// Packs `rows <= MR` rows of `k` elements, row i from `src[i * stride]`, into a panel of `padded` elements a row.
     fn pack_left(
         src: &[R],
         stride: usize,
@@ -47,31 +57,77 @@ pub trait Micro<R: Ring> {
         panel: &mut [Line],
     );
 
-    /// Packs rows `at..at + rows` (at most `STRIP`) of k, row j from `src[j * stride]`, `cols` columns, into panels of `padded` elements, `panel` lines apart.
-    /// Rows are zero beyond `rows` up to a multiple of `STRIP` or `padded`.
-    fn pack_right(
-        src: &[R],
-        stride: usize,
-        at: usize,
-        cols: usize,
-        padded: usize,
-        panels: &mut [Line],
-        panel: usize,
-    );
+    /// Packs a strip: rows `strip.at..` of k into panels.
+    fn pack_right(strip: &Strip<R>, panels: &mut [Line], panel: usize);
 
-    /// `tile = left panel * right panel`, row-major `MR` x `NR`.
-    fn tile(padded: usize, left: &[Line], right: &[Line], tile: &mut [R]);
+    /// `tile = left panel * right panel`, row-major with `NR` columns; at least `rows` of its rows.
+    fn tile(padded: usize, rows: usize, left: &[Line], right: &[Line], tile: &mut [R]);
 
-    /// `out += values`, element by element.
-    fn add(out: &mut [R], values: &[R]) {
-        for (o, v) in out.iter_mut().zip(values) {
-            *o = o.add(*v);
-        }
+    /// Stores or adds `width` columns of each row of `tile` to rows that begin at `out`, `stride` elements apart.
+    ///
+    /// # Safety
+    /// Those elements of `out` may be written, and nobody else uses them meanwhile.
+    unsafe fn put(out: *mut R, stride: usize, tile: &[R], width: usize, add: bool) {
+        // SAFETY: as the caller promises.
+        unsafe { put(out, stride, tile, Self::NR, width, add) };
     }
 
-    /// Runs `work` on this thread with what the kernel needs set up.
-    fn with(work: impl FnOnce()) {
+    /// Runs `work`, a product of `depth` in tiles of `rows` rows, on this thread with what the kernel needs set up.
+    fn with(_depth: usize, _rows: usize, work: impl FnOnce()) {
         work();
+    }
+}
+
+/// Rows of the right operand on their way into panels.
+pub struct Strip<'a, R> {
+    /// Row j begins at `src[j * stride]`.
+    pub src: &'a [R],
+    pub stride: usize,
+    /// Rows there are, at most `STRIP`; the panels get zeros for the others up to `padded`.
+    pub rows: usize,
+    pub cols: usize,
+    /// Place of the first row in the panels, a multiple of `STRIP`.
+    pub at: usize,
+    /// Rows of the panels.
+    pub padded: usize,
+}
+
+impl<R> Strip<'_, R> {
+    /// Row `j` from column `from`.
+    #[inline(always)]
+    pub fn row(&self, j: usize, from: usize) -> &[R] {
+        if j < self.rows {
+            &self.src[j * self.stride..][..self.cols][from.min(self.cols)..]
+        } else {
+            &[]
+        }
+    }
+}
+
+/// See `Micro::put`; the tile has `nr` columns.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub unsafe fn put<R: Ring>(
+    out: *mut R,
+    stride: usize,
+    tile: &[R],
+    nr: usize,
+    width: usize,
+    add: bool,
+) {
+    for (i, row) in tile.chunks(nr).enumerate() {
+        let row = &row[..width];
+        // SAFETY: as the caller promises.
+        let out = unsafe { std::slice::from_raw_parts_mut(out.add(i * stride), width) };
+        if add {
+            for (o, v) in out.iter_mut().zip(row) {
+                *o = o.add(*v);
+            }
+        } else {
+            out.copy_from_slice(row);
+        }
     }
 }
 
@@ -86,11 +142,27 @@ pub trait Right<R>: Sync {
 
 impl<R: Ring> Right<R> for Matrix<'_, R> {
     fn rows(&self, k: usize, rows: usize, from: usize, cols: usize, out: &mut [R], stride: usize) {
-        // Columns outside: a transposed operand is read along its lines.
-        for j in 0..cols {
-            let start = k * self.row_stride + (from + j) * self.col_stride;
+        let column = |j: usize| &self.data[k * self.row_stride + (from + j) * self.col_stride..];
+        let mut done = 0;
+        if self.row_stride == 1 && rows == STRIP {
+            // Columns lie contiguous: eight of them at once, so that both sides move in pieces.
+            while done + 8 <= cols {
+                let lines: [&[R; STRIP]; 8] = std::array::from_fn(|j| {
+                    column(done + j)
+                        .first_chunk()
+                        .expect("a column has all rows")
+                });
+                for i in 0..STRIP {
+                    let piece: [R; 8] = std::array::from_fn(|j| lines[j][i]);
+                    out[i * stride + done..][..8].copy_from_slice(&piece);
+                }
+                done += 8;
+            }
+        }
+        for j in done..cols {
+            let column = column(j);
             for i in 0..rows {
-                out[i * stride + j] = self.data[start + i * self.row_stride];
+                out[i * stride + j] = column[i * self.row_stride];
             }
         }
     }
@@ -159,22 +231,18 @@ impl<'a, R: Ring> Out<'a, R> {
             };
             let run = (width - done).min(self.span - inside);
             let place = m * self.row + item * self.jump + inside;
-            assert!(
-                place + (rows - 1) * self.row + run <= self.len,
-                "a tile lies inside the result"
-            );
-            for i in 0..rows {
-                let values = &tile[i * M::NR + done..][..run];
-                // SAFETY: inside the slice that `new` borrowed (asserted); no other thread has a tile with these elements.
-                let out = unsafe {
-                    std::slice::from_raw_parts_mut(self.data.add(place + i * self.row), run)
-                };
-                if add {
-                    M::add(out, values);
-                } else {
-                    out.copy_from_slice(values);
-                }
-            }
+            let len = (rows - 1) * self.row + run;
+            assert!(place + len <= self.len, "a tile lies inside the result");
+            // SAFETY: inside the slice that `new` borrowed (asserted); no other thread has a tile with these elements.
+            unsafe {
+                M::put(
+                    self.data.add(place),
+                    self.row,
+                    &tile[done..rows * M::NR],
+                    run,
+                    add,
+                )
+            };
             done += run;
         }
     }
@@ -270,21 +338,32 @@ const RIGHT_BYTES: usize = 512 << 10;
 
 /// One block of a product with the micro-kernel `M`, on this thread.
 pub fn drive<R: Ring, M: Micro<R>>(job: &Job<R>, out: &Out<R>, block: Block) {
-    SCRATCH.with_borrow_mut(|scratch| M::with(|| blocks::<R, M>(job, out, block, scratch)));
+    let rows = M::rows(block.rows.1 - block.rows.0);
+    SCRATCH.with_borrow_mut(|scratch| {
+        M::with(job.a.cols, rows, || {
+            blocks::<R, M>(job, out, block, rows, scratch)
+        });
+    });
 }
 
-fn blocks<R: Ring, M: Micro<R>>(job: &Job<R>, out: &Out<R>, block: Block, scratch: &mut Scratch) {
+fn blocks<R: Ring, M: Micro<R>>(
+    job: &Job<R>,
+    out: &Out<R>,
+    block: Block,
+    mr: usize,
+    scratch: &mut Scratch,
+) {
     let depth = job.a.cols;
     // Blocks of k of about equal size.
     let kc = depth
         .div_ceil(depth.div_ceil(M::KC))
         .next_multiple_of(STRIP.max(M::KU))
         .min(M::KC);
-    let mc = (LEFT_BYTES / (kc * M::LEFT)).max(1) * M::MR;
+    let mc = (LEFT_BYTES / (kc * M::LEFT)).max(1) * mr;
     let nc = ((RIGHT_BYTES / (kc * M::RIGHT)).max(1) * M::NR).min(1024);
     let per_line = 64 / size_of::<R>();
     let strip: &mut [R] =
-        bytemuck::cast_slice_mut(lines(&mut scratch.strip, STRIP * nc.div_ceil(per_line)));
+        bytemuck::cast_slice_mut(lines(&mut scratch.strip, STRIP * (nc / per_line + 2)));
     let line: &mut [R] =
         bytemuck::cast_slice_mut(lines(&mut scratch.line, (M::MR * kc).div_ceil(per_line)));
     let tile: &mut [R] =
@@ -294,17 +373,14 @@ fn blocks<R: Ring, M: Micro<R>>(job: &Job<R>, out: &Out<R>, block: Block, scratc
         let m1 = (m0 + mc).min(block.rows.1);
         for k0 in (0..depth).step_by(kc) {
             let k = kc.min(depth - k0);
-            let padded = k.next_multiple_of(M::KU);
+            let padded = M::padded(k, depth);
             // One line more: kernels may read a little beyond, and panels begin at different sets of the cache.
-            let left_panel = (padded * M::LEFT).div_ceil(64) + 1;
-            let right_panel = (padded * M::RIGHT).div_ceil(64) + 1;
-            let left = lines(&mut scratch.left, (m1 - m0).div_ceil(M::MR) * left_panel);
-            for (m, panel) in (m0..m1)
-                .step_by(M::MR)
-                .zip(left.chunks_exact_mut(left_panel))
-            {
-                let rows = M::MR.min(m1 - m);
-                pack_left::<R, M>(&job.a, (m, rows), (k0, k), padded, line, panel);
+            let room = padded.next_multiple_of(M::KU);
+            let left_panel = (room * M::LEFT).div_ceil(64) + 1;
+            let right_panel = (room * M::RIGHT).div_ceil(64) + 1;
+            let left = lines(&mut scratch.left, (m1 - m0).div_ceil(mr) * left_panel);
+            for (m, panel) in (m0..m1).step_by(mr).zip(left.chunks_exact_mut(left_panel)) {
+                pack_left::<R, M>(&job.a, (m, mr.min(m1 - m)), (k0, k), padded, line, panel);
             }
             for n0 in (block.cols.0..block.cols.1).step_by(nc) {
                 let n = nc.min(block.cols.1 - n0);
@@ -313,9 +389,9 @@ fn blocks<R: Ring, M: Micro<R>>(job: &Job<R>, out: &Out<R>, block: Block, scratc
                 let add = job.add || k0 > 0;
                 for (j, right) in (0..n).step_by(M::NR).zip(right.chunks_exact(right_panel)) {
                     let width = M::NR.min(n - j);
-                    for (m, left) in (m0..m1).step_by(M::MR).zip(left.chunks_exact(left_panel)) {
-                        M::tile(padded, left, right, tile);
-                        let rows = M::MR.min(m1 - m);
+                    for (m, left) in (m0..m1).step_by(mr).zip(left.chunks_exact(left_panel)) {
+                        let rows = mr.min(m1 - m);
+                        M::tile(padded, rows, left, right, tile);
                         out.put::<M>((m, rows), (n0 + j, width), tile, add);
                     }
                 }
@@ -369,18 +445,28 @@ fn pack_right<R: Ring, M: Micro<R>>(
     panels: &mut [Line],
     panel: usize,
 ) {
+    // Not a power of two: sixteen rows do not meet in one set of the cache.
+    let gathered = n + 64 / size_of::<R>();
     for at in (0..padded).step_by(STRIP) {
         let rows = STRIP.min(k.saturating_sub(at));
-        if rows == STRIP
-            && let Some((src, stride)) = b.direct(k0 + at, n0)
-        {
-            M::pack_right(src, stride, at, n, padded, panels, panel);
-            continue;
-        }
-        if rows > 0 {
-            b.rows(k0 + at, rows, n0, n, strip, n);
-        }
-        strip[rows * n..STRIP * n].fill(R::ZERO);
-        M::pack_right(strip, n, at, n, padded, panels, panel);
+        let (src, stride) = match b.direct(k0 + at.min(k - 1), n0) {
+            Some(found) => found,
+            None => {
+                b.rows(k0 + at.min(k), rows, n0, n, strip, gathered);
+                (&*strip, gathered)
+            }
+        };
+        M::pack_right(
+            &Strip {
+                src,
+                stride,
+                rows,
+                cols: n,
+                at,
+                padded,
+            },
+            panels,
+            panel,
+        );
     }
 }

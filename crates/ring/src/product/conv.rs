@@ -276,6 +276,13 @@ impl<'a, R: Ring> Im2col<'a, R> {
                 let inside = &mut now[lo - ox..hi - ox];
                 if s.stride[1] == 1 {
                     inside.copy_from_slice(&self.x[start..][..hi - lo]);
+                } else if s.stride[1] == 2 {
+                    let (last, inside) = inside.split_last_mut().expect("lo < hi");
+                    let pairs = self.x[start..][..2 * inside.len() + 1].as_chunks::<2>().0;
+                    for (o, pair) in inside.iter_mut().zip(pairs) {
+                        *o = pair[0];
+                    }
+                    *last = self.x[start + 2 * inside.len()];
                 } else {
                     for (o, v) in inside
                         .iter_mut()

@@ -1,6 +1,6 @@
 //! The micro-kernel in plain Rust: the meaning of all others.
 
-use super::blocked::{Line, Micro, STRIP};
+use super::blocked::{Line, Micro, STRIP, Strip};
 use crate::Ring;
 
 /// Tiles of 4 x 8, panels of plain elements.
@@ -28,19 +28,11 @@ impl<R: Ring> Micro<R> for Portable {
         pack_left_rows(src, stride, rows, k, padded, MR, panel);
     }
 
-    fn pack_right(
-        src: &[R],
-        stride: usize,
-        at: usize,
-        cols: usize,
-        padded: usize,
-        panels: &mut [Line],
-        panel: usize,
-    ) {
-        pack_right_plain::<R, NR>(src, stride, at, cols, padded, panels, panel);
+    fn pack_right(strip: &Strip<R>, panels: &mut [Line], panel: usize) {
+        pack_right_plain::<R, NR>(strip, panels, panel);
     }
 
-    fn tile(padded: usize, left: &[Line], right: &[Line], tile: &mut [R]) {
+    fn tile(padded: usize, _rows: usize, left: &[Line], right: &[Line], tile: &mut [R]) {
         let left: &[R] = bytemuck::cast_slice(left);
         let right: &[R] = bytemuck::cast_slice(right);
         let rows: [&[R]; MR] = std::array::from_fn(|i| &left[i * padded..][..padded]);
@@ -81,21 +73,20 @@ pub fn pack_left_rows<R: Ring>(
 /// Right panels of plain elements: `NR` for each k.
 #[inline(always)]
 pub fn pack_right_plain<R: Ring, const NR: usize>(
-    src: &[R],
-    stride: usize,
-    at: usize,
-    cols: usize,
-    padded: usize,
+    strip: &Strip<R>,
     panels: &mut [Line],
     panel: usize,
 ) {
-    let rows = STRIP.min(padded - at);
-    for (from, panel) in (0..cols).step_by(NR).zip(panels.chunks_exact_mut(panel)) {
+    let (at, end) = (strip.at, strip.padded.min(strip.at + STRIP));
+    for (from, panel) in (0..strip.cols)
+        .step_by(NR)
+        .zip(panels.chunks_exact_mut(panel))
+    {
         let places = &mut bytemuck::cast_slice_mut::<_, R>(panel)
             .as_chunks_mut::<NR>()
-            .0[at..at + rows];
+            .0[at..end];
         for (i, place) in places.iter_mut().enumerate() {
-            let row = &src[i * stride..][..cols][from..];
+            let row = strip.row(i, from);
             match row.first_chunk::<NR>() {
                 Some(whole) => *place = *whole,
                 None => {
