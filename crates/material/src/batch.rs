@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::header::{Expected, FIXED, Header, Label, Prefix, malformed};
+use crate::expected::{Expected, Prefix};
+use crate::header::{FIXED, Header, Label, malformed};
 use crate::layout::{CHUNK, Layout, Place, TAG, TagKey};
 
 /// An open batch file. Reads by position, so threads may share it.

@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use crate::error::Error;
-use crate::header::{BatchId, Header};
+use crate::header::Header;
+use crate::id::BatchId;
 use crate::layout::{Layout, Place, TagKey, cut};
 
 /// Writes a batch to `W` piece by piece: a network channel, memory, or a file through

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::header::BatchId;
+use crate::id::BatchId;
 use crate::layout::Place;
 
 /// Who can put an error right.

@@ -49,6 +49,17 @@ impl fmt::Display for Place {
     }
 }
 
+impl fmt::Debug for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Layout({} sections, {} bytes a slot)",
+            self.sections().len(),
+            self.slot_bytes()
+        )
+    }
+}
+
 impl Layout {
     /// The layout of sections of these lengths.
     pub fn new(sections: Vec<u64>) -> Result<Self, Error> {

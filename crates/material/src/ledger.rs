@@ -6,17 +6,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use redb::{
-    Builder, Database, DatabaseError, Durability, ReadableTable, StorageBackend, TableDefinition,
-};
-use redb::{StorageError, backends::FileBackend};
+use redb::backends::FileBackend;
+use redb::{Builder, Database, Durability, ReadableTable, StorageBackend, TableDefinition};
 
 use crate::error::Error;
-use crate::header::{BatchId, hex};
+use crate::id::{BatchId, hex};
 use crate::lock::patiently;
 use crate::part::sync_folder;
 use crate::record::{Record, Status, seal, unseal};
-use crate::watch::{Trouble, Watched, take};
+use crate::watch::{Trouble, Watched, damaged, explain, refused};
 
 const BATCHES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("batches");
 const RECORDS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("records");
@@ -456,74 +454,5 @@ impl Ledger {
 
     fn storage(&self, error: redb::Error) -> Error {
         explain(&self.path, &self.trouble, error)
-    }
-}
-
-fn refused(path: &Path, trouble: &Trouble, error: DatabaseError) -> Error {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => Error::Locked {
-            path: path.into(),
-            holder: "another process (the ledger is open)".into(),
-        },
-        DatabaseError::Storage(StorageError::Corrupted(what)) => damaged(path, &what),
-        other => explain(path, trouble, other.into()),
-    }
-}
-
-fn explain(path: &Path, trouble: &Trouble, error: redb::Error) -> Error {
-    let path = path.to_path_buf();
-    if let redb::Error::Corrupted(what) = error {
-        return Error::LedgerDamaged { path, what };
-    }
-    match take(trouble) {
-        Some(failed)
-            if matches!(
-                failed.kind,
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-            ) =>
-        {
-            Error::DiskFull {
-                path,
-                bytes: failed.bytes,
-            }
-        }
-        Some(failed)
-            if matches!(
-                failed.kind,
-                std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
-            ) =>
-        {
-            Error::LedgerDamaged {
-                path,
-                what: format!("{} {} bytes: {}", failed.doing, failed.bytes, failed.why),
-            }
-        }
-        Some(failed) => {
-            let what = format!(
-                "{} {} bytes failed: {}",
-                failed.doing, failed.bytes, failed.why
-            );
-            Error::Ledger { path, what }
-        }
-        None => match error {
-            // Not a database, or cut inside its own header.
-            redb::Error::Io(source) if source.kind() == std::io::ErrorKind::InvalidData => {
-                Error::LedgerDamaged {
-                    path,
-                    what: source.to_string(),
-                }
-            }
-            other => Error::Ledger {
-                path,
-                what: other.to_string(),
-            },
-        },
-    }
-}
-
-fn damaged(path: &Path, what: &str) -> Error {
-    Error::LedgerDamaged {
-        path: path.into(),
-        what: what.into(),
     }
 }

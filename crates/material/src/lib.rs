@@ -13,7 +13,9 @@
 mod batch;
 mod encode;
 mod error;
+mod expected;
 mod header;
+mod id;
 mod layout;
 mod ledger;
 mod lock;
@@ -26,9 +28,9 @@ mod watch;
 pub use batch::{Batch, inspect};
 pub use encode::Encoder;
 pub use error::{Error, Fault};
-pub use header::{
-    BatchId, Expected, Header, Kind, Label, MAX_SECRET, MAX_SUITE, Secret, WeightsVersion,
-};
+pub use expected::Expected;
+pub use header::{Header, Kind, Label, MAX_SECRET, MAX_SUITE, Secret};
+pub use id::{BatchId, WeightsVersion};
 pub use layout::{CHUNK, Layout, Place, TAG};
 pub use ledger::{Ledger, Reconciled, Recovered, Reservation, Standing};
 pub use part::BatchWriter;

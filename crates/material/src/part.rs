@@ -152,7 +152,7 @@ impl BatchWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::header::BatchId;
+    use crate::id::BatchId;
 
     #[test]
     fn a_full_disk_names_file_and_bytes() {

@@ -10,7 +10,9 @@ use zeroize::Zeroizing;
 
 use crate::batch::{Batch, inspect};
 use crate::error::Error;
-use crate::header::{BatchId, Expected, Header, Kind, Label, WeightsVersion, hex};
+use crate::expected::Expected;
+use crate::header::{Header, Kind, Label};
+use crate::id::{BatchId, WeightsVersion, hex};
 use crate::layout::Layout;
 use crate::ledger::Ledger;
 use crate::lock::lock;

@@ -5,7 +5,8 @@ use std::io::Write;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::header::{Expected, FIXED, Header, Prefix, malformed};
+use crate::expected::{Expected, Prefix};
+use crate::header::{FIXED, Header, malformed};
 use crate::layout::{Place, TAG, TagKey};
 
 enum State {

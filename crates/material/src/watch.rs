@@ -1,10 +1,13 @@
-//! A back end that remembers which operation failed, so that errors name bytes.
+//! A back end that remembers which operation failed, so that errors name bytes, and the errors made of it.
 
 use std::io;
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use redb::{BackendError, StorageBackend};
+use redb::{BackendError, DatabaseError, StorageBackend, StorageError};
+
+use crate::error::Error;
 
 /// The last operation of the storage that failed.
 #[derive(Debug, Clone)]
@@ -19,7 +22,7 @@ pub(crate) struct Failed {
 pub(crate) type Trouble = Arc<Mutex<Option<Failed>>>;
 
 /// Takes the last failure out.
-pub(crate) fn take(trouble: &Trouble) -> Option<Failed> {
+fn take(trouble: &Trouble) -> Option<Failed> {
     trouble
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -102,5 +105,74 @@ impl<B: StorageBackend> StorageBackend for Watched<B> {
 
     fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
         self.inner.query_lock_range(start, end)
+    }
+}
+
+pub(crate) fn refused(path: &Path, trouble: &Trouble, error: DatabaseError) -> Error {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => Error::Locked {
+            path: path.into(),
+            holder: "another process (the ledger is open)".into(),
+        },
+        DatabaseError::Storage(StorageError::Corrupted(what)) => damaged(path, &what),
+        other => explain(path, trouble, other.into()),
+    }
+}
+
+pub(crate) fn explain(path: &Path, trouble: &Trouble, error: redb::Error) -> Error {
+    let path = path.to_path_buf();
+    if let redb::Error::Corrupted(what) = error {
+        return Error::LedgerDamaged { path, what };
+    }
+    match take(trouble) {
+        Some(failed)
+            if matches!(
+                failed.kind,
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+            ) =>
+        {
+            Error::DiskFull {
+                path,
+                bytes: failed.bytes,
+            }
+        }
+        Some(failed)
+            if matches!(
+                failed.kind,
+                std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+            ) =>
+        {
+            Error::LedgerDamaged {
+                path,
+                what: format!("{} {} bytes: {}", failed.doing, failed.bytes, failed.why),
+            }
+        }
+        Some(failed) => {
+            let what = format!(
+                "{} {} bytes failed: {}",
+                failed.doing, failed.bytes, failed.why
+            );
+            Error::Ledger { path, what }
+        }
+        None => match error {
+            // Not a database, or cut inside its own header.
+            redb::Error::Io(source) if source.kind() == std::io::ErrorKind::InvalidData => {
+                Error::LedgerDamaged {
+                    path,
+                    what: source.to_string(),
+                }
+            }
+            other => Error::Ledger {
+                path,
+                what: other.to_string(),
+            },
+        },
+    }
+}
+
+pub(crate) fn damaged(path: &Path, what: &str) -> Error {
+    Error::LedgerDamaged {
+        path: path.into(),
+        what: what.into(),
     }
 }
