@@ -26,6 +26,7 @@ pub(super) enum Numbers {
 const FLOAT: i32 = 1;
 const INT32: i32 = 6;
 const INT64: i32 = 7;
+const BOOL: i32 = 9;
 const DOUBLE: i32 = 11;
 const EXTERNAL: i32 = 1;
 
@@ -41,6 +42,7 @@ pub(super) fn constant(
     let width = match kind {
         FLOAT | INT32 => 4,
         INT64 | DOUBLE => 8,
+        BOOL => 1,
         other => {
             return Err(ImportError::DataType {
                 tensor: name.into(),
@@ -59,7 +61,7 @@ pub(super) fn constant(
             count
         }
         (None, FLOAT) => tensor.float_data.len(),
-        (None, INT32) => tensor.int32_data.len(),
+        (None, INT32 | BOOL) => tensor.int32_data.len(),
         (None, INT64) => tensor.int64_data.len(),
         (None, _) => tensor.double_data.len(),
     };
@@ -85,7 +87,8 @@ pub(super) fn constant(
                 .map(|word| i32::from_le_bytes(word).into())
                 .collect(),
         ),
-        (INT32, None) => Numbers::Int(tensor.int32_data.iter().map(|&x| x.into()).collect()),
+        (INT32 | BOOL, None) => Numbers::Int(tensor.int32_data.iter().map(|&x| x.into()).collect()),
+        (BOOL, Some(bytes)) => Numbers::Int(bytes.iter().map(|&byte| byte.into()).collect()),
         (_, Some(bytes)) => Numbers::Int(words(&bytes).map(i64::from_le_bytes).collect()),
         (_, None) => Numbers::Int(tensor.int64_data.clone()),
     };

@@ -55,10 +55,10 @@ fn import_from(bytes: &[u8], folder: Option<&Path>) -> Result<Graph, ImportError
     let model = ModelProto::decode(bytes).map_err(|e| ImportError::Decode {
         reason: e.to_string(),
     })?;
-    let opset = own_opset(&model)?;
     let graph = model.graph.as_ref().ok_or_else(|| ImportError::Decode {
         reason: "it holds no graph".into(),
     })?;
+    let opset = own_opset(&model)?;
     let sorted = order::sorted(graph)?;
     let (input, batch) = inputs::input(graph)?;
     let output_name = inputs::output(graph)?;

@@ -126,12 +126,12 @@ fn cycle(graph: &GraphProto, makers: &HashMap<&str, usize>, waiting: &[usize]) -
         ),
         name => format!("\"{name}\""),
     };
+    let mut on_cycle: Vec<usize> = path[start..].iter().rev().copied().collect();
+    let first = (0..on_cycle.len())
+        .min_by_key(|&place| on_cycle[place])
+        .unwrap_or(0);
+    on_cycle.rotate_left(first);
     ImportError::Cycle {
-        nodes: path[start..]
-            .iter()
-            .rev()
-            .map(label)
-            .collect::<Vec<_>>()
-            .join(", "),
+        nodes: on_cycle.iter().map(label).collect::<Vec<_>>().join(", "),
     }
 }
