@@ -10,8 +10,10 @@ use rustls::Connection;
 use crate::Link;
 use crate::link::is_wait;
 
-/// Bytes encrypted and written at once.
+/// Bytes written at once.
 const WRITE: usize = 256 << 10;
+/// Bytes encrypted at once: four records. More would make the allocator return and fetch pages all the time.
+const SEAL: usize = 64 << 10;
 /// Bytes read at once.
 const READ: usize = 256 << 10;
 /// How long a blocked read or write sleeps before deadlines are looked at.
@@ -95,12 +97,10 @@ impl Channel {
                 scratch.extend_from_slice(bytes);
             }
             Some(tls) => {
-                let mut tls = lock(tls);
-                let parts = [IoSlice::new(header), IoSlice::new(bytes)];
-                let taken = tls.writer().write_vectored(&parts)?;
-                debug_assert_eq!(taken, header.len() + bytes.len(), "the buffer has no limit");
-                while tls.wants_write() {
-                    tls.write_tls(scratch)?;
+                let first = bytes.len().min(SEAL - header.len());
+                seal(tls, header, &bytes[..first], scratch)?;
+                for part in bytes[first..].chunks(SEAL) {
+                    seal(tls, &[], part, scratch)?;
                 }
             }
         }
@@ -136,6 +136,23 @@ impl Channel {
         }
         Ok(())
     }
+}
+
+/// Encrypts to the end of `out`.
+fn seal(
+    tls: &Mutex<Connection>,
+    header: &[u8],
+    bytes: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let mut tls = lock(tls);
+    let parts = [IoSlice::new(header), IoSlice::new(bytes)];
+    let taken = tls.writer().write_vectored(&parts)?;
+    debug_assert_eq!(taken, header.len() + bytes.len(), "the buffer has no limit");
+    while tls.wants_write() {
+        tls.write_tls(out)?;
+    }
+    Ok(())
 }
 
 /// A panic while the lock is held leaves a connection that nobody uses again: the peer is dropped by unwinding.
