@@ -23,50 +23,148 @@ pub const fn packed_len(count: usize, width: u32) -> usize {
     (count * width as usize).div_ceil(8)
 }
 
-/// Appends bits `[shift, shift + width)` of every value.
+/// Appends bits `[shift, shift + width)` of every value, width at most 64.
 pub fn pack<R: Ring>(values: &[R], shift: u32, width: u32, out: &mut Vec<u8>) {
-    let mask = R::low_mask(width);
-    let (mut buffer, mut held) = (0u128, 0u32);
-    out.reserve(packed_len(values.len(), width));
-    for value in values {
-        buffer |= u128::from(value.shr(shift).and(mask).to_u64()) << held;
-        held += width;
-        while held >= 8 {
-            out.push(buffer as u8);
-            buffer >>= 8;
-            held -= 8;
-        }
+    let from = out.len();
+    let len = packed_len(values.len(), width);
+    if shift == 0 && width == R::BITS && cfg!(target_endian = "little") {
+        out.extend_from_slice(bytemuck::cast_slice(values));
+        return;
     }
-    if held > 0 {
-        out.push(buffer as u8);
+    // Stores are of 8 or 16 bytes and run beyond the last value.
+    out.resize(from + len + 16, 0);
+    if width <= 56 {
+        write::<R, u64>(values, shift, width, &mut out[from..]);
+    } else {
+        write::<R, u128>(values, shift, width, &mut out[from..]);
     }
+    out.truncate(from + len);
 }
 
-/// Reads values of `width` bits; exactly the bytes that `out.len()` values take.
+/// Reads values of `width` bits, at most 64; exactly the bytes that `out.len()` values take.
 pub fn unpack<R: Ring>(bytes: &[u8], width: u32, out: &mut [R]) -> Result<(), PackError> {
-    let expected = packed_len(out.len(), width);
+    check(bytes, width, out.len())?;
+    if width == R::BITS && cfg!(target_endian = "little") {
+        bytemuck::cast_slice_mut(out).copy_from_slice(bytes);
+    } else {
+        read(bytes, width, out, |slot, value| *slot = value);
+    }
+    Ok(())
+}
+
+/// `own[i] = (own[i] + value[i]) mod 2^width` for the values in `bytes`, in one pass. `own` is as it was if the bytes are refused.
+pub fn unpack_add<R: Ring>(bytes: &[u8], width: u32, own: &mut [R]) -> Result<(), PackError> {
+    check(bytes, width, own.len())?;
+    let mask = R::low_mask(width);
+    read(bytes, width, own, |slot, value| {
+        *slot = slot.add(value).and(mask)
+    });
+    Ok(())
+}
+
+/// Number of bytes, and zeros after the last value.
+fn check(bytes: &[u8], width: u32, count: usize) -> Result<(), PackError> {
+    let expected = packed_len(count, width);
     if bytes.len() != expected {
         return Err(PackError::Length {
             expected,
             got: bytes.len(),
         });
     }
-    let mask = R::low_mask(width);
-    let (mut buffer, mut held) = (0u128, 0u32);
-    let mut next = bytes.iter();
-    for value in out {
-        while held < width {
-            buffer |= u128::from(*next.next().expect("length checked")) << held;
-            held += 8;
-        }
-        *value = R::from_u64(buffer as u64).and(mask);
-        buffer >>= width;
-        held -= width;
+    let used = count * width as usize % 8;
+    match bytes.last() {
+        Some(last) if used > 0 && last >> used != 0 => Err(PackError::Trailing),
+        _ => Ok(()),
     }
-    if buffer != 0 {
-        Err(PackError::Trailing)
+}
+
+/// An integer that holds a value and the up to 7 bits before it.
+trait Word:
+    Copy
+    + From<u64>
+    + std::ops::BitOr<Output = Self>
+    + std::ops::Shl<u32, Output = Self>
+    + std::ops::Shr<u32, Output = Self>
+{
+    const BYTES: usize;
+    fn store(self, to: &mut [u8]);
+    /// Bits from `shift` on of the word at the beginning of `from`.
+    fn load(from: &[u8], shift: u32) -> u64;
+}
+
+macro_rules! word {
+    ($word:ty) => {
+        impl Word for $word {
+            const BYTES: usize = size_of::<$word>();
+            #[inline(always)]
+            fn store(self, to: &mut [u8]) {
+                *to.first_chunk_mut().expect("room for a word") = self.to_le_bytes();
+            }
+            #[inline(always)]
+            fn load(from: &[u8], shift: u32) -> u64 {
+                (<$word>::from_le_bytes(*from.first_chunk().expect("a whole word")) >> shift) as u64
+            }
+        }
+    };
+}
+
+word!(u64);
+word!(u128);
+
+/// Eight values take `width` whole bytes: each eight begin anew, so that the processor works on several at once.
+fn write<R: Ring, W: Word>(values: &[R], shift: u32, width: u32, out: &mut [u8]) {
+    let mask = R::low_mask(width);
+    for (eight, group) in values.chunks(8).enumerate() {
+        let out = &mut out[eight * width as usize..];
+        let (mut word, mut held, mut place) = (W::from(0), 0, 0);
+        for value in group {
+            word = word | W::from(value.shr(shift).and(mask).to_u64()) << held;
+            word.store(&mut out[place..]);
+            held += width;
+            place += (held / 8) as usize;
+            // In two steps: at a width of 64 nothing of a u64 would remain, and the shift would be too long.
+            word = word >> (held / 8 * 4) >> (held / 8 * 4);
+            held %= 8;
+        }
+    }
+}
+
+#[inline(always)]
+fn read<R: Ring>(bytes: &[u8], width: u32, out: &mut [R], put: impl Fn(&mut R, R)) {
+    if width <= 57 {
+        read_by::<R, u64>(bytes, width, out, put);
     } else {
-        Ok(())
+        read_by::<R, u128>(bytes, width, out, put);
+    }
+}
+
+#[inline(always)]
+fn read_by<R: Ring, W: Word>(bytes: &[u8], width: u32, out: &mut [R], put: impl Fn(&mut R, R)) {
+    let mask = R::low_mask(width);
+    let width = width as usize;
+    // Eights whose words all lie inside.
+    let whole = (bytes.len().saturating_sub(W::BYTES))
+        .checked_div(width)
+        .unwrap_or(0)
+        .min(out.len() / 8);
+    let (first, rest) = out.split_at_mut(8 * whole);
+    for (group, eight) in first.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let window = &bytes[group * width..][..width + W::BYTES];
+        for (j, slot) in eight.iter_mut().enumerate() {
+            let value = W::load(&window[j * width / 8..], (j * width % 8) as u32);
+            put(slot, R::from_u64(value).and(mask));
+        }
+    }
+    let bytes = &bytes[whole * width..];
+    for (j, slot) in rest.iter_mut().enumerate() {
+        let from = &bytes[(j * width / 8).min(bytes.len())..];
+        let mut word = [0; 16];
+        let len = from.len().min(16);
+        word[..len].copy_from_slice(&from[..len]);
+        put(
+            slot,
+            R::from_u64(u128::load(&word, (j * width % 8) as u32)).and(mask),
+        );
     }
 }
 
@@ -84,23 +182,13 @@ pub fn pack_bits(bits: &[u8], out: &mut Vec<u8>) {
 
 /// Reads bits into bytes of 0 or 1; exactly the bytes that `out.len()` bits take.
 pub fn unpack_bits(bytes: &[u8], out: &mut [u8]) -> Result<(), PackError> {
-    let expected = packed_len(out.len(), 1);
-    if bytes.len() != expected {
-        return Err(PackError::Length {
-            expected,
-            got: bytes.len(),
-        });
-    }
+    check(bytes, 1, out.len())?;
     let (whole, rest) = out.as_chunks_mut::<8>();
     for (eight, &byte) in whole.iter_mut().zip(bytes) {
         *eight = spread(byte);
     }
-    if !rest.is_empty() {
-        let byte = bytes[expected - 1];
+    if let (Some(&byte), false) = (bytes.last(), rest.is_empty()) {
         rest.copy_from_slice(&spread(byte)[..rest.len()]);
-        if byte >> rest.len() != 0 {
-            return Err(PackError::Trailing);
-        }
     }
     Ok(())
 }
@@ -117,15 +205,4 @@ fn spread(byte: u8) -> [u8; 8] {
     // Bit i stands alone in byte i: adding 0x7f carries it into the top bit (bit 7 is there already).
     let top = ((own & 0x7f7f_7f7f_7f7f_7f7f) + 0x7f7f_7f7f_7f7f_7f7f) | own;
     ((top >> 7) & 0x0101_0101_0101_0101).to_le_bytes()
-}
-
-/// `own[i] = (own[i] + value[i]) mod 2^width` in one pass over the packed values.
-pub fn unpack_add<R: Ring>(bytes: &[u8], width: u32, own: &mut [R]) -> Result<(), PackError> {
-    let mut values = vec![R::ZERO; own.len()];
-    unpack(bytes, width, &mut values)?;
-    let mask = R::low_mask(width);
-    for (mine, value) in own.iter_mut().zip(values) {
-        *mine = mine.add(value).and(mask);
-    }
-    Ok(())
 }
