@@ -29,6 +29,7 @@ pub struct Store {
     root: PathBuf,
     ledger: Ledger,
     instance: [u8; 16],
+    party: u8,
     leftovers: usize,
     arrivals: AtomicU64,
     _lock: File,
@@ -107,6 +108,7 @@ impl Store {
             root: root.into(),
             ledger,
             instance,
+            party,
             leftovers,
             arrivals: AtomicU64::new(0),
             _lock: lock,
@@ -121,6 +123,11 @@ impl Store {
     /// Drawn when the folder was created.
     pub fn instance(&self) -> [u8; 16] {
         self.instance
+    }
+
+    /// The party whose folder this is: 0 or 1.
+    pub fn party(&self) -> u8 {
+        self.party
     }
 
     /// Files of interrupted arrivals that were removed when the folder was opened.
@@ -142,8 +149,10 @@ impl Store {
 
     /// Begins the arrival of a dealt batch. `from` names the sender in errors.
     pub fn receive(&self, expected: &Expected, from: &str) -> Result<Incoming<'_>, Error> {
-        if expected.kind != Kind::Dealt {
-            return Err(Error::Usage("only dealt material arrives".into()));
+        if expected.kind != Kind::Dealt || expected.party != self.party {
+            return Err(Error::Usage(
+                "only dealt material of the folder's own party arrives".into(),
+            ));
         }
         let number = self.arrivals.fetch_add(1, Ordering::Relaxed);
         let part = PartFile::create(
@@ -191,10 +200,11 @@ impl Store {
     /// Begins prepared data of a batch that the ledger knows; they replace those of the same weights.
     pub fn prepare(&self, header: &Header, layout: &Layout) -> Result<BatchWriter, Error> {
         let label = header.label();
-        if label.kind != Kind::Prepared || self.ledger.status(label.batch)?.slots != label.slots {
-            return Err(Error::Usage(
-                "prepared data need kind prepared and the slots of their batch".into(),
-            ));
+        let fits = label.kind == Kind::Prepared && label.party == self.party;
+        if !fits || self.ledger.status(label.batch)?.slots != label.slots {
+            let what =
+                "prepared data need kind prepared, the folder's party and the slots of their batch";
+            return Err(Error::Usage(what.into()));
         }
         BatchWriter::create(
             &self.prepared_path(label.batch, label.weights),

@@ -107,6 +107,14 @@ fn a_bad_or_cut_arrival_leaves_nothing() {
     let good = bytes(&small(), 4, ID);
     let mut flipped = good.clone();
     *flipped.last_mut().unwrap() ^= 1;
+    let other = Expected {
+        party: 0,
+        ..expected(&small())
+    };
+    assert!(matches!(
+        store.receive(&other, "the dealer").err(),
+        Some(Error::Usage(_))
+    ));
     for bad in [
         &flipped[..],
         &good[..good.len() - 1],
