@@ -53,9 +53,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             other.join().expect("no panic")
         })?;
         let seconds = began.elapsed().as_secs_f64();
+        let rate = n as f64 / seconds / 1e9;
         println!(
-            "one way, {megabytes} MB: {:.2} GB/s ({seconds:.3} s)",
-            n as f64 / seconds / 1e9
+            "one way, {megabytes} MB: {rate:.2} GB/s ({seconds:.3} s){}",
+            per_core(n, cpu)
         );
     }
     let rounds = 2000;

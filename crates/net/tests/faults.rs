@@ -42,6 +42,34 @@ fn a_dead_peer_is_named_at_once() {
 }
 
 #[test]
+fn a_reset_is_named_at_once() {
+    let (mut peer, socket) = by_hand(&Limits::default());
+    peer.send(1, vec![0; 1000]).unwrap();
+    peer.flush().unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    // Closed with bytes unread, as when a process is killed at work: the system sends a reset.
+    drop(socket);
+    let began = Instant::now();
+    let error = peer.recv(2, 1000, "gate 17 relu2").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("waiting for P1: gate 17 relu2"),
+        "{error}"
+    );
+    assert!(matches!(how(error), Gone::Broken(_)));
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_peer_moves_between_threads() {
+    fn moves<T: Send>() {}
+    moves::<Peer>();
+    moves::<Listener>();
+    moves::<Identity>();
+}
+
+#[test]
 fn a_peer_that_dies_in_a_message_is_named_to_receiver_and_sender() {
     for at in [0, 24, 30, 500_000] {
         let (a, b) = memory_links();
