@@ -209,7 +209,7 @@ pub enum IdentityError {
     Name(String),
     /// A fingerprint that does not parse.
     #[error(
-        "'{text}' is no fingerprint: {reason}; it looks like ariann:0123abcd-... and is printed by `ariann identity show`"
+        "'{text}' is no fingerprint: {reason}; it looks like ariann:0123abcd-... and is printed by `ariann identity new`"
     )]
     Fingerprint {
         /// What was given.
