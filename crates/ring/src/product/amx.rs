@@ -132,7 +132,13 @@ impl Micro<u32> for Amx {
         unsafe { pack_right_u32(strip, panels, panel) }
     }
 
-    fn tile(padded: usize, rows: usize, left: &[Line], right: &[Line], tile: &mut [u32]) {
+    fn tile(
+        padded: usize,
+        (rows, _): (usize, usize),
+        left: &[Line],
+        right: &[Line],
+        tile: &mut [u32],
+    ) {
         let steps = padded.div_ceil(STEP);
         let len = steps * 4 * TILE;
         assert!(
@@ -192,7 +198,13 @@ impl Micro<u64> for Amx {
         unsafe { pack_right_u64(strip, panels, panel) }
     }
 
-    fn tile(padded: usize, rows: usize, left: &[Line], right: &[Line], tile: &mut [u64]) {
+    fn tile(
+        padded: usize,
+        (rows, _): (usize, usize),
+        left: &[Line],
+        right: &[Line],
+        tile: &mut [u64],
+    ) {
         let steps = padded.div_ceil(STEP);
         let len = steps * 8 * TILE;
         assert!(

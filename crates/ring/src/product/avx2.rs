@@ -39,14 +39,30 @@ impl Micro<u32> for Avx2 {
         pack_right_plain::<u32, WIDE>(strip, panels, panel);
     }
 
-    fn tile(padded: usize, _rows: usize, left: &[Line], right: &[Line], tile: &mut [u32]) {
+    fn tile(
+        padded: usize,
+        (rows, cols): (usize, usize),
+        left: &[Line],
+        right: &[Line],
+        tile: &mut [u32],
+    ) {
         let (left, right): (&[u32], &[u32]) =
             (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
         assert!(
             left.len() >= MR * padded && right.len() >= WIDE * padded && tile.len() >= MR * WIDE
         );
         // SAFETY: lengths asserted; `Kernel::is_available` was asked before this kernel was chosen.
-        unsafe { tile_u32(padded, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
+        unsafe {
+            let tile_u32 = match (rows, cols) {
+                (0..=2, 0..=8) => tile_u32::<2, 1>,
+                (3..=4, 0..=8) => tile_u32::<4, 1>,
+                (_, 0..=8) => tile_u32::<MR, 1>,
+                (0..=2, _) => tile_u32::<2, 2>,
+                (3..=4, _) => tile_u32::<4, 2>,
+                _ => tile_u32::<MR, 2>,
+            };
+            tile_u32(padded, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr());
+        }
     }
 
     unsafe fn put(out: *mut u32, stride: usize, tile: &[u32], width: usize, add: bool) {
@@ -80,7 +96,13 @@ impl Micro<u64> for Avx2 {
         pack_right_plain::<u64, NARROW>(strip, panels, panel);
     }
 
-    fn tile(padded: usize, _rows: usize, left: &[Line], right: &[Line], tile: &mut [u64]) {
+    fn tile(
+        padded: usize,
+        (rows, _): (usize, usize),
+        left: &[Line],
+        right: &[Line],
+        tile: &mut [u64],
+    ) {
         let (left, right): (&[u64], &[u64]) =
             (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
         assert!(
@@ -89,7 +111,14 @@ impl Micro<u64> for Avx2 {
                 && tile.len() >= MR * NARROW
         );
         // SAFETY: lengths asserted; `Kernel::is_available` was asked before this kernel was chosen.
-        unsafe { tile_u64(padded, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
+        unsafe {
+            let tile_u64 = match rows {
+                0..=2 => tile_u64::<2>,
+                3..=4 => tile_u64::<4>,
+                _ => tile_u64::<MR>,
+            };
+            tile_u64(padded, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr());
+        }
     }
 
     unsafe fn put(out: *mut u64, stride: usize, tile: &[u64], width: usize, add: bool) {
@@ -100,51 +129,70 @@ impl Micro<u64> for Avx2 {
     }
 }
 
+/// The first `ROWS` rows of a tile, and of those the first `VECTORS` times eight columns.
+///
 /// # Safety
 /// `left` holds MR rows of `k`, `right` k rows of 16, `tile` has room for MR x 16.
 #[target_feature(enable = "avx2")]
-unsafe fn tile_u32(k: usize, left: *const u32, right: *const u32, tile: *mut u32) {
-    let mut sums = [[_mm256_setzero_si256(); 2]; MR];
+unsafe fn tile_u32<const ROWS: usize, const VECTORS: usize>(
+    k: usize,
+    left: *const u32,
+    right: *const u32,
+    tile: *mut u32,
+) {
+    let mut sums = [[_mm256_setzero_si256(); VECTORS]; ROWS];
     // SAFETY: every offset lies inside what the caller promises.
     unsafe {
         let lower = left.add(3 * k);
         for at in 0..k {
-            let b0 = _mm256_loadu_si256(right.add(at * WIDE).cast());
-            let b1 = _mm256_loadu_si256(right.add(at * WIDE + 8).cast());
+            let mut b = [_mm256_setzero_si256(); VECTORS];
+            for (v, b) in b.iter_mut().enumerate() {
+                *b = _mm256_loadu_si256(right.add(at * WIDE + v * 8).cast());
+            }
             for (i, sums) in sums.iter_mut().enumerate() {
+                // Two bases, so that every row is reached by an addressing mode.
                 let row = if i < 3 {
                     left.add(i * k)
                 } else {
                     lower.add((i - 3) * k)
                 };
                 let a = _mm256_set1_epi32(*row.add(at) as i32);
-                sums[0] = _mm256_add_epi32(sums[0], _mm256_mullo_epi32(a, b0));
-                sums[1] = _mm256_add_epi32(sums[1], _mm256_mullo_epi32(a, b1));
+                for (sum, b) in sums.iter_mut().zip(b) {
+                    *sum = _mm256_add_epi32(*sum, _mm256_mullo_epi32(a, b));
+                }
             }
         }
         for (i, row) in sums.iter().enumerate() {
-            _mm256_storeu_si256(tile.add(i * WIDE).cast(), row[0]);
-            _mm256_storeu_si256(tile.add(i * WIDE + 8).cast(), row[1]);
+            for (v, sum) in row.iter().enumerate() {
+                _mm256_storeu_si256(tile.add(i * WIDE + v * 8).cast(), *sum);
+            }
         }
     }
 }
 
+/// The first `ROWS` rows of a tile.
+///
 /// a * b = low(a) low(b) + 2^32 (low(a) high(b) + high(a) low(b)): the two cross terms come from one 32-bit product with the halves of b exchanged, and are summed
 /// apart, modulo 2^32.
 ///
 /// # Safety
 /// `left` holds MR rows of `k`, `right` k rows of 4, `tile` has room for MR x 4.
 #[target_feature(enable = "avx2")]
-unsafe fn tile_u64(k: usize, left: *const u64, right: *const u64, tile: *mut u64) {
-    let mut low = [_mm256_setzero_si256(); MR];
-    let mut cross = [_mm256_setzero_si256(); MR];
+unsafe fn tile_u64<const ROWS: usize>(
+    k: usize,
+    left: *const u64,
+    right: *const u64,
+    tile: *mut u64,
+) {
+    let mut low = [_mm256_setzero_si256(); ROWS];
+    let mut cross = [_mm256_setzero_si256(); ROWS];
     // SAFETY: every offset lies inside what the caller promises.
     unsafe {
         let lower = left.add(3 * k);
         for at in 0..k {
             let b = _mm256_loadu_si256(right.add(at * NARROW).cast());
             let exchanged = _mm256_shuffle_epi32::<0b10_11_00_01>(b);
-            for i in 0..MR {
+            for i in 0..ROWS {
                 let row = if i < 3 {
                     left.add(i * k)
                 } else {
@@ -155,7 +203,7 @@ unsafe fn tile_u64(k: usize, left: *const u64, right: *const u64, tile: *mut u64
                 cross[i] = _mm256_add_epi32(cross[i], _mm256_mullo_epi32(a, exchanged));
             }
         }
-        for i in 0..MR {
+        for i in 0..ROWS {
             let both = _mm256_add_epi32(cross[i], _mm256_srli_epi64::<32>(cross[i]));
             let sum = _mm256_add_epi64(low[i], _mm256_slli_epi64::<32>(both));
             _mm256_storeu_si256(tile.add(i * NARROW).cast(), sum);

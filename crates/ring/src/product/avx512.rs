@@ -52,12 +52,26 @@ impl Micro<u32> for Avx512 {
         pack_right_plain::<u32, WIDE>(strip, panels, panel);
     }
 
-    fn tile(padded: usize, _rows: usize, left: &[Line], right: &[Line], tile: &mut [u32]) {
+    fn tile(
+        padded: usize,
+        (rows, _): (usize, usize),
+        left: &[Line],
+        right: &[Line],
+        tile: &mut [u32],
+    ) {
         let (left, right): (&[u32], &[u32]) =
             (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
         assert!(left.len() > MR * padded && right.len() > WIDE * padded && tile.len() >= MR * WIDE);
         // SAFETY: lengths asserted; `Kernel::is_available` was asked before this kernel was chosen.
-        unsafe { tile_u32(padded, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
+        unsafe {
+            let tile_u32 = match rows {
+                0..=2 => tile_u32::<2>,
+                3..=4 => tile_u32::<4>,
+                5..=6 => tile_u32::<6>,
+                _ => tile_u32::<MR>,
+            };
+            tile_u32(padded, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr());
+        }
     }
 
     unsafe fn put(out: *mut u32, stride: usize, tile: &[u32], width: usize, add: bool) {
@@ -104,7 +118,13 @@ impl Micro<u64> for Avx512 {
         }
     }
 
-    fn tile(padded: usize, _rows: usize, left: &[Line], right: &[Line], tile: &mut [u64]) {
+    fn tile(
+        padded: usize,
+        (rows, _): (usize, usize),
+        left: &[Line],
+        right: &[Line],
+        tile: &mut [u64],
+    ) {
         let (left, right): (&[u64], &[u64]) =
             (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
         let words = MR * padded / 2;
@@ -115,7 +135,15 @@ impl Micro<u64> for Avx512 {
         );
         assert!(tile.len() >= MR * NARROW);
         // SAFETY: lengths asserted; `Kernel::is_available` was asked before this kernel was chosen.
-        unsafe { tile_u64(padded, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
+        unsafe {
+            let tile_u64 = match rows {
+                0..=2 => tile_u64::<2>,
+                3..=4 => tile_u64::<4>,
+                5..=6 => tile_u64::<6>,
+                _ => tile_u64::<MR>,
+            };
+            tile_u64(padded, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr());
+        }
     }
 
     unsafe fn put(out: *mut u64, stride: usize, tile: &[u64], width: usize, add: bool) {
@@ -126,22 +154,29 @@ impl Micro<u64> for Avx512 {
     }
 }
 
+/// The first `ROWS` rows of a tile.
+///
 /// Two elements lie in each lane of 64 bits; what stands above the low one changes a product by a multiple of 2^32 only, so nothing is masked.
 /// Even columns come from the row as it lies, odd ones from one element further on.
 ///
 /// # Safety
 /// `left` holds MR rows of `k` and one element more, `right` k rows of 16 and one element more, `tile` has room for MR x 16.
 #[target_feature(enable = "avx512f,avx512ifma")]
-unsafe fn tile_u32(k: usize, left: *const u32, right: *const u32, tile: *mut u32) {
-    let mut even = [_mm512_setzero_si512(); MR];
-    let mut odd = [_mm512_setzero_si512(); MR];
+unsafe fn tile_u32<const ROWS: usize>(
+    k: usize,
+    left: *const u32,
+    right: *const u32,
+    tile: *mut u32,
+) {
+    let mut even = [_mm512_setzero_si512(); ROWS];
+    let mut odd = [_mm512_setzero_si512(); ROWS];
     // SAFETY: every offset lies inside what the caller promises.
     unsafe {
         let lower = left.add(4 * k);
         for at in 0..k {
             let b0 = _mm512_loadu_si512(right.add(at * WIDE).cast());
             let b1 = _mm512_loadu_si512(right.add(at * WIDE + 1).cast());
-            for i in 0..MR {
+            for i in 0..ROWS {
                 let row = if i < 4 {
                     left.add(i * k)
                 } else {
@@ -152,23 +187,30 @@ unsafe fn tile_u32(k: usize, left: *const u32, right: *const u32, tile: *mut u32
                 odd[i] = _mm512_madd52lo_epu64(odd[i], a, b1);
             }
         }
-        for i in 0..MR {
+        for i in 0..ROWS {
             let row = _mm512_mask_blend_epi32(0xaaaa, even[i], _mm512_slli_epi64::<32>(odd[i]));
             _mm512_storeu_si512(tile.add(i * WIDE).cast(), row);
         }
     }
 }
 
+/// The first `ROWS` rows of a tile.
+///
 /// With a = a0 + 2^52 a1 and b alike, a * b = low52(a0 b0) + 2^52 (high52(a0 b0) + a0 b1 + a1 b0), and of the bracket 12 bits count. The first two are IFMA's;
 /// the cross terms need 16 bits of a0 and b0, so that `vpdpwssd` sums both, for two k at once, from the words (a0, a1) and (b1, b0).
 ///
 /// # Safety
 /// `left` holds MR rows of `k` elements and as many words, `right` k rows of 8 elements and k/2 rows of 8 pairs of words, k even, `tile` has room for MR x 8.
 #[target_feature(enable = "avx512f,avx512ifma,avx512vnni")]
-unsafe fn tile_u64(k: usize, left: *const u64, right: *const u64, tile: *mut u64) {
-    let mut low = [_mm512_setzero_si512(); MR];
-    let mut high = [_mm512_setzero_si512(); MR];
-    let mut cross = [_mm512_setzero_si512(); MR];
+unsafe fn tile_u64<const ROWS: usize>(
+    k: usize,
+    left: *const u64,
+    right: *const u64,
+    tile: *mut u64,
+) {
+    let mut low = [_mm512_setzero_si512(); ROWS];
+    let mut high = [_mm512_setzero_si512(); ROWS];
+    let mut cross = [_mm512_setzero_si512(); ROWS];
     // SAFETY: every offset lies inside what the caller promises.
     unsafe {
         let left_words = left.add(MR * k).cast::<u32>();
@@ -177,7 +219,7 @@ unsafe fn tile_u64(k: usize, left: *const u64, right: *const u64, tile: *mut u64
             let b0 = _mm512_loadu_si512(right.add(at * NARROW).cast());
             let b1 = _mm512_loadu_si512(right.add((at + 1) * NARROW).cast());
             let words = _mm512_loadu_si512(right_words.add(at / 2 * NARROW).cast());
-            for i in 0..MR {
+            for i in 0..ROWS {
                 let a0 = _mm512_set1_epi64(*left.add(i * k + at) as i64);
                 low[i] = _mm512_madd52lo_epu64(low[i], a0, b0);
                 high[i] = _mm512_madd52hi_epu64(high[i], a0, b0);
@@ -189,7 +231,7 @@ unsafe fn tile_u64(k: usize, left: *const u64, right: *const u64, tile: *mut u64
                 cross[i] = _mm512_dpwssd_epi32(cross[i], pair, words);
             }
         }
-        for i in 0..MR {
+        for i in 0..ROWS {
             let both = _mm512_add_epi64(cross[i], _mm512_srli_epi64::<32>(cross[i]));
             let above = _mm512_slli_epi64::<52>(_mm512_add_epi64(high[i], both));
             _mm512_storeu_si512(tile.add(i * NARROW).cast(), _mm512_add_epi64(low[i], above));

@@ -60,8 +60,8 @@ pub trait Micro<R: Ring> {
     /// Packs a strip: rows `strip.at..` of k into panels.
     fn pack_right(strip: &Strip<R>, panels: &mut [Line], panel: usize);
 
-    /// `tile = left panel * right panel`, row-major with `NR` columns; at least `rows` of its rows.
-    fn tile(padded: usize, rows: usize, left: &[Line], right: &[Line], tile: &mut [R]);
+    /// `tile = left panel * right panel`, row-major with `NR` columns; at least `rows` rows and `cols` columns of it.
+    fn tile(padded: usize, size: (usize, usize), left: &[Line], right: &[Line], tile: &mut [R]);
 
     /// Stores or adds `width` columns of each row of `tile` to rows that begin at `out`, `stride` elements apart.
     ///
@@ -391,7 +391,7 @@ fn blocks<R: Ring, M: Micro<R>>(
                     let width = M::NR.min(n - j);
                     for (m, left) in (m0..m1).step_by(mr).zip(left.chunks_exact(left_panel)) {
                         let rows = mr.min(m1 - m);
-                        M::tile(padded, rows, left, right, tile);
+                        M::tile(padded, (rows, width), left, right, tile);
                         out.put::<M>((m, rows), (n0 + j, width), tile, add);
                     }
                 }

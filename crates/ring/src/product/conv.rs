@@ -268,14 +268,14 @@ impl<'a, R: Ring> Im2col<'a, R> {
             if y < s.pads[0] || y - s.pads[0] >= s.in_height || lo >= hi {
                 now.fill(R::ZERO);
             } else {
-                now[..lo - ox].fill(R::ZERO);
-                now[hi - ox..].fill(R::ZERO);
+                clear(&mut now[..lo - ox]);
+                clear(&mut now[hi - ox..]);
                 let line =
                     ((item * s.in_channels + channel) * s.in_height + y - s.pads[0]) * s.in_width;
                 let start = line + lo * s.stride[1] + kx * s.dilation[1] - s.pads[1];
                 let inside = &mut now[lo - ox..hi - ox];
                 if s.stride[1] == 1 {
-                    inside.copy_from_slice(&self.x[start..][..hi - lo]);
+                    copy(inside, &self.x[start..][..hi - lo]);
                 } else if s.stride[1] == 2 {
                     let (last, inside) = inside.split_last_mut().expect("lo < hi");
                     let pairs = self.x[start..][..2 * inside.len() + 1].as_chunks::<2>().0;
@@ -309,7 +309,42 @@ impl<R: Ring> Right<R> for Im2col<'_, R> {
         }
     }
 
-    fn direct(&self, _k: usize, _from: usize) -> Option<(&[R], usize)> {
-        None
+    /// A kernel of one element leaves the map of one item as it is.
+    fn direct(&self, k: usize, from: usize) -> Option<(&[R], usize)> {
+        let s = self.shape;
+        let plain = s.kernel == [1, 1]
+            && s.stride == [1, 1]
+            && s.pads == [0; 4]
+            && self.x.len() == s.in_len();
+        let channel = self.group * (s.in_channels / s.groups) + k;
+        plain.then(|| (&self.x[channel * self.places + from..], self.places))
     }
+}
+
+/// Zeros; there are mostly none.
+#[inline(always)]
+fn clear<R: Ring>(out: &mut [R]) {
+    if !out.is_empty() {
+        out.fill(R::ZERO);
+    }
+}
+
+/// A copy of mostly few elements: by eights, the last one overlapping the one before it, without a call.
+#[inline(always)]
+fn copy<R: Ring>(out: &mut [R], from: &[R]) {
+    const PIECE: usize = 8;
+    let n = out.len();
+    if !(PIECE..=64).contains(&n) {
+        out.copy_from_slice(from);
+        return;
+    }
+    for (o, f) in out
+        .as_chunks_mut::<PIECE>()
+        .0
+        .iter_mut()
+        .zip(from.as_chunks::<PIECE>().0)
+    {
+        *o = *f;
+    }
+    *out.last_chunk_mut::<PIECE>().expect("at least eight") = *from.last_chunk().expect("as many");
 }

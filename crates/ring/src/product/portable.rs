@@ -32,7 +32,7 @@ impl<R: Ring> Micro<R> for Portable {
         pack_right_plain::<R, NR>(strip, panels, panel);
     }
 
-    fn tile(padded: usize, _rows: usize, left: &[Line], right: &[Line], tile: &mut [R]) {
+    fn tile(padded: usize, _size: (usize, usize), left: &[Line], right: &[Line], tile: &mut [R]) {
         let left: &[R] = bytemuck::cast_slice(left);
         let right: &[R] = bytemuck::cast_slice(right);
         let rows: [&[R]; MR] = std::array::from_fn(|i| &left[i * padded..][..padded]);
