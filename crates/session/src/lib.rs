@@ -1,1 +1,26 @@
-//! Handshake and the three roles at work: dealer, party, client; configuration, progress, deadlines.
+//! Handshake and the roles at work: dealer, P0 with the model, P1 with the data; configuration, progress, deadlines.
+//!
+//! The plan decides everything beforehand; this crate walks it. [`engine`] runs a plan's gates for one party over any
+//! [`engine::Exchange`]; [`making`] makes the material; the roles connect these to files and sockets.
+
+pub mod config;
+pub mod deal;
+pub mod engine;
+mod error;
+pub mod events;
+mod handshake;
+pub mod hooks;
+pub mod local;
+pub mod making;
+mod messages;
+mod preparing;
+pub mod query;
+pub mod reading;
+pub mod report;
+pub mod serve;
+mod setup;
+mod suite;
+mod working;
+
+pub use error::{Fault, SessionError};
+pub use suite::{PROTOCOL, SUITE, expected, prepared_expected};

@@ -1,0 +1,223 @@
+//! Configuration of the roles: a TOML file each, where unknown keys are refused. The program's flags override it.
+
+use std::path::{Path, PathBuf};
+
+use ariann_gates::Party;
+use ariann_net::{Fingerprint, Identity, Limits};
+use serde::{Deserialize, Serialize};
+
+use crate::SessionError;
+
+/// This role's own identity: `NAME.key.pem` and `NAME.cert.pem` in a folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityConfig {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The name.
+    pub name: String,
+}
+
+impl IdentityConfig {
+    /// Reads it.
+    pub fn load(&self) -> Result<Identity, SessionError> {
+        Ok(Identity::load(&self.folder, &self.name)?)
+    }
+}
+
+/// Another role: where it listens and who it must be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Remote {
+    /// HOST:PORT.
+    pub address: String,
+    /// Fingerprint of its identity, as `ariann identity` prints it.
+    pub fingerprint: String,
+}
+
+/// Deadlines, in seconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Deadlines {
+    /// How long to try while the other side is not up.
+    pub connect: f64,
+    /// How long the other side may be silent.
+    pub silence: f64,
+    /// How long a living other side may work before it delivers.
+    pub stall: f64,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Deadlines {
+            connect: limits.connect.as_secs_f64(),
+            silence: limits.silence.as_secs_f64(),
+            stall: limits.stall.as_secs_f64(),
+        }
+    }
+}
+
+impl Deadlines {
+    /// As limits of a connection.
+    pub fn limits(&self) -> Result<Limits, SessionError> {
+        let seconds = |value: f64, key: &str| {
+            std::time::Duration::try_from_secs_f64(value)
+                .ok()
+                .filter(|duration| !duration.is_zero())
+                .ok_or_else(|| SessionError::Config(format!("deadlines.{key} = {value}: give a positive number of seconds")))
+        };
+        let silence = seconds(self.silence, "silence")?;
+        Ok(Limits {
+            connect: seconds(self.connect, "connect")?,
+            silence,
+            keep_alive: (silence / 6).min(Limits::default().keep_alive),
+            stall: seconds(self.stall, "stall")?,
+            ..Limits::default()
+        })
+    }
+}
+
+/// P0: holds the model, listens for P1.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServeConfig {
+    /// The plan file.
+    pub plan: PathBuf,
+    /// The model, ONNX.
+    pub model: PathBuf,
+    /// State folder: material and ledger.
+    pub state: PathBuf,
+    /// HOST:PORT to listen at.
+    pub listen: String,
+    /// Own identity.
+    pub identity: IdentityConfig,
+    /// Fingerprint of P1.
+    pub peer: String,
+    /// The dealer, when it serves.
+    #[serde(default)]
+    pub dealer: Option<Remote>,
+    /// Material files to take in.
+    #[serde(default)]
+    pub material: Vec<PathBuf>,
+    /// Threads; all cores when 0.
+    #[serde(default)]
+    pub threads: usize,
+    /// End after so many sessions; never when 0.
+    #[serde(default)]
+    pub sessions: u64,
+    /// Deadlines.
+    #[serde(default)]
+    pub deadlines: Deadlines,
+}
+
+/// P1: holds the data, connects to P0.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueryConfig {
+    /// The plan file.
+    pub plan: PathBuf,
+    /// Images: IDX, npy, PNG, JPEG, or a folder.
+    pub input: PathBuf,
+    /// State folder: material and ledger.
+    pub state: PathBuf,
+    /// P0.
+    pub peer: Remote,
+    /// Own identity.
+    pub identity: IdentityConfig,
+    /// The dealer, when it serves.
+    #[serde(default)]
+    pub dealer: Option<Remote>,
+    /// Material files to take in.
+    #[serde(default)]
+    pub material: Vec<PathBuf>,
+    /// Items computed together.
+    #[serde(default = "one")]
+    pub batch: u32,
+    /// First items of the input only.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// Threads; all cores when 0.
+    #[serde(default)]
+    pub threads: usize,
+    /// Deadlines.
+    #[serde(default)]
+    pub deadlines: Deadlines,
+}
+
+/// The dealer: to files, or serving two parties.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DealConfig {
+    /// The plan file.
+    pub plan: PathBuf,
+    /// Slots to make: one for each item.
+    pub count: u32,
+    /// State folder: weights seeds.
+    pub state: PathBuf,
+    /// Begin a new weights version: when the model's weights changed.
+    #[serde(default)]
+    pub new_weights: bool,
+    /// Folder for the files of both parties.
+    #[serde(default)]
+    pub out: Option<PathBuf>,
+    /// Or: serve the parties over TLS.
+    #[serde(default)]
+    pub serve: Option<DealServe>,
+    /// Threads; all cores when 0.
+    #[serde(default)]
+    pub threads: usize,
+    /// Deadlines.
+    #[serde(default)]
+    pub deadlines: Deadlines,
+}
+
+/// A dealer that serves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DealServe {
+    /// HOST:PORT to listen at.
+    pub listen: String,
+    /// Own identity.
+    pub identity: IdentityConfig,
+    /// Fingerprint of P0.
+    pub p0: String,
+    /// Fingerprint of P1.
+    pub p1: String,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Bytes of a configuration file at most.
+const LARGEST: u64 = 1 << 20;
+
+/// Reads a configuration file.
+pub fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, SessionError> {
+    let failed = |source| SessionError::file("reading the configuration", path, source);
+    if std::fs::metadata(path).map_err(failed)?.len() > LARGEST {
+        return Err(SessionError::Config(format!("{}: larger than any configuration; check the path", path.display())));
+    }
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    toml::from_str(&text).map_err(|error| SessionError::Config(format!("{}: {error}", path.display())))
+}
+
+/// Parses a pinned fingerprint.
+pub fn pin(text: &str, whose: &str) -> Result<Fingerprint, SessionError> {
+    text.parse().map_err(|error| SessionError::Config(format!("the fingerprint of {whose}: {error}")))
+}
+
+/// The name of a party in messages.
+pub fn name(party: Party) -> &'static str {
+    match party {
+        Party::P0 => "P0",
+        Party::P1 => "P1",
+    }
+}
+
+/// A pool of `threads` threads, all cores when 0.
+pub fn pool(threads: usize) -> Result<rayon::ThreadPool, SessionError> {
+    let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    built.map_err(|error| SessionError::Config(format!("--threads {threads}: {error}")))
+}

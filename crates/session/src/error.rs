@@ -1,0 +1,131 @@
+//! Why a role stopped: who is at fault, what happened, what to do.
+
+use std::path::PathBuf;
+
+use ariann_gates::GateError;
+
+/// Who is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The one who runs this program: its arguments or configuration.
+    Operator,
+    /// The other party.
+    Peer,
+    /// The dealer, or the material it made.
+    Dealer,
+    /// The model or the data.
+    Input,
+    /// This machine: its disk, its system.
+    Machine,
+}
+
+impl Fault {
+    /// The word in messages and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Operator => "operator",
+            Fault::Peer => "peer",
+            Fault::Dealer => "dealer",
+            Fault::Input => "input",
+            Fault::Machine => "machine",
+        }
+    }
+}
+
+/// Why a role stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// A connection.
+    #[error(transparent)]
+    Net(#[from] ariann_net::NetError),
+    /// Material or ledger.
+    #[error(transparent)]
+    Material(#[from] ariann_material::Error),
+    /// The plan file.
+    #[error(transparent)]
+    Plan(#[from] ariann_plan::PlanFileError),
+    /// The model file.
+    #[error(transparent)]
+    Model(#[from] ariann_graph::ImportError),
+    /// The input files.
+    #[error(transparent)]
+    Data(#[from] ariann_data::DataError),
+    /// A message or section of the wrong form.
+    #[error("gate {gate} ({name}): {source}")]
+    Gate {
+        /// Its number.
+        gate: u32,
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        source: GateError,
+    },
+    /// The system gave no randomness.
+    #[error(transparent)]
+    Entropy(#[from] ariann_prg::EntropyError),
+    /// The configuration.
+    #[error("{0}")]
+    Config(String),
+    /// The other side refuses, or must be refused.
+    #[error("{peer} and this role do not fit: {reason}")]
+    Mismatch {
+        /// The other side.
+        peer: String,
+        /// What differs, and what to do.
+        reason: String,
+    },
+    /// The model does not fit the plan.
+    #[error("the model does not fit the plan: {0}")]
+    ModelPlan(String),
+    /// The inputs do not fit the plan.
+    #[error("{0}")]
+    Input(String),
+    /// No slots are left.
+    #[error("{0}")]
+    Exhausted(String),
+    /// A file of this machine.
+    #[error("{what} {path}: {source}")]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A role process of a local run failed.
+    #[error("{role} stopped: {reason}")]
+    Role {
+        /// Which.
+        role: String,
+        /// Its last words.
+        reason: String,
+    },
+}
+
+impl SessionError {
+    /// A failed file operation.
+    pub fn file(what: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        SessionError::File { what, path: path.into(), source }
+    }
+
+    /// Who is at fault.
+    pub fn fault(&self) -> Fault {
+        use ariann_net::NetError;
+        match self {
+            SessionError::Net(NetError::Config(_) | NetError::Identity(_)) => Fault::Operator,
+            SessionError::Net(NetError::Local(_)) => Fault::Machine,
+            SessionError::Net(_) | SessionError::Mismatch { .. } | SessionError::Role { .. } => Fault::Peer,
+            SessionError::Material(error) => match error.fault() {
+                ariann_material::Fault::Dealer => Fault::Dealer,
+                ariann_material::Fault::Operator => Fault::Operator,
+                _ => Fault::Machine,
+            },
+            SessionError::Gate { source: GateError::Message(_), .. } => Fault::Peer,
+            SessionError::Gate { .. } => Fault::Dealer,
+            SessionError::Plan(_) | SessionError::Config(_) | SessionError::Exhausted(_) => Fault::Operator,
+            SessionError::Model(_) | SessionError::Data(_) | SessionError::Input(_) | SessionError::ModelPlan(_) => Fault::Input,
+            SessionError::Entropy(_) | SessionError::File { .. } => Fault::Machine,
+        }
+    }
+}

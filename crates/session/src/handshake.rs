@@ -1,0 +1,73 @@
+//! First words between P0 and P1: version, plan, ring and material are compared before anything else is said.
+
+use ariann_gates::Party;
+use ariann_net::Peer;
+
+use crate::messages::{BATCHES, CONTROL, Hello, Offer, Verdict};
+use crate::{PROTOCOL, SessionError};
+
+/// Exchanges greetings and verdicts. Returns the other's greeting when both accept.
+pub(crate) fn greet(peer: &mut Peer, own: &Hello) -> Result<Hello, SessionError> {
+    peer.send_control(own)?;
+    let theirs: Hello = peer.recv_control(CONTROL, "its greeting")?;
+    let verdict = match objection(own, &theirs, peer.name()) {
+        None => Verdict::Accepted,
+        Some(reason) => Verdict::Refused(reason),
+    };
+    peer.send_control(&verdict)?;
+    if let Verdict::Refused(reason) = verdict {
+        // Let the other side hear it before the connection goes.
+        let _ = peer.flush();
+        return Err(SessionError::Mismatch { peer: peer.name().to_string(), reason });
+    }
+    accepted(peer, "its verdict on the greeting")?;
+    Ok(theirs)
+}
+
+/// Receives a verdict; a refusal is the peer's word.
+pub(crate) fn accepted(peer: &mut Peer, waiting_for: &str) -> Result<(), SessionError> {
+    match peer.recv_control(CONTROL, waiting_for)? {
+        Verdict::Accepted => Ok(()),
+        Verdict::Refused(reason) => {
+            let reason = format!("it refused: {reason}");
+            Err(SessionError::Mismatch { peer: peer.name().to_string(), reason })
+        }
+    }
+}
+
+fn objection(own: &Hello, theirs: &Hello, peer: &str) -> Option<String> {
+    let hex = |digest: &[u8; 32]| blake3::Hash::from_bytes(*digest).to_hex()[..16].to_string();
+    if theirs.protocol != own.protocol {
+        return Some(format!("{peer} speaks protocol version {}, this role {PROTOCOL}: install the same release on both sides", theirs.protocol));
+    }
+    if theirs.party == own.party || theirs.party > 1 {
+        return Some(format!("both sides are party {}: one must `serve`, the other `query`", own.party));
+    }
+    if theirs.plan != own.plan || theirs.ring != own.ring {
+        return Some(format!(
+            "{peer} has plan {}… with a ring of {} bits, this role plan {}… with {}: give both the same plan file",
+            hex(&theirs.plan),
+            theirs.ring,
+            hex(&own.plan),
+            own.ring
+        ));
+    }
+    if theirs.batches.len() > BATCHES {
+        return Some(format!("{peer} offers {} batches of material, more than {BATCHES}", theirs.batches.len()));
+    }
+    None
+}
+
+/// Batches that both have, in this party's order, each with the other's mark.
+pub(crate) fn common(own: &[Offer], theirs: &[Offer]) -> Vec<(Offer, u32)> {
+    let matching = |own: &Offer| {
+        let same = |other: &&Offer| other.batch == own.batch && other.weights == own.weights && other.slots == own.slots;
+        theirs.iter().find(same).filter(|other| other.mark <= own.slots).map(|other| (*own, other.mark))
+    };
+    own.iter().filter_map(matching).collect()
+}
+
+/// The greeting of `party`.
+pub(crate) fn hello(party: Party, plan: &ariann_plan::Plan, batches: Vec<Offer>, weights: Vec<[u8; 16]>) -> Hello {
+    Hello { protocol: PROTOCOL, party: party as u8, ring: plan.ring, plan: plan.digest(), batches, weights }
+}

@@ -1,0 +1,1 @@
+//! Role processes on one machine: starts them, watches them, ends them.

@@ -1,0 +1,116 @@
+//! Control messages between the roles. Bulk messages have no form of their own: their lengths follow from the plan.
+
+use ariann_material::{BatchId, WeightsVersion};
+use serde::{Deserialize, Serialize};
+
+/// Batches that a party offers in a handshake at most.
+pub const BATCHES: usize = 256;
+/// Bytes of a control message at most.
+pub const CONTROL: usize = 64 << 10;
+/// Step of the first setup message; gates follow.
+pub const SETUP_STEP: u32 = 1 << 30;
+/// Step of a delivery.
+pub const DELIVERY_STEP: u32 = 1 << 31;
+
+/// A batch that a party has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Its id.
+    pub batch: [u8; 16],
+    /// Weights version it fits.
+    pub weights: [u8; 16],
+    /// Slots of it.
+    pub slots: u32,
+    /// First slot that was never given out.
+    pub mark: u32,
+}
+
+impl Offer {
+    pub fn id(&self) -> BatchId {
+        BatchId(self.batch)
+    }
+
+    pub fn version(&self) -> WeightsVersion {
+        WeightsVersion(self.weights)
+    }
+}
+
+/// First message each way between P0 and P1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`crate::PROTOCOL`].
+    pub protocol: u32,
+    /// 0 or 1.
+    pub party: u8,
+    /// Ring bits.
+    pub ring: u32,
+    /// Digest of the plan.
+    pub plan: [u8; 32],
+    /// Material at hand.
+    pub batches: Vec<Offer>,
+    /// Weights versions whose masked weights this party keeps.
+    pub weights: Vec<[u8; 16]>,
+}
+
+/// Answers a [`Hello`] that is refused; sent in place of what would come next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Go on.
+    Accepted,
+    /// No, for this reason.
+    Refused(String),
+}
+
+/// What P1 wants next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    /// Exchange the masked weights of this version.
+    Setup([u8; 16]),
+    /// Prepare this batch and say when it is done.
+    Prepare([u8; 16]),
+    /// Run `items` items with the slots from `first` on.
+    Run {
+        /// The batch.
+        batch: [u8; 16],
+        /// First slot.
+        first: u32,
+        /// Items, one slot each.
+        items: u32,
+    },
+    /// No more.
+    Done,
+}
+
+/// A party asks the dealer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fetch {
+    /// [`crate::PROTOCOL`].
+    pub protocol: u32,
+    /// 0 or 1.
+    pub party: u8,
+    /// Digest of the plan.
+    pub plan: [u8; 32],
+}
+
+/// The dealer announces a delivery, or that there are no more, or refuses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Delivery {
+    /// A batch of so many bytes follows.
+    Batch {
+        /// Slots in it.
+        slots: u32,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// That was the last one.
+    End,
+    /// No, for this reason.
+    Refused(String),
+}
+
+/// A party has a delivery, checked and synced; or the dealer knows that both have it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Arrived {
+    /// The batch.
+    pub batch: [u8; 16],
+}

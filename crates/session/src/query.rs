@@ -1,0 +1,149 @@
+//! P1 at work: holds the data, connects to P0, asks for what it needs.
+
+use std::time::Instant;
+
+use ariann_device::{Cpu, Device};
+use ariann_gates::Party;
+use ariann_material::BatchId;
+use ariann_net::Peer;
+use ariann_plan::{Plan, Revealed};
+use ariann_ring::{Ring, fixed};
+
+use crate::config::{self, QueryConfig};
+use crate::events::Events;
+use crate::hooks::Hooks;
+use crate::messages::Request;
+use crate::report::PartyReport;
+use crate::working::{Agreed, Worker, add_time};
+use crate::{SessionError, handshake, reading};
+
+/// Predicts the configured inputs.
+pub fn query(config: &QueryConfig, hooks: &Hooks, events: &mut dyn Events) -> Result<PartyReport, SessionError> {
+    let plan = Plan::read(&config.plan)?;
+    let pool = config::pool(config.threads)?;
+    match plan.ring {
+        32 => run::<u32>(config, &plan, &pool, hooks, events),
+        _ => run::<u64>(config, &plan, &pool, hooks, events),
+    }
+}
+
+fn run<R: Ring>(
+    config: &QueryConfig, plan: &Plan, pool: &rayon::ThreadPool, hooks: &Hooks, events: &mut dyn Events,
+) -> Result<PartyReport, SessionError> {
+    if config.batch == 0 {
+        return Err(SessionError::Config("--batch 0: give at least 1".to_string()));
+    }
+    let items = reading::items(plan, &config.input, config.limit)?;
+    let encoded = reading::encode::<R>(plan, &items)?;
+    let identity = config.identity.load()?;
+    let limits = config.deadlines.limits()?;
+    let mut worker = Worker::<R, Cpu>::open(plan, &Cpu, Party::P1, &config.state, None, hooks, events)?;
+    worker.import(&config.material, events)?;
+    if let Some(dealer) = &config.dealer {
+        worker.fetch(dealer, &identity, &limits, events)?;
+    }
+    let pin = config::pin(&config.peer.fingerprint, "P0")?;
+    let mut peer = Peer::connect(&config.peer.address, &identity, &pin, "P0", &limits)?;
+    worker.tap(&mut peer, "p0");
+    pool.in_place_scope(|_| session(&mut worker, &mut peer, config.batch, items.count, &encoded, events))?;
+    peer.close()?;
+    Ok(worker.take_report())
+}
+
+/// One session: all items, `batch` at a time.
+fn session<R: Ring, D: Device>(
+    worker: &mut Worker<'_, R, D>, peer: &mut Peer, batch: u32, count: usize, encoded: &[R], events: &mut dyn Events,
+) -> Result<(), SessionError> {
+    let agreed = worker.greet(peer, events)?;
+    let runs = count.div_ceil(batch as usize);
+    let chosen = choose(worker, &agreed, batch, runs)?;
+    for (batch, _) in &chosen {
+        let version = worker.version(*batch)?;
+        if agreed.both_kept.contains(&version.0) || worker.knows_weights(version) {
+            worker.prepare_weights(*batch, None)?;
+        } else {
+            peer.send_control(&Request::Setup(batch.0))?;
+            worker.prepare_weights(*batch, Some(peer))?;
+        }
+        peer.send_control(&Request::Prepare(batch.0))?;
+        worker.prepare(*batch, events)?;
+        let began = Instant::now();
+        handshake::accepted(peer, "its part of the preparation")?;
+        add_time(&mut worker.report.offline, began);
+    }
+    let len = worker.plan.input_len();
+    let mut next = 0;
+    let began = Instant::now();
+    for (id, runs) in chosen {
+        for _ in 0..runs {
+            events.progress("predicting", next as u64, count as u64);
+            let here = (batch as usize).min(count - next);
+            // The last batch is filled up, so that P0 does not learn how many items it has.
+            let mut input = encoded[next * len..(next + here) * len].to_vec();
+            input.resize(batch as usize * len, R::ZERO);
+            let reservation = worker.reserve(id, batch)?;
+            let first = reservation.range().start;
+            peer.send_control(&Request::Run { batch: id.0, first, items: batch })?;
+            let result = worker.run(peer, reservation, Some(&input), events)?;
+            if let Some(result) = result {
+                note(worker.plan, &result, here, &mut worker.report);
+            }
+            worker.report.items += here as u64;
+            next += here;
+        }
+    }
+    add_time(&mut worker.report.online, began);
+    events.progress("predicting", count as u64, count as u64);
+    Ok(peer.send_control(&Request::Done)?)
+}
+
+/// Batches of material for `runs` runs of `batch` items each, in order.
+fn choose<R: Ring, D: Device>(
+    worker: &Worker<'_, R, D>, agreed: &Agreed, batch: u32, runs: usize,
+) -> Result<Vec<(BatchId, usize)>, SessionError> {
+    let (mut chosen, mut missing, mut left) = (Vec::new(), runs, 0);
+    for offer in &agreed.batches {
+        let free = worker.left(offer.id())?;
+        left += free;
+        let here = ((free / batch) as usize).min(missing);
+        if here > 0 {
+            chosen.push((offer.id(), here));
+            missing -= here;
+        }
+    }
+    if missing > 0 {
+        return Err(SessionError::Exhausted(format!(
+            "{runs} runs of {batch} items need {} slots of material, and both parties together have {left} left of {} batches; nothing \
+             was used. Deal more (`ariann deal`), or use a smaller --batch",
+            runs * batch as usize,
+            agreed.batches.len()
+        )));
+    }
+    Ok(chosen)
+}
+
+/// Adds `count` items' results to a report.
+pub(crate) fn note<R: Ring>(plan: &Plan, result: &[R], count: usize, report: &mut PartyReport) {
+    let predictions = report.predictions.get_or_insert_default();
+    if plan.reveal.what == Revealed::Label {
+        predictions.extend(result[..count].iter().map(|label| label.to_u64() as u32));
+        return;
+    }
+    let rows = report.logits.get_or_insert_default();
+    for row in result.chunks(plan.output.classes).take(count) {
+        let row: Vec<f32> = row.iter().map(|x| fixed::decode(*x, plan.output.frac_bits) as f32).collect();
+        predictions.push(argmax(&row));
+        rows.push(row);
+    }
+}
+
+/// Index of the greatest value, the first of equal ones.
+pub fn argmax(row: &[f32]) -> u32 {
+    let mut best = 0;
+    for (index, value) in row.iter().enumerate() {
+        if *value > row[best] {
+            best = index;
+        }
+    }
+    best as u32
+}

@@ -1,0 +1,32 @@
+//! The data owner's items, read, checked against the plan and encoded.
+
+use std::path::Path;
+
+use ariann_data::{Items, Preprocess};
+use ariann_plan::Plan;
+use ariann_ring::Ring;
+use ariann_ring::fixed;
+
+use crate::SessionError;
+
+/// Reads the items of `path` as the plan declares them: preprocessing, shape and range.
+pub fn items(plan: &Plan, path: &Path, limit: Option<usize>) -> Result<Items, SessionError> {
+    let preprocess = Preprocess { scale: plan.input.scale, mean: plan.input.mean.clone(), std: plan.input.std.clone() };
+    let items = ariann_data::load(path, &preprocess, limit)?.fit(&plan.input.shape)?;
+    let [lo, hi] = plan.input.range;
+    ariann_data::check_range(&items, lo as f32, hi as f32)?;
+    if items.count == 0 {
+        return Err(SessionError::Input(format!("{}: no items; give at least one", path.display())));
+    }
+    Ok(items)
+}
+
+/// Items as ring elements.
+pub fn encode<R: Ring>(plan: &Plan, items: &Items) -> Result<Vec<R>, SessionError> {
+    let len = items.item_len();
+    let value = |(at, x): (usize, &f32)| {
+        fixed::encode(f64::from(*x), plan.scales.input_frac)
+            .map_err(|error| SessionError::Input(format!("item {}, value {}: {error}", at / len, at % len)))
+    };
+    items.values.iter().enumerate().map(value).collect()
+}

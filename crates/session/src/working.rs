@@ -1,0 +1,360 @@
+//! A computing party at work: its state folder, its weights, its opened batches, and one run after another.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use ariann_device::Device;
+use ariann_gates::Party;
+use ariann_graph::Graph;
+use ariann_material::{BatchId, Expected, Reconciled, Reservation, Store, WeightsVersion};
+use ariann_net::{Identity, Limits, Peer};
+use ariann_plan::Plan;
+use ariann_prg::{Prg, TreeHash};
+use ariann_ring::Ring;
+
+use crate::config::{self, Remote};
+use crate::engine::{AllWeights, Engine, Exchange, Opened};
+use crate::events::{Event, Events};
+use crate::hooks::{Hooks, Observer};
+use crate::messages::{Arrived, BATCHES, CONTROL, DELIVERY_STEP, Delivery, Fetch, Offer};
+use crate::report::{PartyReport, Phase};
+use crate::setup::{self, OwnWeights, Setup};
+use crate::suite::Secrets;
+use crate::{PROTOCOL, SessionError, expected, handshake, preparing, prepared_expected};
+
+/// A party's lasting state and what it has opened of it.
+pub(crate) struct Worker<'a, R: Ring, D: Device> {
+    pub plan: &'a Plan,
+    pub device: &'a D,
+    pub party: Party,
+    pub report: PartyReport,
+    store: Store,
+    folder: PathBuf,
+    hooks: &'a Hooks,
+    observer: Box<dyn Observer>,
+    expected: Expected,
+    own: Option<OwnWeights<R>>,
+    weights: BTreeMap<WeightsVersion, AllWeights<R, D>>,
+    opened: BTreeMap<BatchId, Opened>,
+}
+
+impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
+    /// Opens the state folder; `model` at P0.
+    pub fn open(
+        plan: &'a Plan, device: &'a D, party: Party, state: &std::path::Path, model: Option<&Graph>, hooks: &'a Hooks, events: &mut dyn Events,
+    ) -> Result<Self, SessionError> {
+        let own = model.map(|graph| setup::encode::<R>(plan, graph)).transpose()?;
+        let store = (hooks.open_store)(state, party)?;
+        for recovered in store.ledger().recovered() {
+            events.notice(format!("batch {}: burnt {} slots that a crash left in flight", recovered.batch, recovered.burnt));
+        }
+        let role = config::name(party).to_lowercase();
+        let report = PartyReport { role: role.clone(), plan_digest: plan.digest_hex(), exchanges: plan.totals(1).exchanges, ..PartyReport::default() };
+        Ok(Worker {
+            plan,
+            device,
+            party,
+            report,
+            store,
+            folder: state.to_path_buf(),
+            hooks,
+            observer: (hooks.observer)(&role),
+            expected: expected(plan, party)?,
+            own,
+            weights: BTreeMap::new(),
+            opened: BTreeMap::new(),
+        })
+    }
+
+    /// Takes in material files that are not in the store yet.
+    pub fn import(&mut self, files: &[PathBuf], events: &mut dyn Events) -> Result<(), SessionError> {
+        for file in files {
+            let began = Instant::now();
+            match self.store.import(file, &self.expected) {
+                Ok(batch) => {
+                    self.report.material_bytes += std::fs::metadata(file).map_or(0, |meta| meta.len());
+                    self.report.offline.seconds += began.elapsed().as_secs_f64();
+                    events.notice(format!("took in batch {batch} from {}", file.display()));
+                }
+                // A configuration file names its material at every start.
+                Err(ariann_material::Error::SeenBefore { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gets what a serving dealer has for this party.
+    pub fn fetch(&mut self, dealer: &Remote, identity: &Identity, limits: &Limits, events: &mut dyn Events) -> Result<(), SessionError> {
+        let began = Instant::now();
+        let mut peer = Peer::connect(&dealer.address, identity, &config::pin(&dealer.fingerprint, "the dealer")?, "the dealer", limits)?;
+        self.tap(&mut peer, "dealer");
+        peer.send_control(&Fetch { protocol: PROTOCOL, party: self.party as u8, plan: self.plan.digest() })?;
+        loop {
+            let (slots, bytes) = match peer.recv_control(CONTROL, "a delivery of material")? {
+                Delivery::End => break,
+                Delivery::Refused(reason) => {
+                    return Err(SessionError::Mismatch { peer: "the dealer".to_string(), reason: format!("it refused: {reason}") });
+                }
+                Delivery::Batch { slots, bytes } => (slots, bytes),
+            };
+            let whole = self.expected.layout.body_bytes(slots)?;
+            if slots == 0 || bytes < whole || bytes > whole + CONTROL as u64 {
+                let reason = format!("it announced {bytes} bytes for {slots} slots, the plan makes that {whole} and a header");
+                return Err(SessionError::Mismatch { peer: "the dealer".to_string(), reason });
+            }
+            let only = Expected { slots: Some(slots), ..self.expected.clone() };
+            let mut incoming = self.store.receive(&only, "the dealer")?;
+            peer.recv_stream(DELIVERY_STEP, bytes, "material", |piece| {
+                incoming.push(piece)?;
+                events.progress("receiving material", incoming.taken(), bytes);
+                Ok::<_, SessionError>(())
+            })?;
+            let batch = incoming.finish()?;
+            self.report.material_bytes += bytes;
+            self.confirm(&mut peer, batch)?;
+        }
+        peer.close()?;
+        self.report.offline.seconds += began.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Tells the dealer that a batch is here and waits until the other party has its half; without that it is discarded.
+    fn confirm(&self, peer: &mut Peer, batch: BatchId) -> Result<(), SessionError> {
+        peer.send_control(&Arrived { batch: batch.0 })?;
+        let confirmed = peer.recv_control::<Arrived>(CONTROL, "word that both parties have the delivery");
+        match confirmed {
+            Ok(arrived) if arrived.batch == batch.0 => Ok(()),
+            other => {
+                self.store.discard(batch)?;
+                other?;
+                let reason = "it confirmed another delivery".to_string();
+                Err(SessionError::Mismatch { peer: "the dealer".to_string(), reason })
+            }
+        }
+    }
+
+    /// Lets the observer of a test see what is received.
+    pub fn tap(&self, peer: &mut Peer, name: &'static str) {
+        let mut observer = (self.hooks.observer)(&self.report.role);
+        peer.tap(Box::new(move |bytes| observer.received(name, bytes)));
+    }
+
+    /// Usable batches of this plan, oldest id first.
+    fn offers(&self, events: &mut dyn Events) -> Result<Vec<Offer>, SessionError> {
+        let mut offers = Vec::new();
+        for entry in self.store.ls()? {
+            let (Ok(status), Ok(label)) = (entry.status, entry.label) else {
+                events.notice(format!("batch {}: damaged, not used; see `ariann material ls`", entry.batch));
+                continue;
+            };
+            if label.plan_digest == self.expected.plan_digest && status.left > 0 && offers.len() < BATCHES {
+                let mark = self.store.ledger().high_water(entry.batch)?;
+                offers.push(Offer { batch: entry.batch.0, weights: label.weights.0, slots: label.slots, mark });
+            }
+        }
+        Ok(offers)
+    }
+
+    /// Greets the other party and agrees on material: batches both have, burnt up to the higher mark. Returns them with
+    /// the versions whose masked weights both keep.
+    pub fn greet(&mut self, peer: &mut Peer, events: &mut dyn Events) -> Result<Agreed, SessionError> {
+        let offers = self.offers(events)?;
+        let mut versions: Vec<[u8; 16]> = offers.iter().map(|offer| offer.weights).collect();
+        versions.sort_unstable();
+        versions.dedup();
+        let mut kept = Vec::new();
+        for version in versions {
+            if setup::kept(&self.store, &self.folder, self.plan, self.party, WeightsVersion(version))?.is_some() {
+                kept.push(version);
+            }
+        }
+        let own = handshake::hello(self.party, self.plan, offers, kept);
+        let theirs = handshake::greet(peer, &own)?;
+        let mut batches = Vec::new();
+        for (offer, mark) in handshake::common(&own.batches, &theirs.batches) {
+            let name = peer.name();
+            match self.store.ledger().reconcile(offer.id(), offer.mark, mark)? {
+                Reconciled::Equal => {}
+                Reconciled::WeWereBehind { burnt } => events.notice(format!(
+                    "batch {}: {name} had used {burnt} slots more than this role knew of; they are burnt. Expected after a crash; \
+                     otherwise the state folder was rolled back",
+                    offer.id()
+                )),
+                Reconciled::PeerWasBehind { by } => events.notice(format!(
+                    "batch {}: {name} knew of {by} slots less than this role had used, and burns them. Expected after a crash; \
+                     otherwise its state folder was rolled back",
+                    offer.id()
+                )),
+            }
+            batches.push(offer);
+        }
+        Ok(Agreed { batches, both_kept: own.weights.into_iter().filter(|version| theirs.weights.contains(version)).collect() })
+    }
+
+    /// Slots left of a batch.
+    pub fn left(&self, batch: BatchId) -> Result<u32, SessionError> {
+        Ok(self.store.ledger().status(batch)?.left)
+    }
+
+    /// First free slot of a batch.
+    pub fn mark(&self, batch: BatchId) -> Result<u32, SessionError> {
+        Ok(self.store.ledger().high_water(batch)?)
+    }
+
+    /// The weights version of a batch.
+    pub fn version(&mut self, batch: BatchId) -> Result<WeightsVersion, SessionError> {
+        self.open_dealt(batch)?;
+        Ok(self.opened[&batch].dealt.header().label().weights)
+    }
+
+    fn open_dealt(&mut self, batch: BatchId) -> Result<(), SessionError> {
+        if !self.opened.contains_key(&batch) {
+            let dealt = self.store.open_batch(batch, &self.expected)?;
+            let secrets = Secrets::decode(dealt.header());
+            let (prg, hash) = (Prg::new(&secrets.seed), TreeHash::new(&secrets.hash));
+            self.opened.insert(batch, Opened { id: batch, dealt, prepared: None, prg, hash });
+        }
+        Ok(())
+    }
+
+    fn setup<'b>(&'b self) -> Setup<'b, R, D> {
+        let Worker { plan, device, party, .. } = *self;
+        Setup { plan, device, party, store: &self.store, folder: &self.folder, own: self.own.as_ref() }
+    }
+
+    /// Whether this session has the weights of a version at hand already.
+    pub fn knows_weights(&self, version: WeightsVersion) -> bool {
+        self.weights.contains_key(&version)
+    }
+
+    /// Setup for the weights version of `batch`: exchanged when `send`, else from what is kept.
+    pub fn prepare_weights(&mut self, batch: BatchId, send: Option<&mut Peer>) -> Result<(), SessionError> {
+        let version = self.version(batch)?;
+        let secrets = Secrets::decode(self.opened[&batch].dealt.header());
+        let seed = Prg::new(&secrets.weights);
+        if let Some(own) = &self.own {
+            setup::bind_version(&self.store, version, own)?;
+        }
+        let content = match send {
+            Some(peer) => {
+                let (began, sent) = (Instant::now(), peer.stats().payload_sent);
+                let content = self.setup().exchange(peer, version, &seed)?;
+                self.report.setup.seconds += began.elapsed().as_secs_f64();
+                self.report.setup.bytes_sent += peer.stats().payload_sent - sent;
+                content
+            }
+            None => {
+                if self.weights.contains_key(&version) {
+                    return Ok(());
+                }
+                let kept = setup::kept(&self.store, &self.folder, self.plan, self.party, version)?;
+                kept.ok_or_else(|| SessionError::Config(format!("masked weights of version {version} are gone; start again")))?
+            }
+        };
+        let weights = self.setup().weights(&seed, &content)?;
+        self.weights.insert(version, weights);
+        Ok(())
+    }
+
+    /// Prepares `batch` for use, unless that is done already.
+    pub fn prepare(&mut self, batch: BatchId, events: &mut dyn Events) -> Result<(), SessionError> {
+        let version = self.version(batch)?;
+        if !preparing::needed(self.plan, self.party) || self.opened[&batch].prepared.is_some() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let wanted = prepared_expected(self.plan, self.party)?;
+        let prepared = match self.store.open_prepared(batch, version, &wanted) {
+            Ok(prepared) => prepared,
+            // Not there, or not whole: it can be computed again.
+            Err(_) => {
+                let (opened, weights) = (&self.opened[&batch], &self.weights[&version]);
+                preparing::prepare(self.plan, self.device, self.party, &self.store, opened, weights, self.mark(batch)?, events)?;
+                self.store.open_prepared(batch, version, &wanted)?
+            }
+        };
+        self.opened.get_mut(&batch).expect("opened above").prepared = Some(prepared);
+        self.report.offline.seconds += began.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Takes the next slots: on disk and synced when this returns.
+    pub fn reserve(&self, batch: BatchId, items: u32) -> Result<Reservation, SessionError> {
+        Ok((self.hooks.reserve)(&self.store, batch, items)?)
+    }
+
+    /// Runs the reserved slots; afterwards they are used, or burnt when it failed.
+    pub fn run(
+        &mut self, peer: &mut Peer, reservation: Reservation, input: Option<&[R]>, events: &mut dyn Events,
+    ) -> Result<Option<Vec<R>>, SessionError> {
+        let (batch, slots) = (reservation.batch(), reservation.range());
+        let items = slots.len() as u64;
+        let version = self.version(batch)?;
+        let engine = Engine { plan: self.plan, device: self.device, party: self.party, weights: &self.weights[&version] };
+        let mut link = Link { peer, sent: 0, events };
+        match engine.run(&self.opened[&batch], slots, input, &mut link, self.observer.as_mut()) {
+            Ok(result) => {
+                self.report.online.bytes_sent += link.sent;
+                self.store.ledger().complete(reservation)?;
+                self.report.slots += items;
+                Ok(result)
+            }
+            Err(error) => {
+                self.store.ledger().burn(reservation)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets what a session left open; the state folder stays.
+    pub fn finish_session(&mut self) {
+        self.opened.clear();
+    }
+
+    /// The report so far.
+    pub fn take_report(&mut self) -> PartyReport {
+        let empty = PartyReport { role: self.report.role.clone(), plan_digest: self.report.plan_digest.clone(), ..PartyReport::default() };
+        let report = std::mem::replace(&mut self.report, empty);
+        self.report.exchanges = report.exchanges;
+        PartyReport { peak_rss_bytes: crate::report::peak_rss(), ..report }
+    }
+}
+
+/// What a greeting led to.
+pub(crate) struct Agreed {
+    /// Batches that both have.
+    pub batches: Vec<Offer>,
+    /// Weights versions whose masked weights both keep.
+    pub both_kept: Vec<[u8; 16]>,
+}
+
+/// The engine's channel over a connection.
+struct Link<'a> {
+    peer: &'a mut Peer,
+    sent: u64,
+    events: &'a mut dyn Events,
+}
+
+impl Exchange for Link<'_> {
+    fn exchange(&mut self, step: u32, message: Vec<u8>, expected: usize, waiting_for: &str) -> Result<Vec<u8>, SessionError> {
+        self.sent += message.len() as u64;
+        if !message.is_empty() {
+            self.peer.send(step, message)?;
+        }
+        if expected == 0 {
+            return Ok(Vec::new());
+        }
+        Ok(self.peer.recv(step, expected, waiting_for)?)
+    }
+
+    fn gate(&mut self, number: u32, name: &str) {
+        self.events.tell(Event::Gate { number, name: name.to_string() });
+    }
+}
+
+/// Wall time since `began`, added to a phase.
+pub(crate) fn add_time(phase: &mut Phase, began: Instant) {
+    phase.seconds += began.elapsed().as_secs_f64();
+}

@@ -1,0 +1,63 @@
+//! The bundled network on bundled images: the engine's results against the float model, for every mode.
+
+mod common;
+
+use ariann_data::{Items, Preprocess, bundled};
+use ariann_gates::Receiver;
+use ariann_gates::linear::Weights;
+use ariann_graph::{Executor, Graph};
+use ariann_plan::{Plan, Reveal, Revealed};
+use ariann_ring::{Ring, fixed};
+use ariann_session::hooks::Nothing;
+use ariann_session::query::argmax;
+
+fn model_and_items(count: usize) -> (Graph, Items) {
+    let graph = ariann_graph::import_bytes(bundled::model().bytes).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("images.gz");
+    std::fs::write(&path, bundled::test_images().bytes).unwrap();
+    let items = ariann_data::load(&path, &Preprocess::default(), Some(count)).unwrap().fit(&graph.input.shape).unwrap();
+    (graph, items)
+}
+
+fn agree<R: Ring>(weights: Weights, reveal: Reveal) {
+    let (graph, items) = model_and_items(6);
+    let (plan, _): (Plan, _) = common::plan_for(&graph, &items, R::BITS, weights, reveal);
+    let [p0, p1] = common::run::<R>(&plan, &graph, &items, [&mut Nothing, &mut Nothing]);
+    assert_eq!(p0.is_some(), reveal.to != Receiver::P1);
+    assert_eq!(p1.is_some(), reveal.to != Receiver::P0);
+    let clear = Executor::new(&graph).run(items.count, &items.values).unwrap();
+    for result in [p0, p1].into_iter().flatten() {
+        for (item, row) in clear.chunks(plan.output.classes).enumerate() {
+            match reveal.what {
+                Revealed::Label => assert_eq!(result[item].to_u64(), u64::from(argmax(row)), "item {item}"),
+                Revealed::Logits => {
+                    for (class, logit) in row.iter().enumerate() {
+                        let private = fixed::decode(result[item * row.len() + class], plan.output.frac_bits);
+                        assert!((private - f64::from(*logit)).abs() < 0.02, "item {item}: {private} for {logit}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn logits_in_every_mode_and_ring() {
+    for weights in [Weights::Held, Weights::Shared, Weights::Public] {
+        for to in [Receiver::P0, Receiver::P1, Receiver::Both] {
+            agree::<u32>(weights, Reveal { what: Revealed::Logits, to });
+        }
+        agree::<u64>(weights, Reveal { what: Revealed::Logits, to: Receiver::P1 });
+    }
+}
+
+#[test]
+fn labels_in_every_mode_and_ring() {
+    for weights in [Weights::Held, Weights::Shared, Weights::Public] {
+        for to in [Receiver::P0, Receiver::P1, Receiver::Both] {
+            agree::<u32>(weights, Reveal { what: Revealed::Label, to });
+        }
+        agree::<u64>(weights, Reveal { what: Revealed::Label, to: Receiver::Both });
+    }
+}

@@ -1,0 +1,160 @@
+//! Both parties in one process over channels, with material in files: for tests of the engine.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use ariann_data::Items;
+use ariann_device::Cpu;
+use ariann_gates::Party;
+use ariann_gates::linear::Weights;
+use ariann_graph::{Graph, Ranges, clear};
+use ariann_material::{Batch, BatchId, BatchWriter, Header, Label, Secret, WeightsVersion};
+use ariann_plan::{Options, Plan, Reveal};
+use ariann_prg::{Prg, Seed, TreeHash};
+use ariann_ring::Ring;
+use ariann_session::engine::{AllWeights, Engine, Exchange, Opened};
+use ariann_session::hooks::Observer;
+use ariann_session::making::{BatchSeeds, Maker};
+use ariann_session::{SessionError, expected, prepared_expected, reading};
+use zeroize::Zeroizing;
+
+/// Options with everything but the ring, the weights and the receiver left plain.
+pub fn options(ring: u32, weights: Weights, reveal: Reveal, input_range: [f64; 2]) -> Options {
+    Options { ring, weights, reveal, input_range, scale: 255.0, mean: Vec::new(), std: Vec::new() }
+}
+
+/// A channel to the other thread.
+struct Threads {
+    send: Sender<Vec<u8>>,
+    receive: Receiver<Vec<u8>>,
+}
+
+impl Exchange for Threads {
+    fn exchange(&mut self, _: u32, message: Vec<u8>, expected: usize, _: &str) -> Result<Vec<u8>, SessionError> {
+        if !message.is_empty() {
+            self.send.send(message).expect("the other thread is there");
+        }
+        if expected == 0 {
+            return Ok(Vec::new());
+        }
+        let message = self.receive.recv().expect("the other thread is there");
+        assert_eq!(message.len(), expected);
+        Ok(message)
+    }
+}
+
+/// Runs `items` privately and returns what P0 and P1 learn.
+pub fn run<R: Ring>(plan: &Plan, graph: &Graph, items: &Items, observers: [&mut dyn Observer; 2]) -> [Option<Vec<R>>; 2] {
+    plan.check().expect("a compiled plan is well formed");
+    let folder = tempfile::tempdir().unwrap();
+    let seeds = BatchSeeds::draw().unwrap();
+    let weight_seeds = [Seed::from_entropy().unwrap(), Seed::from_entropy().unwrap()];
+    let weight_prgs = [Prg::new(&weight_seeds[0]), Prg::new(&weight_seeds[1])];
+    let maker = Maker::<R, Cpu>::new(plan, &Cpu, &seeds, [&weight_seeds[0], &weight_seeds[1]]);
+    let slots = items.count as u32;
+    let dealt = [Party::P0, Party::P1].map(|party| {
+        let form = expected(plan, party).unwrap();
+        let label = Label {
+            kind: form.kind,
+            suite: form.suite.clone(),
+            plan_digest: form.plan_digest,
+            batch: BatchId([7; 16]),
+            party: form.party,
+            ring_bits: form.ring_bits,
+            weights: WeightsVersion([1; 16]),
+            slots,
+            sections: 0,
+            layout_digest: [0; 32],
+        };
+        let header = Header::new(label, &form.layout, Secret::new(Zeroizing::new(vec![0; 64])).unwrap()).unwrap();
+        let mut writer = BatchWriter::create(&folder.path().join(format!("{}.mat", party as u8)), &header, &form.layout).unwrap();
+        for slot in 0..slots {
+            for (gate, sections) in maker.slot(slot).iter().enumerate() {
+                writer.write_section(slot, gate as u32, &sections[party as usize]).unwrap();
+            }
+        }
+        Batch::open(&writer.finish().unwrap(), &form).unwrap()
+    });
+
+    let scales = &plan.scales;
+    let mut f_x = scales.input_frac;
+    let mut own = Vec::new();
+    for (node, scale) in graph.linear_nodes().zip(&scales.layers) {
+        let f_z = f_x + scale.weight_frac;
+        own.push(clear::encode_weights::<R>(&graph.nodes[node], scale.weight_frac, f_z).unwrap());
+        f_x = f_z - scale.shift as i32;
+    }
+    let setup = |party: Party| -> Vec<Vec<u8>> {
+        let message = |((gate, linear), own): ((u32, &ariann_gates::linear::Linear), &(Vec<R>, Vec<R>))| {
+            let weights = (party == Party::P0).then_some(&own.0);
+            linear.mask_weights(&Cpu, party, gate, &weight_prgs[party as usize], weights)
+        };
+        plan.linear_gates().zip(&own).map(message).collect()
+    };
+    let messages = [setup(Party::P0), setup(Party::P1)];
+    let weights = |party: Party| -> AllWeights<R, Cpu> {
+        let theirs = &messages[1 - party as usize];
+        let layer = |(((gate, linear), own), theirs): (((u32, &ariann_gates::linear::Linear), &(Vec<R>, Vec<R>)), &Vec<u8>)| {
+            let mine = party == Party::P0;
+            let (weights, bias) = (mine.then_some(own.0.as_slice()), mine.then_some(own.1.as_slice()));
+            (gate, linear.weights(&Cpu, party, gate, &weight_prgs[party as usize], weights, bias, theirs).unwrap())
+        };
+        plan.linear_gates().zip(&own).zip(theirs).map(layer).collect()
+    };
+    let weights = [weights(Party::P0), weights(Party::P1)];
+    let input = reading::encode::<R>(plan, items).unwrap();
+
+    let [dealt0, dealt1] = dealt;
+    let (to1, from0) = channel();
+    let (to0, from1) = channel();
+    let [observer0, observer1] = observers;
+    let party = |party: Party, dealt: Batch, send, receive, observer: &mut dyn Observer, input: Option<&[R]>| {
+        let mut opened = Opened {
+            id: BatchId([7; 16]),
+            dealt,
+            prepared: None,
+            prg: Prg::new(&seeds.parties[party as usize]),
+            hash: TreeHash::new(&seeds.hash),
+        };
+        opened.prepared = prepare(plan, party, &opened, &weights[party as usize], folder.path());
+        let engine = Engine { plan, device: &Cpu, party, weights: &weights[party as usize] };
+        engine.run(&opened, 0..slots, input, &mut Threads { send, receive }, observer).unwrap()
+    };
+    std::thread::scope(|scope| {
+        let p0 = scope.spawn(|| party(Party::P0, dealt0, to1, from1, observer0, None));
+        let p1 = scope.spawn(|| party(Party::P1, dealt1, to0, from0, observer1, Some(&input)));
+        [p0.join().unwrap(), p1.join().unwrap()]
+    })
+}
+
+fn prepare<R: Ring>(
+    plan: &Plan, party: Party, opened: &Opened, weights: &AllWeights<R, Cpu>, folder: &std::path::Path,
+) -> Option<Batch> {
+    use ariann_gates::{Context, Keys};
+    let form = prepared_expected(plan, party).unwrap();
+    if form.layout.slot_bytes() == 0 {
+        return None;
+    }
+    let label = Label { kind: form.kind, ..opened.dealt.header().label().clone() };
+    let header = Header::new(label, &form.layout, Secret::new(Zeroizing::new(Vec::new())).unwrap()).unwrap();
+    let mut writer = BatchWriter::create(&folder.join(format!("{}.prepared", party as u8)), &header, &form.layout).unwrap();
+    for slot in 0..opened.dealt.slots() {
+        for (gate, linear) in plan.linear_gates().filter(|(_, linear)| linear.prepares(party)) {
+            let mut section = vec![0; opened.dealt.layout().sections()[gate as usize] as usize];
+            opened.dealt.read(slot, gate, &mut section).unwrap();
+            let ctx = Context { party, device: &Cpu, prg: &opened.prg, hash: &opened.hash, gate, slots: slot..slot + 1 };
+            let keys = Keys { sections: &section, section_len: section.len() };
+            let share = linear.prepare(&ctx, &weights[&gate], keys).unwrap();
+            let mut bytes = Vec::new();
+            ariann_ring::pack::pack(&share, 0, R::BITS, &mut bytes);
+            writer.write_section(slot, gate, &bytes).unwrap();
+        }
+    }
+    Some(Batch::open(&writer.finish().unwrap(), &form).unwrap())
+}
+
+/// Plans `graph` for the items' own ranges.
+pub fn plan_for(graph: &Graph, items: &Items, ring: u32, weights: Weights, reveal: Reveal) -> (Plan, Ranges) {
+    let ranges = ariann_graph::calibrate(graph, items.count, &items.values).unwrap();
+    let plan = ariann_plan::compile(graph, &ranges, &options(ring, weights, reveal, [-8.0, 8.0])).unwrap();
+    (plan, ranges)
+}
