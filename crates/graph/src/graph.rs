@@ -218,4 +218,15 @@ impl Graph {
                 Op::Relu | Op::Add | Op::Reshape => self.pooled_before_next_linear(user),
             })
     }
+
+    /// The output of node `node` is used with its sign: by a sum, a linear layer or as the result, with no ReLU before.
+    pub fn stays_signed(&self, node: usize) -> bool {
+        let output = self.nodes[node].output;
+        output == self.output
+            || self.users(output).any(|user| match self.nodes[user].op {
+                Op::Relu => false,
+                Op::Add | Op::Dense(_) | Op::Conv(_) => true,
+                Op::MaxPool(_) | Op::Reshape => self.stays_signed(user),
+            })
+    }
 }

@@ -16,7 +16,7 @@ pub mod graph;
 pub mod import;
 pub mod interval;
 mod linear;
-pub mod onnx;
+mod onnx;
 pub mod passes;
 pub mod pool;
 

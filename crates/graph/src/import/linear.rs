@@ -137,7 +137,7 @@ pub(super) fn conv(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value
     let groups = attributes.int("group", 1)?;
     let groups = usize::try_from(groups)
         .ok()
-        .filter(|&groups| groups > 0 && out_channels % groups == 0);
+        .filter(|&groups| groups > 0 && out_channels.is_multiple_of(groups));
     let groups = groups
         .filter(|&groups| group_channels.checked_mul(groups) == Some(in_channels))
         .ok_or_else(|| {

@@ -132,7 +132,7 @@ pub(super) fn reshape(
         .try_fold(1usize, |known, &size| known.checked_mul(size))
         .unwrap_or(0);
     if let Some(axis) = open {
-        if known == 0 || len % known != 0 {
+        if known == 0 || !len.is_multiple_of(known) {
             return Err(format!(
                 "{len} values an item cannot be shaped to {target:?}"
             ));
