@@ -1,4 +1,4 @@
-//! ARMv8: one block in 128 bits. Checked against the portable path by the same tests, on a machine that has it.
+//! ARMv8: one block in 128 bits.
 
 use super::{Kernel, Vector};
 use crate::aes::Schedule;
@@ -102,21 +102,38 @@ impl Vector for One {
         unsafe {
             // AESE adds its key first, so the tenth key is left over and takes the tail along
             for i in 0..9 {
-                let key = vld1q_u8(keys.0[i].as_ptr());
+                let key = Self::load(keys.0[i].as_ptr());
                 for block in &mut state {
-                    block.0 = vreinterpretq_u64_u8(vaesmcq_u8(vaeseq_u8(
-                        vreinterpretq_u8_u64(block.0),
-                        key,
-                    )));
+                    *block = round(*block, key);
                 }
             }
-            let ninth = vld1q_u8(keys.0[9].as_ptr());
+            let ninth = Self::load(keys.0[9].as_ptr());
             let tenth = Self::load(keys.0[10].as_ptr());
             for (block, tail) in state.iter_mut().zip(tail) {
-                block.0 = vreinterpretq_u64_u8(vaeseq_u8(vreinterpretq_u8_u64(block.0), ninth));
-                *block = block.xor(tail.xor(tenth));
+                *block = last_round(*block, ninth).xor(tail.xor(tenth));
             }
             state
         }
     }
+}
+
+// The AES intrinsics are always inlined, which needs their feature in the calling function; these two carry it, and
+// merge into `armv8`, which has it too.
+
+#[inline]
+#[target_feature(enable = "neon,aes")]
+fn round(block: One, key: One) -> One {
+    One(vreinterpretq_u64_u8(vaesmcq_u8(vaeseq_u8(
+        vreinterpretq_u8_u64(block.0),
+        vreinterpretq_u8_u64(key.0),
+    ))))
+}
+
+#[inline]
+#[target_feature(enable = "neon,aes")]
+fn last_round(block: One, key: One) -> One {
+    One(vreinterpretq_u64_u8(vaeseq_u8(
+        vreinterpretq_u8_u64(block.0),
+        vreinterpretq_u8_u64(key.0),
+    )))
 }
