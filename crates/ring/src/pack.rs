@@ -33,10 +33,14 @@ pub fn pack<R: Ring>(values: &[R], shift: u32, width: u32, out: &mut Vec<u8>) {
     }
     // Stores are of 8 or 16 bytes and run beyond the last value.
     out.resize(from + len + 16, 0);
-    if width <= 56 {
-        write::<R, u64>(values, shift, width, &mut out[from..]);
-    } else {
-        write::<R, u128>(values, shift, width, &mut out[from..]);
+    let room = &mut out[from..];
+    match width {
+        0 => {}
+        1..=7 => write::<R, u64, 8>(values, shift, width, room),
+        8..=14 => write::<R, u64, 4>(values, shift, width, room),
+        15..=28 => write::<R, u64, 2>(values, shift, width, room),
+        29..=56 => write::<R, u64, 1>(values, shift, width, room),
+        _ => write::<R, u128, 1>(values, shift, width, room),
     }
     out.truncate(from + len);
 }
@@ -111,22 +115,48 @@ macro_rules! word {
 word!(u64);
 word!(u128);
 
-/// Eight values take `width` whole bytes: each eight begin anew, so that the processor works on several at once.
-fn write<R: Ring, W: Word>(values: &[R], shift: u32, width: u32, out: &mut [u8]) {
+/// Eight values take `width` whole bytes: each eight begin anew, so that the processor works on several at once. `TOGETHER` values, at most 56 bits, are joined
+/// before they are stored.
+fn write<R: Ring, W: Word, const TOGETHER: usize>(
+    values: &[R],
+    shift: u32,
+    width: u32,
+    out: &mut [u8],
+) {
     let mask = R::low_mask(width);
-    for (eight, group) in values.chunks(8).enumerate() {
-        let out = &mut out[eight * width as usize..];
-        let (mut word, mut held, mut place) = (W::from(0), 0, 0);
-        for value in group {
-            word = word | W::from(value.shr(shift).and(mask).to_u64()) << held;
+    let cut = |value: &R| W::from(value.shr(shift).and(mask).to_u64());
+    let (groups, rest) = values.as_chunks::<8>();
+    for (at, group) in groups.iter().enumerate() {
+        let out = &mut out[at * width as usize..][..width as usize + W::BYTES];
+        let (mut held, mut place, mut word) = (0, 0, W::from(0));
+        for few in group.as_chunks::<TOGETHER>().0 {
+            let mut joined = cut(&few[0]);
+            for (j, value) in few.iter().enumerate().skip(1) {
+                joined = joined | cut(value) << (j as u32 * width);
+            }
+            word = word | joined << held;
             word.store(&mut out[place..]);
-            held += width;
-            place += (held / 8) as usize;
-            // In two steps: at a width of 64 nothing of a u64 would remain, and the shift would be too long.
-            word = word >> (held / 8 * 4) >> (held / 8 * 4);
-            held %= 8;
+            (held, place, word) = advance(held + TOGETHER as u32 * width, place, word);
         }
     }
+    let out = &mut out[groups.len() * width as usize..];
+    let (mut held, mut place, mut word) = (0, 0, W::from(0));
+    for value in rest {
+        word = word | cut(value) << held;
+        word.store(&mut out[place..]);
+        (held, place, word) = advance(held + width, place, word);
+    }
+}
+
+/// Whole bytes among the `held` bits are done with.
+#[inline(always)]
+fn advance<W: Word>(held: u32, place: usize, word: W) -> (u32, usize, W) {
+    // At most 56 bits are joined, 7 were held: a u64 is never shifted out whole.
+    (
+        held % 8,
+        place + (held / 8) as usize,
+        word >> (held / 8 * 8),
+    )
 }
 
 #[inline(always)]

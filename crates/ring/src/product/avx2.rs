@@ -232,6 +232,16 @@ unsafe fn put<R: Ring>(out: *mut R, stride: usize, tile: &[R], nr: usize, width:
     unsafe { inner(out, stride, tile, nr, width, add) }
 }
 
+/// `vector::few_times`, compiled for AVX2.
+pub fn few_times<R: Ring>(a: Matrix<R>, x: Matrix<R>, out: &mut [R]) {
+    #[target_feature(enable = "avx2")]
+    fn inner<R: Ring>(a: Matrix<R>, x: Matrix<R>, out: &mut [R]) {
+        vector::few_times(a, x, out);
+    }
+    // SAFETY: `Kernel::is_available` was asked before this kernel was chosen.
+    unsafe { inner(a, x, out) }
+}
+
 /// `vector::rows_times`, compiled for AVX2.
 pub fn rows_times<R: Ring>(a: Matrix<R>, x: &[R], out: &mut [R], add: bool) {
     #[target_feature(enable = "avx2")]

@@ -289,6 +289,16 @@ pub unsafe fn put<R: Ring>(
     unsafe { inner(out, stride, tile, nr, width, add) }
 }
 
+/// `vector::few_times`, compiled for AVX-512.
+pub fn few_times<R: Ring>(a: Matrix<R>, x: Matrix<R>, out: &mut [R]) {
+    #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+    fn inner<R: Ring>(a: Matrix<R>, x: Matrix<R>, out: &mut [R]) {
+        vector::few_times(a, x, out);
+    }
+    // SAFETY: `Kernel::is_available` was asked before this kernel was chosen.
+    unsafe { inner(a, x, out) }
+}
+
 /// `vector::rows_times`, compiled for AVX-512.
 pub fn rows_times<R: Ring>(a: Matrix<R>, x: &[R], out: &mut [R], add: bool) {
     #[target_feature(enable = "avx512f,avx512dq,avx512vl")]

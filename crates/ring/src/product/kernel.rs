@@ -116,6 +116,9 @@ pub trait Kernels: sealed::Sealed + Sized {
     /// Rows of `a` times the vector `x`, on the calling thread.
     #[doc(hidden)]
     fn rows_times(kernel: Kernel, a: Matrix<Self>, x: &[Self], out: &mut [Self], add: bool);
+    /// Rows of `a` times few vectors, the rows of `x`, on the calling thread.
+    #[doc(hidden)]
+    fn few_times(kernel: Kernel, a: Matrix<Self>, x: Matrix<Self>, out: &mut [Self]);
     /// One output plane of a convolution without panels.
     #[doc(hidden)]
     fn plane(
@@ -158,6 +161,18 @@ macro_rules! kernels {
                     Kernel::Avx2 => super::avx2::rows_times(a, x, out, add),
                     #[cfg(target_arch = "x86_64")]
                     Kernel::Avx512 | Kernel::Amx => super::avx512::rows_times(a, x, out, add),
+                    #[cfg(not(target_arch = "x86_64"))]
+                    other => unreachable!("{other} is not available here"),
+                }
+            }
+
+            fn few_times(kernel: Kernel, a: Matrix<Self>, x: Matrix<Self>, out: &mut [Self]) {
+                match kernel {
+                    Kernel::Portable => vector::few_times(a, x, out),
+                    #[cfg(target_arch = "x86_64")]
+                    Kernel::Avx2 => super::avx2::few_times(a, x, out),
+                    #[cfg(target_arch = "x86_64")]
+                    Kernel::Avx512 | Kernel::Amx => super::avx512::few_times(a, x, out),
                     #[cfg(not(target_arch = "x86_64"))]
                     other => unreachable!("{other} is not available here"),
                 }

@@ -121,6 +121,9 @@ pub fn matmul_with<R: Ring>(kernel: Kernel, a: Matrix<R>, b: Matrix<R>, out: &mu
     if a.rows == 1 {
         return vector::matrix_vector(kernel, b.transposed(), a.transposed(), out, add);
     }
+    if vector::few_vectors(kernel, a, b, out, add) {
+        return;
+    }
     let cols = b.cols;
     let job = Job {
         a,

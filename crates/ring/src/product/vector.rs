@@ -1,8 +1,11 @@
-//! Matrix times vector: every element of the matrix is read once, in the order in which it lies.
+//! Matrix times vector, or times few vectors: every element of the matrix is read once, in the order in which it lies.
 
 use super::Matrix;
 use super::kernel::Kernel;
 use crate::Ring;
+
+/// Elements of a matrix below which one thread does all.
+const PARALLEL: usize = 1 << 18;
 
 /// `out (+)= a * x` for a matrix `x` of one column.
 pub fn matrix_vector<R: Ring>(
@@ -19,9 +22,14 @@ pub fn matrix_vector<R: Ring>(
         gathered = (0..x.rows).map(|k| x.at(k, 0)).collect::<Vec<R>>();
         &gathered
     };
-    let threads = rayon::current_num_threads();
+    // Small products ask for no pool: the question would start one.
+    let threads = if a.rows * a.cols < PARALLEL {
+        1
+    } else {
+        rayon::current_num_threads()
+    };
     let part = out.len().div_ceil(threads).next_multiple_of(16);
-    if threads == 1 || a.rows * a.cols < 1 << 18 || part >= out.len() {
+    if part >= out.len() {
         return R::rows_times(kernel, a, x, out, add);
     }
     rayon::scope(|scope| {
@@ -31,6 +39,60 @@ pub fn matrix_vector<R: Ring>(
             });
         }
     });
+}
+
+/// Most vectors that `few_vectors` takes.
+const FEW: usize = 8;
+
+/// `out (+)= a * b` if one of the two has few rows or columns and both lie contiguous along k; false if not.
+pub fn few_vectors<R: Ring>(
+    kernel: Kernel,
+    a: Matrix<R>,
+    b: Matrix<R>,
+    out: &mut [R],
+    add: bool,
+) -> bool {
+    if a.col_stride != 1 || b.row_stride != 1 || a.rows.min(b.cols) > FEW {
+        return false;
+    }
+    let turned = b.cols > a.rows;
+    let (long, few) = if turned {
+        (b.transposed(), a)
+    } else {
+        (a, b.transposed())
+    };
+    let mut product = vec![R::ZERO; out.len()];
+    let work = long.rows * long.cols * few.rows;
+    let threads = if work < PARALLEL {
+        1
+    } else {
+        rayon::current_num_threads()
+    };
+    let part = long.rows.div_ceil(threads);
+    if part == long.rows {
+        R::few_times(kernel, long, few, &mut product);
+    } else {
+        rayon::scope(|scope| {
+            for (i, out) in product.chunks_mut(part * few.rows).enumerate() {
+                scope.spawn(move |_| {
+                    R::few_times(
+                        kernel,
+                        rows_of(long, i * part, out.len() / few.rows),
+                        few,
+                        out,
+                    )
+                });
+            }
+        });
+    }
+    let (m, n) = (few.rows, long.rows);
+    for (i, row) in product.chunks_exact(m).enumerate() {
+        for (j, v) in row.iter().enumerate() {
+            let o = &mut out[if turned { j * n + i } else { i * m + j }];
+            *o = if add { o.add(*v) } else { *v };
+        }
+    }
+    true
 }
 
 fn rows_of<R: Ring>(a: Matrix<R>, from: usize, rows: usize) -> Matrix<R> {
@@ -62,19 +124,40 @@ pub fn rows_times<R: Ring>(a: Matrix<R>, x: &[R], out: &mut [R], add: bool) {
 
 #[inline(always)]
 fn dot<R: Ring>(a: &[R], x: &[R]) -> R {
-    const LANES: usize = 32;
-    let mut sums = [R::ZERO; LANES];
-    let ((a, a_rest), (x, x_rest)) = (a.as_chunks::<LANES>(), x.as_chunks::<LANES>());
-    for (a, x) in a.iter().zip(x) {
-        for ((s, a), x) in sums.iter_mut().zip(a).zip(x) {
-            *s = s.add(a.mul(*x));
+    a.iter()
+        .zip(x)
+        .fold(R::ZERO, |sum, (a, x)| sum.add(a.mul(*x)))
+}
+
+/// `out = a * xᵀ`, on this thread, for few rows `x`, both with contiguous rows: each row of `a` is read once for all of them.
+#[inline(always)]
+pub fn few_times<R: Ring>(a: Matrix<R>, x: Matrix<R>, out: &mut [R]) {
+    let line = |j: usize| &x.data[j * x.row_stride..][..a.cols];
+    for (i, out) in out.chunks_exact_mut(x.rows).enumerate() {
+        let row = &a.data[i * a.row_stride..][..a.cols];
+        let (fours, rest) = out.as_chunks_mut::<4>();
+        let done = 4 * fours.len();
+        for (j, out) in fours.iter_mut().enumerate() {
+            *out = four_dots(row, std::array::from_fn(|l| line(4 * j + l)));
+        }
+        for (j, out) in rest.iter_mut().enumerate() {
+            *out = dot(row, line(done + j));
         }
     }
-    let rest = a_rest
-        .iter()
-        .zip(x_rest)
-        .fold(R::ZERO, |s, (a, x)| s.add(a.mul(*x)));
-    sums.iter().fold(rest, |s, v| s.add(*v))
+}
+
+#[inline(always)]
+fn four_dots<R: Ring>(a: &[R], [x0, x1, x2, x3]: [&[R]; 4]) -> [R; 4] {
+    let n = a.len();
+    let (x0, x1, x2, x3) = (&x0[..n], &x1[..n], &x2[..n], &x3[..n]);
+    let mut sums = [R::ZERO; 4];
+    for k in 0..n {
+        sums[0] = sums[0].add(a[k].mul(x0[k]));
+        sums[1] = sums[1].add(a[k].mul(x1[k]));
+        sums[2] = sums[2].add(a[k].mul(x2[k]));
+        sums[3] = sums[3].add(a[k].mul(x3[k]));
+    }
+    sums
 }
 
 /// The columns lie contiguous: four of them are added to the result in one pass over a part of it that stays in the cache.
