@@ -181,6 +181,78 @@ fn pools_of_any_size_agree() {
     }
 }
 
+#[test]
+fn convolutions_in_pools_of_any_size_agree() {
+    let shapes = [
+        (lenet(20, 12, 50), 5),
+        (
+            ConvShape {
+                kernel: [3, 3],
+                pads: [1; 4],
+                ..lenet(16, 33, 70)
+            },
+            1,
+        ),
+        (
+            ConvShape {
+                kernel: [3, 3],
+                pads: [1; 4],
+                groups: 24,
+                ..lenet(24, 40, 24)
+            },
+            3,
+        ),
+        (
+            ConvShape {
+                kernel: [1, 1],
+                ..lenet(64, 20, 96)
+            },
+            1,
+        ),
+    ];
+    for (shape, items) in shapes {
+        let (w, x) = (
+            elements::<u32>(shape.weight_len(), 1),
+            elements::<u32>(items * shape.in_len(), 2),
+        );
+        let expected = naive_conv(&shape, items, &w, &x);
+        for threads in [1, 2, 5] {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            let mut out = vec![7; items * shape.out_len()];
+            pool.install(|| conv2d(&shape, items, &w, &x, &mut out));
+            assert!(out == expected, "{threads} threads, {shape:?}");
+        }
+    }
+}
+
+#[test]
+fn few_vectors_in_pools_of_any_size_agree() {
+    for (m, k, n) in [(3, 700, 301), (8, 900, 123), (301, 700, 2), (5, 40_000, 7)] {
+        let (a, b) = (elements::<u64>(m * k, 1), elements::<u64>(n * k, 2));
+        let mut expected = elements::<u64>(m * n, 3);
+        let before = expected.clone();
+        naive(m, k, n, &a, &transpose(n, k, &b), &mut expected);
+        for threads in [1, 2, 5] {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            let mut out = before.clone();
+            pool.install(|| {
+                matmul_add(
+                    Matrix::new(&a, m, k),
+                    Matrix::new(&b, n, k).transposed(),
+                    &mut out,
+                )
+            });
+            assert!(out == expected, "{threads} threads, {m}x{k}x{n}");
+        }
+    }
+}
+
 fn naive_conv<R: Ring>(s: &ConvShape, items: usize, weights: &[R], x: &[R]) -> Vec<R> {
     let (depth, outs) = (s.in_channels / s.groups, s.out_channels / s.groups);
     let mut out = Vec::new();
