@@ -9,21 +9,9 @@ use ariann_prg::{Address, Prg, Seed};
 
 const BITS: u32 = 31;
 const LOW: u32 = (1 << BITS) - 1;
-const ROOTS: Address = Address {
-    kind: 1,
-    gate: 0,
-    slot: 0,
-};
-const MASKS: Address = Address {
-    kind: 2,
-    gate: 0,
-    slot: 0,
-};
-const PADS: Address = Address {
-    kind: 3,
-    gate: 0,
-    slot: 0,
-};
+const ROOTS: Address = Address { kind: 1, gate: 0, slot: 0 };
+const MASKS: Address = Address { kind: 2, gate: 0, slot: 0 };
+const PADS: Address = Address { kind: 3, gate: 0, slot: 0 };
 
 /// What one party has before the numbers are known: its seed, the batch's hash keys and the keys, all from the dealer.
 struct Material<'a> {
@@ -61,51 +49,29 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut keys = vec![0; key_len(BITS) * count];
     let mut party = Vec::new();
     for _ in Party::BOTH {
-        party.push(Material {
-            seed: Prg::new(&Seed::from_entropy()?),
-            hash: &hash,
-            keys: &[],
-        });
+        party.push(Material { seed: Prg::new(&Seed::from_entropy()?), hash: &hash, keys: &[] });
     }
-    let alphas: Vec<u32> = std::iter::zip(party[0].masks(count), party[1].masks(count))
-        .map(|(a, b)| a.wrapping_add(b))
-        .collect();
+    let alphas: Vec<u32> =
+        std::iter::zip(party[0].masks(count), party[1].masks(count)).map(|(a, b)| a.wrapping_add(b)).collect();
     let points: Vec<u32> = alphas.iter().map(|alpha| alpha & LOW).collect();
-    generate(
-        &hash,
-        BITS,
-        &party[0].roots(count),
-        &party[1].roots(count),
-        &points,
-        &mut keys,
-    )?;
+    generate(&hash, BITS, &party[0].roots(count), &party[1].roots(count), &points, &mut keys)?;
     // the bit that pads the result: nobody knows both halves, and the dealer adds what does not depend on the number
-    let pads: Vec<u8> = std::iter::zip(party[0].pads(count), party[1].pads(count))
-        .map(|(a, b)| a ^ b)
-        .collect();
-    let r: Vec<u8> = std::iter::zip(&alphas, &pads)
-        .map(|(alpha, pad)| 1 ^ (alpha >> 31) as u8 ^ pad)
-        .collect();
+    let pads: Vec<u8> = std::iter::zip(party[0].pads(count), party[1].pads(count)).map(|(a, b)| a ^ b).collect();
+    let r: Vec<u8> = std::iter::zip(&alphas, &pads).map(|(alpha, pad)| 1 ^ (alpha >> 31) as u8 ^ pad).collect();
     party.iter_mut().for_each(|material| material.keys = &keys);
 
     // Online, first exchange: each sends its share of z under its share of the mask; the sum ẑ is uniform.
     let mut share0 = vec![0u32; count];
     Prg::new(&Seed::from_entropy()?).fill(MASKS, 0, &mut share0);
-    let share1: Vec<u32> = std::iter::zip(&secrets, &share0)
-        .map(|(z, z0)| (*z as u32).wrapping_sub(*z0))
-        .collect();
+    let share1: Vec<u32> = std::iter::zip(&secrets, &share0).map(|(z, z0)| (*z as u32).wrapping_sub(*z0)).collect();
     let sent: Vec<Vec<u32>> = [share0, share1]
         .iter()
         .zip(&party)
         .map(|(share, material)| {
-            std::iter::zip(share, material.masks(count))
-                .map(|(z, alpha)| z.wrapping_add(alpha))
-                .collect()
+            std::iter::zip(share, material.masks(count)).map(|(z, alpha)| z.wrapping_add(alpha)).collect()
         })
         .collect();
-    let opened: Vec<u32> = std::iter::zip(&sent[0], &sent[1])
-        .map(|(a, b)| a.wrapping_add(*b))
-        .collect();
+    let opened: Vec<u32> = std::iter::zip(&sent[0], &sent[1]).map(|(a, b)| a.wrapping_add(*b)).collect();
 
     // Online, second exchange: each evaluates its keys at ẑ without its top bit and sends the bit under its pad. The
     // comparison bit is never opened bare: it would tell about z.
@@ -113,15 +79,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut result = vec![0u8; count];
     for (who, material) in Party::BOTH.into_iter().zip(&party) {
         let mut less = vec![0; count];
-        less_than(
-            material.hash,
-            who,
-            BITS,
-            &material.roots(count),
-            material.keys,
-            &xs,
-            &mut less,
-        )?;
+        less_than(material.hash, who, BITS, &material.roots(count), material.keys, &xs, &mut less)?;
         for (i, pad) in material.pads(count).into_iter().enumerate() {
             result[i] ^= less[i] ^ pad;
         }

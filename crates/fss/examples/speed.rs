@@ -1,19 +1,24 @@
-//! Prints the speed of comparisons and of key generation on one thread: `cargo run --release -p ariann-fss --example
-//! speed -- 512` for 512 MB of keys. `ARIANN_AES` forces an AES path.
+//! Prints the speed of comparisons and of key generation on one thread:
+//! `cargo run --release -p ariann-fss --example speed -- 512` for 512 MB of keys. `ARIANN_AES` forces an AES path.
 
 use ariann_fss::bench;
+use std::process::ExitCode;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let megabytes = std::env::args()
-        .nth(1)
-        .map_or(Ok(512), |text| text.parse())?;
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let megabytes = std::env::args().nth(1).map_or(Ok(512), |text| text.parse())?;
     ariann_prg::Backend::active()?;
     let figures = bench::measure(megabytes)?;
-    println!(
-        "AES path {}, {megabytes} MB of keys, one thread, best of {} passes",
-        figures.backend,
-        bench::PASSES
-    );
+    println!("AES path {}, {megabytes} MB of keys, one thread, best of {} passes", figures.backend, bench::PASSES);
     println!(
         "limits: {:.0} M AES blocks/s, {:.1} GB/s read",
         figures.aes_blocks_per_second / 1e6,

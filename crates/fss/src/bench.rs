@@ -91,31 +91,17 @@ pub fn measure(megabytes: usize) -> Result<Figures, BenchError> {
                 }
             })
             .collect::<Result<_, _>>()?;
-        Ok(Figures {
-            backend: hash.backend(),
-            aes_blocks_per_second,
-            memory_bytes_per_second,
-            domains,
-        })
+        Ok(Figures { backend: hash.backend(), aes_blocks_per_second, memory_bytes_per_second, domains })
     })
 }
 
 /// Room for a few groups of the widest domain, whatever was asked for.
 const LEAST: usize = 1 << 17;
 
-fn domain<R: Ring>(
-    hash: &TreeHash,
-    prg: &Prg,
-    n: u32,
-    keys: &mut [u8],
-) -> Result<DomainFigures, BenchError> {
+fn domain<R: Ring>(hash: &TreeHash, prg: &Prg, n: u32, keys: &mut [u8]) -> Result<DomainFigures, BenchError> {
     let comparisons = keys.len() / key_len(n);
     let keys = &mut keys[..comparisons * key_len(n)];
-    let stream = |kind| Address {
-        kind,
-        gate: n,
-        slot: 0,
-    };
+    let stream = |kind| Address { kind, gate: n, slot: 0 };
     let [roots0, roots1] = [0, 1].map(|kind| {
         let mut roots = vec![0; 16 * comparisons];
         prg.fill_blocks(stream(kind), 0, &mut roots);
@@ -124,24 +110,16 @@ fn domain<R: Ring>(
     let [alphas, xs] = [2, 3].map(|kind| {
         let mut points = vec![R::ZERO; comparisons];
         prg.fill(stream(kind), 0, &mut points);
-        points
-            .iter_mut()
-            .for_each(|point| *point = point.and(R::low_mask(n)));
+        points.iter_mut().for_each(|point| *point = point.and(R::low_mask(n)));
         points
     });
     let generation = best(|| generate(hash, n, &roots0, &roots1, &alphas, keys))?;
     let mut shares = [vec![0; comparisons], vec![0; comparisons]];
     less_than(hash, Party::P0, n, &roots0, keys, &xs, &mut shares[0])?;
     let seconds = best(|| less_than(hash, Party::P1, n, &roots1, keys, &xs, &mut shares[1]))?;
-    let wrong = (0..comparisons)
-        .filter(|&i| (shares[0][i] ^ shares[1][i] == 1) != (xs[i] < alphas[i]))
-        .count();
+    let wrong = (0..comparisons).filter(|&i| (shares[0][i] ^ shares[1][i] == 1) != (xs[i] < alphas[i])).count();
     if wrong != 0 {
-        return Err(BenchError::Wrong {
-            domain_bits: n,
-            wrong,
-            comparisons,
-        });
+        return Err(BenchError::Wrong { domain_bits: n, wrong, comparisons });
     }
     let per_second = comparisons as f64 / seconds;
     Ok(DomainFigures {
@@ -160,11 +138,7 @@ fn aes_limit(prg: &Prg) -> f64 {
     const ROUNDS: u64 = 2000;
     let mut buffer = vec![0u8; 1 << 14];
     let blocks = buffer.len() as u64 / 16;
-    let address = Address {
-        kind: 4,
-        gate: 0,
-        slot: 0,
-    };
+    let address = Address { kind: 4, gate: 0, slot: 0 };
     let pass = || {
         for round in 0..ROUNDS {
             prg.fill_blocks(address, round * blocks, black_box(&mut buffer));
@@ -177,9 +151,7 @@ fn aes_limit(prg: &Prg) -> f64 {
 fn memory_limit(bytes: &[u8]) -> f64 {
     let (words, _) = bytes.as_chunks::<8>();
     let pass = || {
-        black_box(words.iter().fold(0u64, |sum, word| {
-            sum.wrapping_add(u64::from_le_bytes(*word))
-        }));
+        black_box(words.iter().fold(0u64, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word))));
         Ok(())
     };
     bytes.len() as f64 / best(pass).unwrap_or(f64::INFINITY)
@@ -194,4 +166,21 @@ fn best(mut pass: impl FnMut() -> Result<(), FssError>) -> Result<f64, FssError>
         least = least.min(start.elapsed().as_secs_f64());
     }
     Ok(least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_of_the_keys_that_were_asked_for() {
+        let figures = measure(1).unwrap();
+        assert_eq!(figures.backend, Backend::active().unwrap());
+        assert_eq!(figures.domains.iter().map(|d| d.domain_bits).collect::<Vec<_>>(), DOMAINS);
+        for d in &figures.domains {
+            assert_eq!(d.bytes_streamed, d.comparisons * key_len(d.domain_bits));
+            assert!(d.bytes_streamed <= 1 << 20 && d.bytes_streamed + d.key_bytes > 1 << 20);
+            assert!([d.ns_per_comparison, d.key_pairs_per_second].iter().all(|f| f.is_finite() && *f > 0.0));
+        }
+    }
 }

@@ -13,6 +13,9 @@
 //! Layout: instances stand in groups of [`LANES`]: the first correction words of all lanes side by side, then the
 //! second ones, ..., then the leaves; the last group is interleaved by its own size. A run of whole groups is itself a
 //! valid batch, so a stream may be cut at any multiple of [`LANES`] instances.
+//!
+//! Batches of thousands are divided among the threads of the current rayon pool; smaller ones, and all in a pool of one
+//! thread, stay where they are. The bytes are the same.
 
 mod evaluation;
 mod generation;
@@ -47,13 +50,7 @@ pub fn generate<R: Ring>(
     alphas: &[R],
     keys: &mut [u8],
 ) -> Result<(), FssError> {
-    check(
-        domain_bits,
-        "alphas",
-        alphas,
-        keys.len(),
-        &[("roots of P0", roots0), ("roots of P1", roots1)],
-    )?;
+    check(domain_bits, "alphas", alphas, keys.len(), &[("roots of P0", roots0), ("roots of P1", roots1)])?;
     Generation { hash, domain_bits }.run([roots0, roots1], alphas, keys, is_large(alphas.len()));
     Ok(())
 }
@@ -69,18 +66,9 @@ pub fn less_than<R: Ring>(
     out: &mut [u8],
 ) -> Result<(), FssError> {
     check_output("shares of less-than", xs.len(), out)?;
-    evaluate(
-        hash,
-        party,
-        domain_bits,
-        roots,
-        keys,
-        xs,
-        (out, &mut []),
-        |point, ends, lane, (less, _)| {
-            less[lane] = less_share(point, ends, lane);
-        },
-    )
+    evaluate(hash, party, domain_bits, roots, keys, xs, (out, &mut []), |point, ends, lane, (less, _)| {
+        less[lane] = less_share(point, ends, lane);
+    })
 }
 
 /// A party's XOR shares (0 or 1) of 1{x = α}, for public `xs`.
@@ -94,18 +82,9 @@ pub fn equal<R: Ring>(
     out: &mut [u8],
 ) -> Result<(), FssError> {
     check_output("shares of equality", xs.len(), out)?;
-    evaluate(
-        hash,
-        party,
-        domain_bits,
-        roots,
-        keys,
-        xs,
-        (&mut [], out),
-        |point, ends, lane, (_, equal)| {
-            equal[lane] = equal_share(point, ends, lane);
-        },
-    )
+    evaluate(hash, party, domain_bits, roots, keys, xs, (&mut [], out), |point, ends, lane, (_, equal)| {
+        equal[lane] = equal_share(point, ends, lane);
+    })
 }
 
 /// Both of the above from one walk. Each output bit needs its own pad before it is opened.
@@ -122,19 +101,10 @@ pub fn less_than_and_equal<R: Ring>(
 ) -> Result<(), FssError> {
     check_output("shares of less-than", xs.len(), less)?;
     check_output("shares of equality", xs.len(), equal)?;
-    evaluate(
-        hash,
-        party,
-        domain_bits,
-        roots,
-        keys,
-        xs,
-        (less, equal),
-        |point, ends, lane, (less, equal)| {
-            less[lane] = less_share(point, ends, lane);
-            equal[lane] = equal_share(point, ends, lane);
-        },
-    )
+    evaluate(hash, party, domain_bits, roots, keys, xs, (less, equal), |point, ends, lane, (less, equal)| {
+        less[lane] = less_share(point, ends, lane);
+        equal[lane] = equal_share(point, ends, lane);
+    })
 }
 
 #[inline(always)]
@@ -162,13 +132,7 @@ fn evaluate<R: Ring>(
     read: impl Fn(u64, &Ends, usize, (&mut [u8], &mut [u8])) + Sync,
 ) -> Result<(), FssError> {
     check(domain_bits, "xs", xs, keys.len(), &[("roots", roots)])?;
-    Evaluation {
-        hash,
-        party,
-        domain_bits,
-        read,
-    }
-    .run(roots, keys, xs, out, is_large(xs.len()));
+    Evaluation { hash, party, domain_bits, read }.run(roots, keys, xs, out, is_large(xs.len()));
     Ok(())
 }
 
@@ -204,12 +168,7 @@ fn check<R: Ring>(
         return Err(FssError::Domain { got: domain_bits });
     }
     let instances = points.len();
-    let length = |what, expected, got| FssError::Length {
-        what,
-        instances,
-        expected,
-        got,
-    };
+    let length = |what, expected, got| FssError::Length { what, instances, expected, got };
     for (what, roots) in roots {
         if roots.len() != instances * BLOCK {
             return Err(length(*what, instances * BLOCK, roots.len()));
@@ -219,9 +178,7 @@ fn check<R: Ring>(
         return Err(length("keys", instances * key_len(domain_bits), keys));
     }
     // one decision for all points, since those of the dealer are secret
-    let all = points
-        .iter()
-        .fold(R::ZERO, |all, point| all.xor(*point).xor(all.and(*point)));
+    let all = points.iter().fold(R::ZERO, |all, point| all.xor(*point).xor(all.and(*point)));
     if all.to_u64() >> domain_bits != 0 {
         return Err(FssError::Outside { what, domain_bits });
     }
@@ -232,10 +189,5 @@ fn check_output(what: &'static str, instances: usize, out: &[u8]) -> Result<(), 
     if out.len() == instances {
         return Ok(());
     }
-    Err(FssError::Length {
-        what,
-        instances,
-        expected: instances,
-        got: out.len(),
-    })
+    Err(FssError::Length { what, instances, expected: instances, got: out.len() })
 }

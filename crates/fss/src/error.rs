@@ -24,9 +24,7 @@ pub enum FssError {
         got: usize,
     },
     /// A point is not below 2^n. Which one is not said, since it may be secret.
-    #[error(
-        "caller: {what} has a value outside its domain of {domain_bits} bits; reduce it to the window first"
-    )]
+    #[error("caller: {what} has a value outside its domain of {domain_bits} bits; reduce it to the window first")]
     Outside {
         /// The points.
         what: &'static str,

@@ -18,18 +18,8 @@ pub const fn vectors_len(digit_bits: u32, count: usize) -> usize {
 
 /// The dealer: P1's shares of the unit vectors of the secret `alphas`, from P0's, which are `vectors_len` bytes of its
 /// seed's stream.
-pub fn generate<R: Ring>(
-    digit_bits: u32,
-    alphas: &[R],
-    share0: &[u8],
-    share1: &mut [u8],
-) -> Result<(), FssError> {
-    check(
-        digit_bits,
-        "alphas",
-        alphas,
-        &[("P0's vectors", share0), ("P1's vectors", share1)],
-    )?;
+pub fn generate<R: Ring>(digit_bits: u32, alphas: &[R], share0: &[u8], share1: &mut [u8]) -> Result<(), FssError> {
+    check(digit_bits, "alphas", alphas, &[("P0's vectors", share0), ("P1's vectors", share1)])?;
     share1.copy_from_slice(share0);
     if digit_bits >= 3 {
         for (alpha, vector) in alphas.iter().zip(share1.chunks_mut(1 << (digit_bits - 3))) {
@@ -58,17 +48,9 @@ pub fn read<R: Ring>(
     equal: &mut [u8],
 ) -> Result<(), FssError> {
     check(digit_bits, "digits", digits, &[("vectors", share)])?;
-    for (what, out) in [
-        ("shares of less-than", &*less),
-        ("shares of equality", &*equal),
-    ] {
+    for (what, out) in [("shares of less-than", &*less), ("shares of equality", &*equal)] {
         if out.len() != digits.len() {
-            return Err(FssError::Length {
-                what,
-                instances: digits.len(),
-                expected: digits.len(),
-                got: out.len(),
-            });
+            return Err(FssError::Length { what, instances: digits.len(), expected: digits.len(), got: out.len() });
         }
     }
     for (i, digit) in digits.iter().enumerate() {
@@ -102,22 +84,12 @@ fn check<R: Ring>(
     let (instances, expected) = (points.len(), vectors_len(digit_bits, points.len()));
     for (what, share) in vectors {
         if share.len() != expected {
-            return Err(FssError::Length {
-                what,
-                instances,
-                expected,
-                got: share.len(),
-            });
+            return Err(FssError::Length { what, instances, expected, got: share.len() });
         }
     }
-    let all = points
-        .iter()
-        .fold(R::ZERO, |all, point| all.xor(*point).xor(all.and(*point)));
+    let all = points.iter().fold(R::ZERO, |all, point| all.xor(*point).xor(all.and(*point)));
     if all.to_u64() >> digit_bits != 0 {
-        return Err(FssError::Outside {
-            what,
-            domain_bits: digit_bits,
-        });
+        return Err(FssError::Outside { what, domain_bits: digit_bits });
     }
     Ok(())
 }

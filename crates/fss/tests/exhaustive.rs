@@ -4,24 +4,15 @@ use ariann_fss::{HashKeys, Party, TreeHash, generate, key_len, less_than_and_equ
 use ariann_prg::{Address, Backend, Prg, Seed};
 use ariann_ring::Ring;
 
-const KEYS: HashKeys = HashKeys {
-    inner: *b"inner key of H..",
-    leaf: *b"leaf key of H'..",
-};
+const KEYS: HashKeys = HashKeys { inner: *b"inner key of H..", leaf: *b"leaf key of H'.." };
 
 fn bytes(kind: u8, len: usize) -> Vec<u8> {
     let mut out = vec![0; len];
-    Prg::with_backend(&Seed::from_bytes([7; 16]), Backend::Soft)
-        .unwrap()
-        .fill_blocks(
-            Address {
-                kind,
-                gate: 1,
-                slot: 2,
-            },
-            0,
-            &mut out,
-        );
+    Prg::with_backend(&Seed::from_bytes([7; 16]), Backend::Soft).unwrap().fill_blocks(
+        Address { kind, gate: 1, slot: 2 },
+        0,
+        &mut out,
+    );
     out
 }
 
@@ -36,17 +27,7 @@ fn every_pair<R: Ring>(backend: Backend, n: u32) {
     generate(&hash, n, &roots[0], &roots[1], &alphas, &mut keys).unwrap();
     let [(less0, equal0), (less1, equal1)] = Party::BOTH.map(|party| {
         let (mut less, mut equal) = (vec![9; xs.len()], vec![9; xs.len()]);
-        less_than_and_equal(
-            &hash,
-            party,
-            n,
-            &roots[party.index()],
-            &keys,
-            &xs,
-            &mut less,
-            &mut equal,
-        )
-        .unwrap();
+        less_than_and_equal(&hash, party, n, &roots[party.index()], &keys, &xs, &mut less, &mut equal).unwrap();
         (less, equal)
     });
     for i in 0..xs.len() {

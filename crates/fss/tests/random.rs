@@ -1,8 +1,7 @@
 //! Random and edge points on domains up to 63 bits; batches of odd sizes; threads; runs of groups.
 
 use ariann_fss::{
-    FssError, HashKeys, LANES, Party, TreeHash, equal, generate, key_len, less_than,
-    less_than_and_equal,
+    FssError, HashKeys, LANES, Party, TreeHash, equal, generate, key_len, less_than, less_than_and_equal,
 };
 use ariann_prg::{Address, Backend, Prg, Seed};
 use ariann_ring::Ring;
@@ -17,14 +16,7 @@ fn stream(seed: u64) -> Prg {
 }
 
 fn tree_hash(backend: Backend) -> TreeHash {
-    TreeHash::with_backend(
-        &HashKeys {
-            inner: [0x11; 16],
-            leaf: [0x22; 16],
-        },
-        backend,
-    )
-    .unwrap()
+    TreeHash::with_backend(&HashKeys { inner: [0x11; 16], leaf: [0x22; 16] }, backend).unwrap()
 }
 
 struct Batch<R> {
@@ -38,40 +30,16 @@ impl<R: Ring> Batch<R> {
     fn new(seed: u64, n: u32, pairs: &[(u64, u64)]) -> Batch<R> {
         let roots = [0, 1].map(|kind| {
             let mut roots = vec![0; 16 * pairs.len()];
-            stream(seed).fill_blocks(
-                Address {
-                    kind,
-                    gate: n,
-                    slot: 0,
-                },
-                0,
-                &mut roots,
-            );
+            stream(seed).fill_blocks(Address { kind, gate: n, slot: 0 }, 0, &mut roots);
             roots
         });
-        let (alphas, xs) = pairs
-            .iter()
-            .map(|&(alpha, x)| (R::from_u64(alpha), R::from_u64(x)))
-            .unzip();
-        Batch {
-            n,
-            roots,
-            alphas,
-            xs,
-        }
+        let (alphas, xs) = pairs.iter().map(|&(alpha, x)| (R::from_u64(alpha), R::from_u64(x))).unzip();
+        Batch { n, roots, alphas, xs }
     }
 
     fn keys(&self, hash: &TreeHash) -> Vec<u8> {
         let mut keys = vec![0; self.xs.len() * key_len(self.n)];
-        generate(
-            hash,
-            self.n,
-            &self.roots[0],
-            &self.roots[1],
-            &self.alphas,
-            &mut keys,
-        )
-        .unwrap();
+        generate(hash, self.n, &self.roots[0], &self.roots[1], &self.alphas, &mut keys).unwrap();
         keys
     }
 
@@ -79,10 +47,7 @@ impl<R: Ring> Batch<R> {
         Party::BOTH.map(|party| {
             let roots = &self.roots[party.index()];
             let (mut less, mut same) = (vec![9; self.xs.len()], vec![9; self.xs.len()]);
-            less_than_and_equal(
-                hash, party, self.n, roots, keys, &self.xs, &mut less, &mut same,
-            )
-            .unwrap();
+            less_than_and_equal(hash, party, self.n, roots, keys, &self.xs, &mut less, &mut same).unwrap();
             let (mut less_alone, mut same_alone) = (vec![9; self.xs.len()], vec![9; self.xs.len()]);
             less_than(hash, party, self.n, roots, keys, &self.xs, &mut less_alone).unwrap();
             equal(hash, party, self.n, roots, keys, &self.xs, &mut same_alone).unwrap();
@@ -114,11 +79,7 @@ impl<R: Ring> Batch<R> {
                 );
             }
             let made = (keys, shares);
-            assert!(
-                *first.get_or_insert_with(|| made.clone()) == made,
-                "{backend} differs on {} bits",
-                self.n
-            );
+            assert!(*first.get_or_insert_with(|| made.clone()) == made, "{backend} differs on {} bits", self.n);
         }
     }
 }
@@ -126,16 +87,9 @@ impl<R: Ring> Batch<R> {
 /// Pairs (α, x) at the edges of the domain and around every power of two.
 fn edges(n: u32) -> Vec<(u64, u64)> {
     let top = (1u64 << n) - 1;
-    let mut values: Vec<u64> = (0..n)
-        .flat_map(|bit| [(1 << bit) - 1, 1 << bit, top - (1 << bit)])
-        .collect();
+    let mut values: Vec<u64> = (0..n).flat_map(|bit| [(1 << bit) - 1, 1 << bit, top - (1 << bit)]).collect();
     values.extend([top, top - 1, top / 3, top / 5]);
-    values
-        .iter()
-        .flat_map(|&alpha| {
-            [0, 1, top, alpha, alpha ^ 1, alpha ^ (1 << (n - 1))].map(|x| (alpha, x))
-        })
-        .collect()
+    values.iter().flat_map(|&alpha| [0, 1, top, alpha, alpha ^ 1, alpha ^ (1 << (n - 1))].map(|x| (alpha, x))).collect()
 }
 
 #[test]
@@ -175,45 +129,27 @@ fn a_million_comparisons_by_several_threads_are_those_of_one() {
     const COUNT: usize = 1 << 20;
     let random = |kind| {
         let mut words = vec![0u32; COUNT];
-        stream(4).fill(
-            Address {
-                kind,
-                gate: 0,
-                slot: 0,
-            },
-            0,
-            &mut words,
-        );
+        stream(4).fill(Address { kind, gate: 0, slot: 0 }, 0, &mut words);
         words
     };
     let (alphas, near) = (random(2), random(3));
-    let pairs: Vec<_> = alphas
-        .iter()
-        .zip(&near)
-        .map(|(&a, &d)| (u64::from(a >> 13), u64::from((a ^ d >> (d % 32)) >> 13)))
-        .collect();
+    let pairs: Vec<_> =
+        alphas.iter().zip(&near).map(|(&a, &d)| (u64::from(a >> 13), u64::from((a ^ d >> (d % 32)) >> 13))).collect();
     let batch = Batch::<u32>::new(5, 19, &pairs);
     let hash = tree_hash(Backend::active().unwrap());
     let with = |threads| {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap()
-            .install(|| {
-                let keys = batch.keys(&hash);
-                let shares = batch.shares(&hash, &keys);
-                (keys, shares)
-            })
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
+            let keys = batch.keys(&hash);
+            let shares = batch.shares(&hash, &keys);
+            (keys, shares)
+        })
     };
     let one = with(1);
     assert!(with(3) == one);
     let [(less0, equal0), (less1, equal1)] = &one.1;
     for i in 0..COUNT {
         assert_eq!(less0[i] ^ less1[i], u8::from(batch.xs[i] < batch.alphas[i]));
-        assert_eq!(
-            equal0[i] ^ equal1[i],
-            u8::from(batch.xs[i] == batch.alphas[i])
-        );
+        assert_eq!(equal0[i] ^ equal1[i], u8::from(batch.xs[i] == batch.alphas[i]));
     }
 }
 
@@ -225,16 +161,8 @@ fn a_run_of_whole_groups_is_a_batch() {
     let keys = batch.keys(&hash);
     let whole = batch.shares(&hash, &keys);
     for (from, to) in [(0, LANES), (LANES, 4 * LANES), (3 * LANES, batch.xs.len())] {
-        let roots = batch
-            .roots
-            .clone()
-            .map(|roots| roots[16 * from..16 * to].to_vec());
-        let part = Batch {
-            n,
-            roots,
-            alphas: batch.alphas[from..to].to_vec(),
-            xs: batch.xs[from..to].to_vec(),
-        };
+        let roots = batch.roots.clone().map(|roots| roots[16 * from..16 * to].to_vec());
+        let part = Batch { n, roots, alphas: batch.alphas[from..to].to_vec(), xs: batch.xs[from..to].to_vec() };
         let bytes = &keys[from * key_len(n)..to * key_len(n)];
         assert_eq!(part.keys(&hash), bytes);
         for (part, whole) in part.shares(&hash, bytes).iter().zip(&whole) {
@@ -250,10 +178,7 @@ fn the_low_bits_of_the_roots_do_not_matter() {
     let mut batch = Batch::<u64>::new(7, 20, &edges(20)[..40]);
     let keys = batch.keys(&hash);
     let shares = batch.shares(&hash, &keys);
-    batch
-        .roots
-        .iter_mut()
-        .for_each(|roots| roots.chunks_mut(16).for_each(|root| root[0] ^= 1));
+    batch.roots.iter_mut().for_each(|roots| roots.chunks_mut(16).for_each(|root| root[0] ^= 1));
     assert!(batch.keys(&hash) == keys && batch.shares(&hash, &keys) == shares);
 }
 
@@ -264,37 +189,10 @@ fn one_value_outside_its_domain_spoils_the_batch_wherever_it_stands() {
         for at in [0, 20, 39] {
             let mut values = vec![0u64; 40];
             values[at] = 1 << n;
-            let outcome = less_than(
-                &hash,
-                Party::P0,
-                n,
-                &[0; 640],
-                &vec![0; 40 * key_len(n)],
-                &values,
-                &mut [0; 40],
-            );
-            assert_eq!(
-                outcome,
-                Err(FssError::Outside {
-                    what: "xs",
-                    domain_bits: n
-                })
-            );
-            let outcome = generate(
-                &hash,
-                n,
-                &[0; 640],
-                &[0; 640],
-                &values,
-                &mut vec![0; 40 * key_len(n)],
-            );
-            assert_eq!(
-                outcome,
-                Err(FssError::Outside {
-                    what: "alphas",
-                    domain_bits: n
-                })
-            );
+            let outcome = less_than(&hash, Party::P0, n, &[0; 640], &vec![0; 40 * key_len(n)], &values, &mut [0; 40]);
+            assert_eq!(outcome, Err(FssError::Outside { what: "xs", domain_bits: n }));
+            let outcome = generate(&hash, n, &[0; 640], &[0; 640], &values, &mut vec![0; 40 * key_len(n)]);
+            assert_eq!(outcome, Err(FssError::Outside { what: "alphas", domain_bits: n }));
         }
     }
 }

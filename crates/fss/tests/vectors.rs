@@ -1,9 +1,7 @@
 //! vectors/fss, which scripts/fss_reference.py makes, under every back end of this machine and under the one in use
 //! (the one that `ARIANN_AES` forces).
 
-use ariann_fss::{
-    FssError, HashKeys, Party, TreeHash, equal, generate, less_than, less_than_and_equal, unit,
-};
+use ariann_fss::{FssError, HashKeys, Party, TreeHash, equal, generate, less_than, less_than_and_equal, unit};
 use ariann_prg::{Address, Backend, Prg, Seed};
 use ariann_ring::Ring;
 use serde_json::Value;
@@ -17,19 +15,10 @@ fn files(prefix: &str, least: usize) -> Vec<(String, Value)> {
         .map(|entry| entry.unwrap())
         .map(|entry| (entry.file_name().into_string().unwrap(), entry.path()))
         .filter(|(name, _)| name.starts_with(prefix))
-        .map(|(name, path)| {
-            (
-                name,
-                serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap(),
-            )
-        })
+        .map(|(name, path)| (name, serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()))
         .collect();
     found.sort_by(|a, b| a.0.cmp(&b.0));
-    assert!(
-        found.len() >= least,
-        "{} files {prefix}*.json in vectors/fss, {least} expected",
-        found.len()
-    );
+    assert!(found.len() >= least, "{} files {prefix}*.json in vectors/fss, {least} expected", found.len());
     found
 }
 
@@ -41,10 +30,7 @@ fn backends() -> Vec<Backend> {
 
 fn hex(value: &Value) -> Vec<u8> {
     let text = value.as_str().expect("hexadecimal text");
-    (0..text.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
-        .collect()
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
 }
 
 fn block(value: &Value) -> [u8; 16] {
@@ -52,18 +38,11 @@ fn block(value: &Value) -> [u8; 16] {
 }
 
 fn number(value: &Value) -> u64 {
-    value
-        .as_u64()
-        .unwrap_or_else(|| value.as_str().expect("a number").parse().unwrap())
+    value.as_u64().unwrap_or_else(|| value.as_str().expect("a number").parse().unwrap())
 }
 
 fn numbers<T: TryFrom<u64>>(value: &Value) -> Vec<T> {
-    value
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|v| T::try_from(number(v)).ok().expect("in range"))
-        .collect()
+    value.as_array().expect("a list").iter().map(|v| T::try_from(number(v)).ok().expect("in range")).collect()
 }
 
 fn points<R: Ring>(value: &Value) -> Vec<R> {
@@ -71,10 +50,7 @@ fn points<R: Ring>(value: &Value) -> Vec<R> {
 }
 
 fn tree_hash(file: &Value, backend: Backend) -> TreeHash {
-    let keys = HashKeys {
-        inner: block(&file["inner_key"]),
-        leaf: block(&file["leaf_key"]),
-    };
+    let keys = HashKeys { inner: block(&file["inner_key"]), leaf: block(&file["leaf_key"]) };
     TreeHash::with_backend(&keys, backend).unwrap()
 }
 
@@ -91,17 +67,10 @@ fn words_bytes_and_bits() {
     let (_, file) = &files("prg.json", 1)[0];
     let cases = file["cases"].as_array().unwrap();
     assert!(cases.len() >= 16);
-    for (case, backend) in cases
-        .iter()
-        .flat_map(|case| backends().into_iter().map(move |b| (case, b)))
-    {
+    for (case, backend) in cases.iter().flat_map(|case| backends().into_iter().map(move |b| (case, b))) {
         let prg = Prg::with_backend(&Seed::from_bytes(block(&case["seed"])), backend).unwrap();
         let part = |name| number(&case[name]);
-        let address = Address {
-            kind: part("kind") as u8,
-            gate: part("gate") as u32,
-            slot: part("slot") as u32,
-        };
+        let address = Address { kind: part("kind") as u8, gate: part("gate") as u32, slot: part("slot") as u32 };
         let expected = hex(&case["bytes"]);
         let mut bytes = vec![0; expected.len()];
         prg.fill_blocks(address, part("first_block"), &mut bytes);
@@ -126,14 +95,8 @@ fn both_hashes() {
     let (_, file) = &files("hash.json", 1)[0];
     for backend in backends() {
         let hash = tree_hash(file, backend);
-        let column = |name: &str| {
-            file["cases"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|case| block(&case[name]))
-                .collect::<Vec<_>>()
-        };
+        let column =
+            |name: &str| file["cases"].as_array().unwrap().iter().map(|case| block(&case[name])).collect::<Vec<_>>();
         let (mut inner, mut leaf) = (column("x"), column("x"));
         assert!(inner.len() >= 20);
         hash.inner(&mut inner);
@@ -161,15 +124,7 @@ fn check_tree<R: Ring>(name: &str, file: &Value, backend: Backend) {
     let roots = [hex(&file["roots"][0]), hex(&file["roots"][1])];
     let expected = hex(&file["keys"]);
     let mut keys = vec![0; expected.len()];
-    generate::<R>(
-        &hash,
-        n,
-        &roots[0],
-        &roots[1],
-        &points(&file["alphas"]),
-        &mut keys,
-    )
-    .unwrap();
+    generate::<R>(&hash, n, &roots[0], &roots[1], &points(&file["alphas"]), &mut keys).unwrap();
     assert_eq!(keys, expected, "{name}, {backend}");
     check_shares::<R>(name, file, backend);
 }
@@ -184,16 +139,8 @@ fn check_shares<R: Ring>(name: &str, file: &Value, backend: Backend) {
         let (mut less, mut same) = (vec![9; xs.len()], vec![9; xs.len()]);
         less_than(&hash, party, n, &roots, &keys, &xs, &mut less).unwrap();
         equal(&hash, party, n, &roots, &keys, &xs, &mut same).unwrap();
-        assert_eq!(
-            less,
-            numbers::<u8>(&file["less"][party.index()]),
-            "{name}, {backend}, {party:?}"
-        );
-        assert_eq!(
-            same,
-            numbers::<u8>(&file["equal"][party.index()]),
-            "{name}, {backend}, {party:?}"
-        );
+        assert_eq!(less, numbers::<u8>(&file["less"][party.index()]), "{name}, {backend}, {party:?}");
+        assert_eq!(same, numbers::<u8>(&file["equal"][party.index()]), "{name}, {backend}, {party:?}");
     }
 }
 
@@ -201,10 +148,7 @@ fn check_shares<R: Ring>(name: &str, file: &Value, backend: Backend) {
 fn unit_vectors() {
     for (name, file) in files("unit-", 8) {
         let v = number(&file["digit_bits"]) as u32;
-        let (alphas, digits) = (
-            points::<u32>(&file["alphas"]),
-            points::<u32>(&file["digits"]),
-        );
+        let (alphas, digits) = (points::<u32>(&file["alphas"]), points::<u32>(&file["digits"]));
         let shares = [hex(&file["shares"][0]), hex(&file["shares"][1])];
         let mut share1 = vec![0; shares[1].len()];
         unit::generate(v, &alphas, &shares[0], &mut share1).unwrap();
@@ -227,9 +171,7 @@ fn what_is_wrong_is_refused_or_known_to_pass() {
                     check_shares::<u64>(&name, &file, backend);
                 }
             }
-            kind if file.get("digit_bits").is_some() => {
-                check_refused(&name, &file, kind, unit_calls(&file))
-            }
+            kind if file.get("digit_bits").is_some() => check_refused(&name, &file, kind, unit_calls(&file)),
             kind => check_refused(&name, &file, kind, tree_calls(&file)),
         }
     }
@@ -248,16 +190,9 @@ fn check_refused(name: &str, file: &Value, kind: &str, calls: Calls) {
             Err(FssError::Outside { .. }) => "outside",
             Err(FssError::Domain { .. }) => "domain",
         };
-        assert_eq!(
-            got,
-            if by.contains(who) { kind } else { "accepted" },
-            "{name}, call of {who}"
-        );
+        assert_eq!(got, if by.contains(who) { kind } else { "accepted" }, "{name}, call of {who}");
         if outcome.is_err() {
-            assert!(
-                written.iter().all(|&byte| byte == 9),
-                "{name}: a refused call of {who} wrote something"
-            );
+            assert!(written.iter().all(|&byte| byte == 9), "{name}: a refused call of {who} wrote something");
         }
     }
 }
@@ -266,14 +201,8 @@ fn tree_calls(file: &Value) -> Calls {
     let hash = tree_hash(file, Backend::active().unwrap());
     let n = number(&file["domain_bits"]) as u32;
     let roots = [hex(&file["roots"][0]), hex(&file["roots"][1])];
-    let (keys, alphas, xs) = (
-        hex(&file["keys"]),
-        points::<u64>(&file["alphas"]),
-        points::<u64>(&file["xs"]),
-    );
-    let outputs = file
-        .get("outputs")
-        .map_or(xs.len(), |value| number(value) as usize);
+    let (keys, alphas, xs) = (hex(&file["keys"]), points::<u64>(&file["alphas"]), points::<u64>(&file["xs"]));
+    let outputs = file.get("outputs").map_or(xs.len(), |value| number(value) as usize);
     let mut calls = Calls::new();
     let mut made = vec![9; keys.len()];
     let outcome = generate(&hash, n, &roots[0], &roots[1], &alphas, &mut made);
@@ -282,16 +211,8 @@ fn tree_calls(file: &Value) -> Calls {
         let who = ['0', '1'][party.index()];
         let roots = &roots[party.index()];
         let (mut less, mut same) = (vec![9; outputs], vec![9; outputs]);
-        calls.push((
-            who,
-            less_than(&hash, party, n, roots, &keys, &xs, &mut less),
-            less,
-        ));
-        calls.push((
-            who,
-            equal(&hash, party, n, roots, &keys, &xs, &mut same),
-            same,
-        ));
+        calls.push((who, less_than(&hash, party, n, roots, &keys, &xs, &mut less), less));
+        calls.push((who, equal(&hash, party, n, roots, &keys, &xs, &mut same), same));
         let (mut less, mut same) = (vec![9; outputs], vec![9; outputs]);
         let outcome = less_than_and_equal(&hash, party, n, roots, &keys, &xs, &mut less, &mut same);
         calls.push((who, outcome, [less, same].concat()));
@@ -301,14 +222,9 @@ fn tree_calls(file: &Value) -> Calls {
 
 fn unit_calls(file: &Value) -> Calls {
     let v = number(&file["digit_bits"]) as u32;
-    let (alphas, digits) = (
-        points::<u64>(&file["alphas"]),
-        points::<u64>(&file["digits"]),
-    );
+    let (alphas, digits) = (points::<u64>(&file["alphas"]), points::<u64>(&file["digits"]));
     let shares = [hex(&file["shares"][0]), hex(&file["shares"][1])];
-    let outputs = file
-        .get("outputs")
-        .map_or(digits.len(), |value| number(value) as usize);
+    let outputs = file.get("outputs").map_or(digits.len(), |value| number(value) as usize);
     let mut made = vec![9; shares[1].len()];
     let mut calls = vec![('g', unit::generate(v, &alphas, &shares[0], &mut made), made)];
     for (who, share) in ['0', '1'].into_iter().zip(&shares) {

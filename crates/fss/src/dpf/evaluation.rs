@@ -13,21 +13,11 @@ pub(super) struct Evaluation<'a, F> {
 
 impl<F: Fn(u64, &Ends, usize, (&mut [u8], &mut [u8])) + Sync> Evaluation<'_, F> {
     /// Halves a large batch between threads, then goes through the groups in order.
-    pub(super) fn run<R: Ring>(
-        &self,
-        roots: &[u8],
-        keys: &[u8],
-        xs: &[R],
-        out: (&mut [u8], &mut [u8]),
-        split: bool,
-    ) {
+    pub(super) fn run<R: Ring>(&self, roots: &[u8], keys: &[u8], xs: &[R], out: (&mut [u8], &mut [u8]), split: bool) {
         if split && xs.len() > TASK {
             let half = (xs.len() / 2).next_multiple_of(LANES);
-            let (roots, keys, xs) = (
-                roots.split_at(half * BLOCK),
-                keys.split_at(half * key_len(self.domain_bits)),
-                xs.split_at(half),
-            );
+            let (roots, keys, xs) =
+                (roots.split_at(half * BLOCK), keys.split_at(half * key_len(self.domain_bits)), xs.split_at(half));
             let (less, equal) = (cut(out.0, half), cut(out.1, half));
             rayon::join(
                 || self.run(roots.0, keys.0, xs.0, (less.0, equal.0), true),
@@ -36,10 +26,7 @@ impl<F: Fn(u64, &Ends, usize, (&mut [u8], &mut [u8])) + Sync> Evaluation<'_, F> 
             return;
         }
         let mut ends = Ends::default();
-        let groups = roots
-            .chunks(ROW)
-            .zip(keys.chunks(LANES * key_len(self.domain_bits)))
-            .zip(xs.chunks(LANES));
+        let groups = roots.chunks(ROW).zip(keys.chunks(LANES * key_len(self.domain_bits))).zip(xs.chunks(LANES));
         let (mut less, mut equal) = out;
         for ((roots, keys), xs) in groups {
             let points = points(xs);
@@ -52,25 +39,16 @@ impl<F: Fn(u64, &Ends, usize, (&mut [u8], &mut [u8])) + Sync> Evaluation<'_, F> 
         }
     }
 
-    fn walk(
-        &self,
-        roots: &[u8],
-        keys: &[u8],
-        lanes: usize,
-        points: &[u64; LANES],
-        ends: &mut Ends,
-    ) {
+    fn walk(&self, roots: &[u8], keys: &[u8], lanes: usize, points: &[u64; LANES], ends: &mut Ends) {
         let party = self.party == Party::P1;
         if let Ok(roots) = roots.try_into() {
-            self.hash
-                .walk(party, self.domain_bits, roots, keys, points, ends);
+            self.hash.walk(party, self.domain_bits, roots, keys, points, ends);
         } else {
             let mut padded = vec![0; LANES * key_len(self.domain_bits)];
             for (row, from) in padded.chunks_mut(ROW).zip(keys.chunks(lanes * BLOCK)) {
                 row[..from.len()].copy_from_slice(from);
             }
-            self.hash
-                .walk(party, self.domain_bits, &pad(roots), &padded, points, ends);
+            self.hash.walk(party, self.domain_bits, &pad(roots), &padded, points, ends);
         }
     }
 }
