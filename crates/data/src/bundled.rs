@@ -12,10 +12,7 @@ pub struct File {
 
 macro_rules! asset {
     ($name:literal) => {
-        File {
-            name: $name,
-            bytes: include_bytes!(concat!("../assets/", $name)),
-        }
+        File { name: $name, bytes: include_bytes!(concat!("../assets/", $name)) }
     };
 }
 
@@ -51,26 +48,9 @@ pub fn licence() -> File {
 
 /// All of them.
 pub fn files() -> [File; 6] {
-    [
-        model(),
-        train_images(),
-        train_labels(),
-        test_images(),
-        test_labels(),
-        licence(),
-    ]
+    [model(), train_images(), train_labels(), test_images(), test_labels(), licence()]
 }
 
 /// Names of the ten classes, by label.
-pub const CLASSES: [&str; 10] = [
-    "T-shirt/top",
-    "trouser",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "ankle boot",
-];
+pub const CLASSES: [&str; 10] =
+    ["T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];

@@ -70,16 +70,8 @@ pub enum DataError {
 }
 
 impl DataError {
-    pub(crate) fn format(
-        path: &Path,
-        reason: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
-        DataError::Format {
-            path: path.into(),
-            reason: reason.into(),
-            advice: advice.into(),
-        }
+    pub(crate) fn format(path: &Path, reason: impl Into<String>, advice: impl Into<String>) -> Self {
+        DataError::Format { path: path.into(), reason: reason.into(), advice: advice.into() }
     }
 
     pub(crate) fn read(path: &Path) -> impl FnOnce(std::io::Error) -> DataError {

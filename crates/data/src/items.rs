@@ -28,42 +28,20 @@ impl Items {
     /// The same items in the shape that a model takes: axes of size 1 may come or go at the front (28x28 is 1x28x28),
     /// and items may become a row of features.
     pub fn fit(self, shape: &[usize]) -> Result<Items, DataError> {
-        let core = |shape: &[usize]| -> Vec<usize> {
-            shape
-                .iter()
-                .copied()
-                .skip_while(|&size| size == 1)
-                .collect()
-        };
+        let core = |shape: &[usize]| -> Vec<usize> { shape.iter().copied().skip_while(|&size| size == 1).collect() };
         let flat = shape.len() == 1 && shape[0] == self.item_len();
         if core(&self.shape) != core(shape) && !flat {
-            return Err(DataError::Shape {
-                got: self.shape,
-                wanted: shape.to_vec(),
-            });
+            return Err(DataError::Shape { got: self.shape, wanted: shape.to_vec() });
         }
-        Ok(Items {
-            shape: shape.to_vec(),
-            ..self
-        })
+        Ok(Items { shape: shape.to_vec(), ..self })
     }
 }
 
 /// Refuses values outside `[lo, hi]`, NaN among them; the first one is named.
 pub fn check_range(items: &Items, lo: f32, hi: f32) -> Result<(), DataError> {
-    let Some(place) = items
-        .values
-        .iter()
-        .position(|value| !(lo..=hi).contains(value))
-    else {
+    let Some(place) = items.values.iter().position(|value| !(lo..=hi).contains(value)) else {
         return Ok(());
     };
     let len = items.item_len();
-    Err(DataError::Range {
-        item: place / len,
-        position: place % len,
-        value: items.values[place],
-        lo,
-        hi,
-    })
+    Err(DataError::Range { item: place / len, position: place % len, value: items.values[place], lo, hi })
 }

@@ -17,71 +17,32 @@ pub fn load_labels(path: &Path, limit: Option<usize>) -> Result<Vec<usize>, Data
             if labels.shape.is_empty() {
                 return Ok(labels.bytes.into_iter().map(usize::from).collect());
             }
-            let reason = format!(
-                "its items have the shape {:?}, a label is one number",
-                labels.shape
-            );
-            Err(DataError::format(
-                path,
-                reason,
-                "name the file of labels, not that of images",
-            ))
+            let reason = format!("its items have the shape {:?}, a label is one number", labels.shape);
+            Err(DataError::format(path, reason, "name the file of labels, not that of images"))
         }
-        Kind::Npy => npy::integers(source, limit)?
-            .into_iter()
-            .enumerate()
-            .map(|(i, n)| label(path, i, n))
-            .collect(),
+        Kind::Npy => npy::integers(source, limit)?.into_iter().enumerate().map(|(i, n)| label(path, i, n)).collect(),
         Kind::Text => text(path, source, limit),
-        Kind::Image => Err(DataError::format(
-            path,
-            "it is an image",
-            "name a file of labels",
-        )),
+        Kind::Image => Err(DataError::format(path, "it is an image", "name a file of labels")),
     }
 }
 
 fn text(path: &Path, mut source: Source, limit: Option<usize>) -> Result<Vec<usize>, DataError> {
-    let not_text = |_| {
-        DataError::format(
-            path,
-            "it is none of IDX, npy and text",
-            "give one label a line",
-        )
-    };
+    let not_text = |_| DataError::format(path, "it is none of IDX, npy and text", "give one label a line");
     let text = String::from_utf8(source.rest(MOST_TEXT)?).map_err(not_text)?;
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .enumerate()
-        .filter(|(_, line)| !line.is_empty());
-    let numbers = lines
-        .take(limit.unwrap_or(usize::MAX))
-        .map(|(index, line)| {
-            let reason = || format!("line {} is \"{line}\", not a label", index + 1);
-            let number = line
-                .parse()
-                .map_err(|_| DataError::format(path, reason(), "write one class number a line"))?;
-            label(path, index, number)
-        });
+    let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty());
+    let numbers = lines.take(limit.unwrap_or(usize::MAX)).map(|(index, line)| {
+        let reason = || format!("line {} is \"{line}\", not a label", index + 1);
+        let number = line.parse().map_err(|_| DataError::format(path, reason(), "write one class number a line"))?;
+        label(path, index, number)
+    });
     let labels = numbers.collect::<Result<Vec<usize>, _>>()?;
     if labels.is_empty() && limit != Some(0) {
-        return Err(DataError::format(
-            path,
-            "it holds no labels",
-            "write one class number a line",
-        ));
+        return Err(DataError::format(path, "it holds no labels", "write one class number a line"));
     }
     Ok(labels)
 }
 
 fn label(path: &Path, index: usize, number: i64) -> Result<usize, DataError> {
-    let negative = |_| {
-        DataError::format(
-            path,
-            format!("label {index} is {number}"),
-            "classes are counted from 0",
-        )
-    };
+    let negative = |_| DataError::format(path, format!("label {index} is {number}"), "classes are counted from 0");
     usize::try_from(number).map_err(negative)
 }

@@ -28,11 +28,7 @@ use source::{Kind, Source};
 ///
 /// At most `limit` items, the first ones; those of a folder in the order of their whole relative paths. Items of an npy
 /// file with floats are taken as they are, without `preprocess`.
-pub fn load(
-    path: &Path,
-    preprocess: &Preprocess,
-    limit: Option<usize>,
-) -> Result<Items, DataError> {
+pub fn load(path: &Path, preprocess: &Preprocess, limit: Option<usize>) -> Result<Items, DataError> {
     preprocess.check()?;
     if path.is_dir() {
         return images::folder(path, preprocess, limit);
@@ -42,10 +38,6 @@ pub fn load(
         Kind::Idx => preprocess.apply(path, idx::read(source, limit)?),
         Kind::Npy => npy::items(source, preprocess, limit),
         Kind::Image => images::file(path, preprocess, limit),
-        Kind::Text => Err(DataError::format(
-            path,
-            "it is none of IDX, npy, PNG and JPEG",
-            "convert it to one of them",
-        )),
+        Kind::Text => Err(DataError::format(path, "it is none of IDX, npy, PNG and JPEG", "convert it to one of them")),
     }
 }

@@ -10,47 +10,23 @@ use crate::{DataError, Items};
 const MOST_HEADER: usize = 1 << 16;
 
 /// The first `limit` items: bytes through `preprocess`, floats as they are.
-pub(crate) fn items(
-    mut source: Source,
-    preprocess: &Preprocess,
-    limit: Option<usize>,
-) -> Result<Items, DataError> {
+pub(crate) fn items(mut source: Source, preprocess: &Preprocess, limit: Option<usize>) -> Result<Items, DataError> {
     let header = Header::read(&mut source)?;
-    let (&count, shape) = header
-        .shape
-        .split_first()
-        .ok_or_else(|| header.refuse("it holds one number, no items"))?;
+    let (&count, shape) = header.shape.split_first().ok_or_else(|| header.refuse("it holds one number, no items"))?;
     let shape = shape.to_vec();
     let taken = limit.map_or(count, |limit| limit.min(count));
     let bytes = header.elements(&mut source, taken)?;
     let values = match (header.kind, header.width) {
         ('u', 1) => {
-            return preprocess.apply(
-                &source.path,
-                Bytes {
-                    shape,
-                    bytes,
-                    count: taken,
-                },
-            );
+            return preprocess.apply(&source.path, Bytes { shape, bytes, count: taken });
         }
         ('f', 4) => header.words(&bytes).map(f32::from_le_bytes).collect(),
-        ('f', 8) => header
-            .words(&bytes)
-            .map(|word| f64::from_le_bytes(word) as f32)
-            .collect(),
+        ('f', 8) => header.words(&bytes).map(|word| f64::from_le_bytes(word) as f32).collect(),
         _ => {
-            return Err(header.refuse(format!(
-                "its elements are of type '{}{}'",
-                header.kind, header.width
-            )));
+            return Err(header.refuse(format!("its elements are of type '{}{}'", header.kind, header.width)));
         }
     };
-    Ok(Items {
-        shape,
-        values,
-        count: taken,
-    })
+    Ok(Items { shape, values, count: taken })
 }
 
 /// The first `limit` integers of a file of one axis.
@@ -64,28 +40,13 @@ pub(crate) fn integers(mut source: Source, limit: Option<usize>) -> Result<Vec<i
     Ok(match (header.kind, header.width) {
         ('u', 1) => bytes.iter().map(|&byte| byte.into()).collect(),
         ('i', 1) => bytes.iter().map(|&byte| (byte as i8).into()).collect(),
-        ('i', 2) => header
-            .words(&bytes)
-            .map(|word| i16::from_le_bytes(word).into())
-            .collect(),
-        ('u', 2) => header
-            .words(&bytes)
-            .map(|word| u16::from_le_bytes(word).into())
-            .collect(),
-        ('i', 4) => header
-            .words(&bytes)
-            .map(|word| i32::from_le_bytes(word).into())
-            .collect(),
-        ('u', 4) => header
-            .words(&bytes)
-            .map(|word| u32::from_le_bytes(word).into())
-            .collect(),
+        ('i', 2) => header.words(&bytes).map(|word| i16::from_le_bytes(word).into()).collect(),
+        ('u', 2) => header.words(&bytes).map(|word| u16::from_le_bytes(word).into()).collect(),
+        ('i', 4) => header.words(&bytes).map(|word| i32::from_le_bytes(word).into()).collect(),
+        ('u', 4) => header.words(&bytes).map(|word| u32::from_le_bytes(word).into()).collect(),
         ('i', 8) => header.words(&bytes).map(i64::from_le_bytes).collect(),
         _ => {
-            return Err(header.refuse(format!(
-                "labels are integers, not '{}{}'",
-                header.kind, header.width
-            )));
+            return Err(header.refuse(format!("labels are integers, not '{}{}'", header.kind, header.width)));
         }
     })
 }
@@ -103,35 +64,21 @@ struct Header {
 impl Header {
     fn read(source: &mut Source) -> Result<Header, DataError> {
         let path = source.path.clone();
-        let refuse =
-            |reason: &str| DataError::format(&path, reason, "write it again with numpy.save");
+        let refuse = |reason: &str| DataError::format(&path, reason, "write it again with numpy.save");
         let start = source.take(8)?;
         let len = match start[6] {
-            1 => source
-                .take(2)?
-                .iter()
-                .rev()
-                .fold(0, |len, &byte| len << 8 | usize::from(byte)),
-            2 | 3 => source
-                .take(4)?
-                .iter()
-                .rev()
-                .fold(0, |len, &byte| len << 8 | usize::from(byte)),
+            1 => source.take(2)?.iter().rev().fold(0, |len, &byte| len << 8 | usize::from(byte)),
+            2 | 3 => source.take(4)?.iter().rev().fold(0, |len, &byte| len << 8 | usize::from(byte)),
             _ => return Err(refuse("its version of the format is not known")),
         };
         if len > MOST_HEADER {
             return Err(refuse("its header is too long"));
         }
-        let text =
-            String::from_utf8(source.take(len)?).map_err(|_| refuse("its header is no text"))?;
+        let text = String::from_utf8(source.take(len)?).map_err(|_| refuse("its header is no text"))?;
         let header = parse(&path, &text).ok_or_else(|| refuse("its header is not understood"))?;
         if header.column_major && header.shape.len() > 1 {
             let advice = "save numpy.ascontiguousarray of it";
-            return Err(DataError::format(
-                &path,
-                "its elements lie in column-major order",
-                advice,
-            ));
+            return Err(DataError::format(&path, "its elements lie in column-major order", advice));
         }
         Ok(header)
     }
@@ -139,21 +86,13 @@ impl Header {
     /// Bytes of the elements of the first `taken` items, after a look at the length of the file.
     fn elements(&self, source: &mut Source, taken: usize) -> Result<Vec<u8>, DataError> {
         let overflow = || self.refuse(format!("its shape {:?} overflows", self.shape));
-        let whole = self
-            .shape
-            .iter()
-            .try_fold(self.width, |len, &size| len.checked_mul(size))
-            .ok_or_else(overflow)?;
+        let whole = self.shape.iter().try_fold(self.width, |len, &size| len.checked_mul(size)).ok_or_else(overflow)?;
         if whole == 0 {
             return Err(self.refuse(format!("its shape {:?} holds nothing", self.shape)));
         }
         if whole as u64 > source.most {
             let (declared, held) = (whole as u64, format!("at most {}", source.most));
-            return Err(DataError::Length {
-                path: self.path.clone(),
-                declared,
-                held,
-            });
+            return Err(DataError::Length { path: self.path.clone(), declared, held });
         }
         let bytes = source.take(whole / self.shape[0] * taken)?;
         if taken == self.shape[0] {
@@ -183,19 +122,12 @@ impl Header {
 fn parse(path: &Path, text: &str) -> Option<Header> {
     let after = |key: &str| {
         let place = text.find(&format!("'{key}'"))? + key.len() + 2;
-        text[place..]
-            .trim_start()
-            .strip_prefix(':')
-            .map(str::trim_start)
+        text[place..].trim_start().strip_prefix(':').map(str::trim_start)
     };
     let descr = after("descr")?.strip_prefix('\'')?.split_once('\'')?.0;
     let mut signs = descr.chars();
     let (order, kind) = (signs.next()?, signs.next()?);
-    let width = signs
-        .as_str()
-        .parse()
-        .ok()
-        .filter(|width| [1, 2, 4, 8].contains(width))?;
+    let width = signs.as_str().parse().ok().filter(|width| [1, 2, 4, 8].contains(width))?;
     let big_endian = match order {
         '<' | '|' | '=' => false,
         '>' => true,
@@ -207,19 +139,7 @@ fn parse(path: &Path, text: &str) -> Option<Header> {
         _ => return None,
     };
     let axes = after("shape")?.strip_prefix('(')?.split_once(')')?.0;
-    let sizes = axes
-        .split(',')
-        .map(str::trim)
-        .filter(|size| !size.is_empty());
-    let shape = sizes
-        .map(|size| size.parse().ok())
-        .collect::<Option<Vec<usize>>>()?;
-    Some(Header {
-        path: path.into(),
-        kind,
-        width,
-        big_endian,
-        column_major,
-        shape,
-    })
+    let sizes = axes.split(',').map(str::trim).filter(|size| !size.is_empty());
+    let shape = sizes.map(|size| size.parse().ok()).collect::<Option<Vec<usize>>>()?;
+    Some(Header { path: path.into(), kind, width, big_endian, column_major, shape })
 }

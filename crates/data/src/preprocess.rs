@@ -17,11 +17,7 @@ pub struct Preprocess {
 
 impl Default for Preprocess {
     fn default() -> Self {
-        Preprocess {
-            scale: 255.0,
-            mean: Vec::new(),
-            std: Vec::new(),
-        }
+        Preprocess { scale: 255.0, mean: Vec::new(), std: Vec::new() }
     }
 }
 
@@ -78,37 +74,25 @@ impl Preprocess {
 
     /// The items as numbers.
     pub(crate) fn apply(&self, path: &Path, items: Bytes) -> Result<Items, DataError> {
-        let Bytes {
-            shape,
-            bytes,
-            count,
-        } = items;
+        let Bytes { shape, bytes, count } = items;
         // An image has channels if three axes say so; everything else has one.
         let channels = if shape.len() == 3 { shape[0] } else { 1 };
         for (name, values) in [("mean", &self.mean), ("std", &self.std)] {
             if values.len() > 1 && values.len() != channels {
-                let reason = format!(
-                    "{name} has {} values and {} has {channels} channels",
-                    values.len(),
-                    path.display()
-                );
+                let reason =
+                    format!("{name} has {} values and {} has {channels} channels", values.len(), path.display());
                 let advice = "give one value a channel, or one for all".into();
                 return Err(DataError::Preprocess { reason, advice });
             }
         }
-        let tables: Vec<[f32; 256]> = (0..channels)
-            .map(|channel| std::array::from_fn(|byte| self.number(byte as u8, channel)))
-            .collect();
+        let tables: Vec<[f32; 256]> =
+            (0..channels).map(|channel| std::array::from_fn(|byte| self.number(byte as u8, channel))).collect();
         let plane = shape.iter().product::<usize>() / channels.max(1);
         let mut values = Vec::with_capacity(bytes.len());
         for (index, plane) in bytes.chunks_exact(plane.max(1)).enumerate() {
             let table = &tables[index % channels];
             values.extend(plane.iter().map(|&byte| table[usize::from(byte)]));
         }
-        Ok(Items {
-            shape,
-            values,
-            count,
-        })
+        Ok(Items { shape, values, count })
     }
 }

@@ -35,10 +35,7 @@ impl Source {
         let file = File::open(path).map_err(DataError::read(path))?;
         let size = file.metadata().map_err(DataError::read(path))?.len();
         let mut file = BufReader::with_capacity(1 << 16, file);
-        let packed = file
-            .fill_buf()
-            .map_err(DataError::read(path))?
-            .starts_with(&[0x1f, 0x8b]);
+        let packed = file.fill_buf().map_err(DataError::read(path))?.starts_with(&[0x1f, 0x8b]);
         let (mut reader, most): (Box<dyn BufRead>, u64) = if packed {
             (
                 Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file))),
@@ -48,66 +45,35 @@ impl Source {
             (Box::new(file), size)
         };
         let kind = kind(reader.fill_buf().map_err(|e| damaged(path, &e))?);
-        Ok(Source {
-            path: path.into(),
-            kind,
-            most,
-            reader,
-        })
+        Ok(Source { path: path.into(), kind, most, reader })
     }
 
     /// Exactly `len` bytes. Memory grows with what comes, not with what was announced.
     pub fn take(&mut self, len: usize) -> Result<Vec<u8>, DataError> {
-        let refuse = |held: String| DataError::Length {
-            path: self.path.clone(),
-            declared: len as u64,
-            held,
-        };
+        let refuse = |held: String| DataError::Length { path: self.path.clone(), declared: len as u64, held };
         if len as u64 > self.most {
             return Err(refuse(format!("at most {}", self.most)));
         }
         let mut bytes = Vec::new();
         let path = self.path.clone();
-        (&mut self.reader)
-            .take(len as u64)
-            .read_to_end(&mut bytes)
-            .map_err(|e| damaged(&path, &e))?;
-        if bytes.len() == len {
-            Ok(bytes)
-        } else {
-            Err(refuse(bytes.len().to_string()))
-        }
+        (&mut self.reader).take(len as u64).read_to_end(&mut bytes).map_err(|e| damaged(&path, &e))?;
+        if bytes.len() == len { Ok(bytes) } else { Err(refuse(bytes.len().to_string())) }
     }
 
     /// Refuses bytes after what was announced.
     pub fn end(&mut self, declared: u64) -> Result<(), DataError> {
         let path = self.path.clone();
         let rest = self.reader.fill_buf().map_err(|e| damaged(&path, &e))?;
-        if rest.is_empty() {
-            Ok(())
-        } else {
-            Err(DataError::Length {
-                path,
-                declared,
-                held: "more".into(),
-            })
-        }
+        if rest.is_empty() { Ok(()) } else { Err(DataError::Length { path, declared, held: "more".into() }) }
     }
 
     /// Everything, if it is no more than `limit` bytes.
     pub fn rest(&mut self, limit: u64) -> Result<Vec<u8>, DataError> {
         let mut bytes = Vec::new();
         let path = self.path.clone();
-        (&mut self.reader)
-            .take(limit + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|e| damaged(&path, &e))?;
+        (&mut self.reader).take(limit + 1).read_to_end(&mut bytes).map_err(|e| damaged(&path, &e))?;
         if bytes.len() as u64 > limit {
-            return Err(DataError::format(
-                &path,
-                format!("it is longer than {limit} bytes"),
-                "give a smaller file",
-            ));
+            return Err(DataError::format(&path, format!("it is longer than {limit} bytes"), "give a smaller file"));
         }
         Ok(bytes)
     }

@@ -9,39 +9,19 @@ use ariann_graph::{Executor, calibrate, import, interval};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let model = arguments
-        .next()
-        .ok_or("usage: clear_speed MODEL.onnx ITEMS")?;
-    let items: usize = arguments
-        .next()
-        .ok_or("usage: clear_speed MODEL.onnx ITEMS")?
-        .parse()?;
+    let model = arguments.next().ok_or("usage: clear_speed MODEL.onnx ITEMS")?;
+    let items: usize = arguments.next().ok_or("usage: clear_speed MODEL.onnx ITEMS")?.parse()?;
     let graph = timed("import", || import(model.as_ref()))?;
-    let x: Vec<f32> = (0..items * graph.input.len())
-        .map(|i| (i * 7919 % 256) as f32 / 255.0)
-        .collect();
+    let x: Vec<f32> = (0..items * graph.input.len()).map(|i| (i * 7919 % 256) as f32 / 255.0).collect();
     timed("float executor", || Executor::new(&graph).run(items, &x))?;
     timed("calibration", || calibrate(&graph, items, &x))?;
     timed("interval bounds", || interval(&graph, 0.0, 1.0))?;
     let count = graph.linear_nodes().count();
-    let layer = |index| LayerScale {
-        weight_frac: 10,
-        shift: 10,
-        top: 32,
-        truncated: index + 1 < count,
-    };
-    let mut fixed = FixedPoint {
-        ring_bits: 32,
-        input_frac: 10,
-        layers: (0..count).map(layer).collect(),
-    };
-    timed("fixed point, 32 bits", || {
-        clear::run::<u32>(&graph, &fixed, items, &x, &mut Nearest)
-    })?;
+    let layer = |index| LayerScale { weight_frac: 10, shift: 10, top: 32, truncated: index + 1 < count };
+    let mut fixed = FixedPoint { ring_bits: 32, input_frac: 10, layers: (0..count).map(layer).collect() };
+    timed("fixed point, 32 bits", || clear::run::<u32>(&graph, &fixed, items, &x, &mut Nearest))?;
     fixed.ring_bits = 64;
-    timed("fixed point, 64 bits", || {
-        clear::run::<u64>(&graph, &fixed, items, &x, &mut Nearest)
-    })?;
+    timed("fixed point, 64 bits", || clear::run::<u64>(&graph, &fixed, items, &x, &mut Nearest))?;
     Ok(())
 }
 

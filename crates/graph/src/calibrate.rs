@@ -59,17 +59,13 @@ pub struct LayerRange {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CalibrateError {
     /// There is nothing to observe.
-    #[error(
-        "calibration: no items were given; give at least one, better 20 to 100, of the kind that will come"
-    )]
+    #[error("calibration: no items were given; give at least one, better 20 to 100, of the kind that will come")]
     NoItems,
     /// The items do not fit the model.
     #[error("calibration: {0}")]
     Items(#[from] ExecuteError),
     /// A layer leaves the range of floats.
-    #[error(
-        "model: layer \"{layer}\" leaves the range of float32 on the calibration items; check model and scale"
-    )]
+    #[error("model: layer \"{layer}\" leaves the range of float32 on the calibration items; check model and scale")]
     NotFinite {
         /// The layer.
         layer: String,
@@ -95,36 +91,17 @@ pub fn calibrate(graph: &Graph, items: usize, x: &[f32]) -> Result<Ranges, Calib
         let (input, output) = seen[node];
         let layer = &graph.nodes[node];
         if !output.max_abs.is_finite() {
-            return Err(CalibrateError::NotFinite {
-                layer: layer.name.clone(),
-            });
+            return Err(CalibrateError::NotFinite { layer: layer.name.clone() });
         }
-        Ok(layer_range(
-            layer,
-            output.max_abs,
-            input.max_abs,
-            input.rms(),
-        ))
+        Ok(layer_range(layer, output.max_abs, input.max_abs, input.rms()))
     });
     let layers = layers.collect::<Result<_, _>>()?;
-    let input = InputRange {
-        max_abs: input.max_abs,
-        rms: input.rms(),
-    };
-    Ok(Ranges {
-        source: RangeSource::Calibrated { items },
-        input,
-        layers,
-    })
+    let input = InputRange { max_abs: input.max_abs, rms: input.rms() };
+    Ok(Ranges { source: RangeSource::Calibrated { items }, input, layers })
 }
 
 /// The record of one layer, its weights looked at here.
-pub(crate) fn layer_range(
-    layer: &Node,
-    max_abs: f64,
-    input_max: f64,
-    input_rms: f64,
-) -> LayerRange {
+pub(crate) fn layer_range(layer: &Node, max_abs: f64, input_max: f64, input_rms: f64) -> LayerRange {
     let mut weights = Magnitude::default();
     weights.observe(layer.op.weights().map_or(&[], |weights| weights.data()));
     let mut bias = Magnitude::default();
@@ -152,21 +129,13 @@ impl Magnitude {
         for &value in values {
             let value = f64::from(value);
             // A NaN must not be lost in a comparison.
-            self.max_abs = if value.is_nan() {
-                f64::INFINITY
-            } else {
-                self.max_abs.max(value.abs())
-            };
+            self.max_abs = if value.is_nan() { f64::INFINITY } else { self.max_abs.max(value.abs()) };
             self.squares += value * value;
         }
         self.count += values.len();
     }
 
     fn rms(&self) -> f64 {
-        if self.count == 0 {
-            0.0
-        } else {
-            (self.squares / self.count as f64).sqrt()
-        }
+        if self.count == 0 { 0.0 } else { (self.squares / self.count as f64).sqrt() }
     }
 }

@@ -64,11 +64,9 @@ impl<'g> Executor<'g> {
         check(self.graph, items, x)?;
         let (input, output) = (self.graph.input.len(), self.graph.output_len());
         let mut result = vec![0.0; items * output];
-        x.par_chunks(CHUNK * input)
-            .zip(result.par_chunks_mut(CHUNK * output))
-            .for_each(|(x, out)| {
-                out.copy_from_slice(&self.chunk(x, &mut |_| ()));
-            });
+        x.par_chunks(CHUNK * input).zip(result.par_chunks_mut(CHUNK * output)).for_each(|(x, out)| {
+            out.copy_from_slice(&self.chunk(x, &mut |_| ()));
+        });
         Ok(result)
     }
 
@@ -89,38 +87,21 @@ impl<'g> Executor<'g> {
         let last_use = last_uses(self.graph);
         let mut values: Vec<Option<Vec<f32>>> = vec![Some(x.to_vec())];
         for (index, layer) in self.graph.nodes.iter().enumerate() {
-            let inputs: Vec<&[f32]> = layer
-                .inputs
-                .iter()
-                .map(|&value| held(&values, value))
-                .collect();
+            let inputs: Vec<&[f32]> = layer.inputs.iter().map(|&value| held(&values, value)).collect();
             let mut output = vec![0.0; items * layer.len()];
             compute(layer, items, &inputs, &mut output);
-            observe(Step {
-                node: index,
-                layer,
-                inputs,
-                output: &output,
-            });
-            for &input in layer
-                .inputs
-                .iter()
-                .filter(|input| last_use[input.0] == index)
-            {
+            observe(Step { node: index, layer, inputs, output: &output });
+            for &input in layer.inputs.iter().filter(|input| last_use[input.0] == index) {
                 values[input.0] = None;
             }
             values.push(Some(output));
         }
-        values[self.graph.output.0]
-            .take()
-            .expect("the output is kept to the end")
+        values[self.graph.output.0].take().expect("the output is kept to the end")
     }
 }
 
 fn held(values: &[Option<Vec<f32>>], value: ValueId) -> &[f32] {
-    values[value.0]
-        .as_deref()
-        .expect("a value is kept until its last use")
+    values[value.0].as_deref().expect("a value is kept until its last use")
 }
 
 /// For every value the layer that reads it last; the output is never let go.
@@ -137,21 +118,13 @@ pub(crate) fn last_uses(graph: &Graph) -> Vec<usize> {
 pub(crate) fn check(graph: &Graph, items: usize, x: &[f32]) -> Result<(), ExecuteError> {
     let len = graph.input.len();
     if items.checked_mul(len) != Some(x.len()) {
-        return Err(ExecuteError::Length {
-            items,
-            shape: graph.input.shape.clone(),
-            got: x.len(),
-        });
+        return Err(ExecuteError::Length { items, shape: graph.input.shape.clone(), got: x.len() });
     }
     match x.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
         Some(place) => {
             let value = x[place].to_string();
-            Err(ExecuteError::NotFinite {
-                item: place / len,
-                index: place % len,
-                value,
-            })
+            Err(ExecuteError::NotFinite { item: place / len, index: place % len, value })
         }
     }
 }
@@ -163,16 +136,9 @@ fn compute(layer: &Node, items: usize, inputs: &[&[f32]], out: &mut [f32]) {
             let weights = op.weights().expect("linear layers have weights").data();
             linear::apply(op, items, weights, op.bias(), x, out);
         }
-        Op::Relu => out
-            .iter_mut()
-            .zip(x)
-            .for_each(|(out, &x)| *out = x.max(0.0)),
+        Op::Relu => out.iter_mut().zip(x).for_each(|(out, &x)| *out = x.max(0.0)),
         Op::MaxPool(pool) => pool.apply(items, x, out, f32::max),
-        Op::Add => out
-            .iter_mut()
-            .zip(x)
-            .zip(inputs[1])
-            .for_each(|((out, a), b)| *out = a + b),
+        Op::Add => out.iter_mut().zip(x).zip(inputs[1]).for_each(|((out, a), b)| *out = a + b),
         Op::Reshape => out.copy_from_slice(x),
     }
 }

@@ -201,9 +201,7 @@ impl Graph {
 
     /// Number of weights and biases.
     pub fn parameters(&self) -> usize {
-        let of = |op: &Op| {
-            op.weights().map_or(0, |w| w.data().len()) + op.bias().map_or(0, <[f32]>::len)
-        };
+        let of = |op: &Op| op.weights().map_or(0, |w| w.data().len()) + op.bias().map_or(0, <[f32]>::len);
         self.nodes.iter().map(|node| of(&node.op)).sum()
     }
 
@@ -211,22 +209,51 @@ impl Graph {
     ///
     /// Values that enter a maximum need a tighter bound than those of which only the sign is taken.
     pub fn pooled_before_next_linear(&self, node: usize) -> bool {
-        self.users(self.nodes[node].output)
-            .any(|user| match self.nodes[user].op {
-                Op::MaxPool(_) => true,
-                Op::Dense(_) | Op::Conv(_) => false,
-                Op::Relu | Op::Add | Op::Reshape => self.pooled_before_next_linear(user),
-            })
+        self.some_path(node, |op| match op {
+            Some(Op::MaxPool(_)) => Path::Found,
+            Some(Op::Dense(_) | Op::Conv(_)) | None => Path::Ends,
+            Some(Op::Relu | Op::Add | Op::Reshape) => Path::GoesOn,
+        })
     }
 
     /// The output of node `node` is used with its sign: by a sum, a linear layer or as the result, with no ReLU before.
     pub fn stays_signed(&self, node: usize) -> bool {
-        let output = self.nodes[node].output;
-        output == self.output
-            || self.users(output).any(|user| match self.nodes[user].op {
-                Op::Relu => false,
-                Op::Add | Op::Dense(_) | Op::Conv(_) => true,
-                Op::MaxPool(_) | Op::Reshape => self.stays_signed(user),
-            })
+        self.some_path(node, |op| match op {
+            Some(Op::Add | Op::Dense(_) | Op::Conv(_)) | None => Path::Found,
+            Some(Op::Relu) => Path::Ends,
+            Some(Op::MaxPool(_) | Op::Reshape) => Path::GoesOn,
+        })
     }
+
+    /// Follows all paths from the output of `node`, every layer looked at once; the end of the graph is `None`.
+    fn some_path(&self, node: usize, judge: impl Fn(Option<&Op>) -> Path) -> bool {
+        let mut reached = vec![false; self.nodes.len()];
+        reached[node] = true;
+        for user in node..self.nodes.len() {
+            let output = self.nodes[user].output;
+            let on_path = user == node
+                || self.nodes[user].inputs.iter().filter_map(|input| input.node()).any(|maker| reached[maker]);
+            if !on_path {
+                continue;
+            }
+            if user != node {
+                match judge(Some(&self.nodes[user].op)) {
+                    Path::Found => return true,
+                    Path::Ends => continue,
+                    Path::GoesOn => reached[user] = true,
+                }
+            }
+            if output == self.output && matches!(judge(None), Path::Found) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// What a layer on a path means to the one that follows it.
+enum Path {
+    Found,
+    Ends,
+    GoesOn,
 }

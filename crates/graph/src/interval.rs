@@ -14,9 +14,7 @@ use crate::linear;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum IntervalError {
     /// No interval.
-    #[error(
-        "input range [{lo}, {hi}] is empty or not finite; declare the range that preprocessing gives"
-    )]
+    #[error("input range [{lo}, {hi}] is empty or not finite; declare the range that preprocessing gives")]
     Range {
         /// Lower end.
         lo: f32,
@@ -24,9 +22,7 @@ pub enum IntervalError {
         hi: f32,
     },
     /// Not one interval, one a channel or one a value.
-    #[error(
-        "{got} input ranges were declared for items of shape {shape:?}; give one, or one a channel"
-    )]
+    #[error("{got} input ranges were declared for items of shape {shape:?}; give one, or one a channel")]
     Count {
         /// Intervals given.
         got: usize,
@@ -34,9 +30,7 @@ pub enum IntervalError {
         shape: Vec<usize>,
     },
     /// Bounds beyond every number.
-    #[error(
-        "model: the bounds of layer \"{layer}\" leave the range of numbers; calibrate on sample items instead"
-    )]
+    #[error("model: the bounds of layer \"{layer}\" leave the range of numbers; calibrate on sample items instead")]
     NotFinite {
         /// The layer.
         layer: String,
@@ -57,43 +51,21 @@ pub fn interval_by_channel(graph: &Graph, ranges: &[(f32, f32)]) -> Result<Range
     let mut layers = Vec::new();
     let last_use = last_uses(graph);
     for (index, layer) in graph.nodes.iter().enumerate() {
-        let inputs: Vec<&Intervals> = layer
-            .inputs
-            .iter()
-            .map(|value| held(&values, *value))
-            .collect();
+        let inputs: Vec<&Intervals> = layer.inputs.iter().map(|value| held(&values, *value)).collect();
         let output = propagate(layer, &inputs);
         if !output.max_abs().is_finite() {
-            return Err(IntervalError::NotFinite {
-                layer: layer.name.clone(),
-            });
+            return Err(IntervalError::NotFinite { layer: layer.name.clone() });
         }
         if layer.op.is_linear() {
-            layers.push(layer_range(
-                layer,
-                output.max_abs(),
-                inputs[0].max_abs(),
-                inputs[0].rms(),
-            ));
+            layers.push(layer_range(layer, output.max_abs(), inputs[0].max_abs(), inputs[0].rms()));
         }
-        for &input in layer
-            .inputs
-            .iter()
-            .filter(|input| last_use[input.0] == index)
-        {
+        for &input in layer.inputs.iter().filter(|input| last_use[input.0] == index) {
             values[input.0] = None;
         }
         values.push(Some(output));
     }
-    let input = InputRange {
-        max_abs: input.max_abs(),
-        rms: input.rms(),
-    };
-    Ok(Ranges {
-        source: RangeSource::Proven,
-        input,
-        layers,
-    })
+    let input = InputRange { max_abs: input.max_abs(), rms: input.rms() };
+    Ok(Ranges { source: RangeSource::Proven, input, layers })
 }
 
 /// One interval a value.
@@ -107,11 +79,7 @@ impl Intervals {
     fn max_abs(&self) -> f64 {
         // A sum of infinities of both signs is NaN, which `f64::max` would drop.
         let magnitude = |&x: &f64| if x.is_nan() { f64::INFINITY } else { x.abs() };
-        self.lo
-            .iter()
-            .chain(&self.hi)
-            .map(magnitude)
-            .fold(0.0, f64::max)
+        self.lo.iter().chain(&self.hi).map(magnitude).fold(0.0, f64::max)
     }
 
     fn rms(&self) -> f64 {
@@ -122,36 +90,21 @@ impl Intervals {
 }
 
 fn held(values: &[Option<Intervals>], value: ValueId) -> &Intervals {
-    values[value.0]
-        .as_ref()
-        .expect("a value is kept until its last use")
+    values[value.0].as_ref().expect("a value is kept until its last use")
 }
 
 fn input_intervals(graph: &Graph, ranges: &[(f32, f32)]) -> Result<Intervals, IntervalError> {
-    if let Some(&(lo, hi)) = ranges
-        .iter()
-        .find(|(lo, hi)| !(lo.is_finite() && hi.is_finite() && lo <= hi))
-    {
+    if let Some(&(lo, hi)) = ranges.iter().find(|(lo, hi)| !(lo.is_finite() && hi.is_finite() && lo <= hi)) {
         return Err(IntervalError::Range { lo, hi });
     }
     let len = graph.input.len();
     let channels = graph.input.shape[0];
     if ![1, channels, len].contains(&ranges.len()) {
-        return Err(IntervalError::Count {
-            got: ranges.len(),
-            shape: graph.input.shape.clone(),
-        });
+        return Err(IntervalError::Count { got: ranges.len(), shape: graph.input.shape.clone() });
     }
     let each = len / ranges.len();
-    let spread = |end: fn(&(f32, f32)) -> f32| {
-        (0..len)
-            .map(|i| f64::from(end(&ranges[i / each])))
-            .collect()
-    };
-    Ok(Intervals {
-        lo: spread(|range| range.0),
-        hi: spread(|range| range.1),
-    })
+    let spread = |end: fn(&(f32, f32)) -> f32| (0..len).map(|i| f64::from(end(&ranges[i / each]))).collect();
+    Ok(Intervals { lo: spread(|range| range.0), hi: spread(|range| range.1) })
 }
 
 fn propagate(layer: &Node, inputs: &[&Intervals]) -> Intervals {
@@ -160,10 +113,7 @@ fn propagate(layer: &Node, inputs: &[&Intervals]) -> Intervals {
         Op::Dense(_) | Op::Conv(_) => linear_layer(layer, x),
         Op::Relu => {
             let cut = |ends: &[f64]| ends.iter().map(|end| end.max(0.0)).collect();
-            Intervals {
-                lo: cut(&x.lo),
-                hi: cut(&x.hi),
-            }
+            Intervals { lo: cut(&x.lo), hi: cut(&x.hi) }
         }
         Op::MaxPool(pool) => {
             let pooled = |ends: &[f64]| {
@@ -171,50 +121,25 @@ fn propagate(layer: &Node, inputs: &[&Intervals]) -> Intervals {
                 pool.apply(1, ends, &mut out, f64::max);
                 out
             };
-            Intervals {
-                lo: pooled(&x.lo),
-                hi: pooled(&x.hi),
-            }
+            Intervals { lo: pooled(&x.lo), hi: pooled(&x.hi) }
         }
         Op::Add => {
             let sum = |a: &[f64], b: &[f64], direction: f64| {
-                let widened = |(a, b): (&f64, &f64)| {
-                    a + b + direction * f64::from(f32::EPSILON) * (a.abs() + b.abs())
-                };
+                let widened = |(a, b): (&f64, &f64)| a + b + direction * f64::from(f32::EPSILON) * (a.abs() + b.abs());
                 a.iter().zip(b).map(widened).collect()
             };
-            Intervals {
-                lo: sum(&x.lo, &inputs[1].lo, -1.0),
-                hi: sum(&x.hi, &inputs[1].hi, 1.0),
-            }
+            Intervals { lo: sum(&x.lo, &inputs[1].lo, -1.0), hi: sum(&x.hi, &inputs[1].hi, 1.0) }
         }
         Op::Reshape => x.clone(),
     }
 }
 
 fn linear_layer(layer: &Node, x: &Intervals) -> Intervals {
-    let weights: Vec<f64> = layer
-        .op
-        .weights()
-        .expect("a linear layer")
-        .data()
-        .iter()
-        .map(|&w| w.into())
-        .collect();
+    let weights: Vec<f64> = layer.op.weights().expect("a linear layer").data().iter().map(|&w| w.into()).collect();
     let magnitudes: Vec<f64> = weights.iter().map(|w| w.abs()).collect();
-    let bias: Option<Vec<f64>> = layer
-        .op
-        .bias()
-        .map(|bias| bias.iter().map(|&b| b.into()).collect());
-    let bias_magnitudes: Option<Vec<f64>> = bias
-        .as_ref()
-        .map(|bias| bias.iter().map(|b| b.abs()).collect());
-    let of = |end: fn(f64, f64) -> f64| -> Vec<f64> {
-        x.lo.iter()
-            .zip(&x.hi)
-            .map(|(&lo, &hi)| end(lo, hi))
-            .collect()
-    };
+    let bias: Option<Vec<f64>> = layer.op.bias().map(|bias| bias.iter().map(|&b| b.into()).collect());
+    let bias_magnitudes: Option<Vec<f64>> = bias.as_ref().map(|bias| bias.iter().map(|b| b.abs()).collect());
+    let of = |end: fn(f64, f64) -> f64| -> Vec<f64> { x.lo.iter().zip(&x.hi).map(|(&lo, &hi)| end(lo, hi)).collect() };
     let apply = |weights: &[f64], bias: Option<&[f64]>, x: &[f64]| {
         let mut out = vec![0.0; layer.len()];
         linear::apply(&layer.op, 1, weights, bias, x, &mut out);
@@ -223,31 +148,15 @@ fn linear_layer(layer: &Node, x: &Intervals) -> Intervals {
     let centre = apply(&weights, bias.as_deref(), &of(|lo, hi| (lo + hi) / 2.0));
     let radius = apply(&magnitudes, None, &of(|lo, hi| (hi - lo) / 2.0));
     // Any sum of n products in f32, in any order, errs by at most n·u/(1 - n·u) times the sum of magnitudes.
-    let size = apply(
-        &magnitudes,
-        bias_magnitudes.as_deref(),
-        &of(|lo, hi| lo.abs().max(hi.abs())),
-    );
-    let terms =
-        (layer.op.weights().expect("a linear layer").data().len() / layer.shape[0] + 2) as f64;
+    let size = apply(&magnitudes, bias_magnitudes.as_deref(), &of(|lo, hi| lo.abs().max(hi.abs())));
+    let terms = (layer.op.weights().expect("a linear layer").data().len() / layer.shape[0] + 2) as f64;
     let unit = terms * f64::from(f32::EPSILON) / 2.0;
-    let slack = if unit < 0.5 {
-        unit / (1.0 - unit)
-    } else {
-        f64::INFINITY
-    };
+    let slack = if unit < 0.5 { unit / (1.0 - unit) } else { f64::INFINITY };
     // The least normal number covers results that underflow.
     let least = terms * f64::from(f32::MIN_POSITIVE);
     let end = |direction: f64| -> Vec<f64> {
         let parts = centre.iter().zip(&radius).zip(&size);
-        parts
-            .map(|((centre, radius), size)| {
-                centre + direction * (radius + 1.01 * slack * size + least)
-            })
-            .collect()
+        parts.map(|((centre, radius), size)| centre + direction * (radius + 1.01 * slack * size + least)).collect()
     };
-    Intervals {
-        lo: end(-1.0),
-        hi: end(1.0),
-    }
+    Intervals { lo: end(-1.0), hi: end(1.0) }
 }

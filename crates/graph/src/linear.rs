@@ -7,35 +7,17 @@ use ndarray::{ArrayView2, ArrayViewMut2, LinalgScalar};
 use crate::graph::Op;
 
 /// Output of a linear layer for `items` items: `out` = W·x + b. `weights` lie as in the layer.
-pub(crate) fn apply<T: LinalgScalar>(
-    op: &Op,
-    items: usize,
-    weights: &[T],
-    bias: Option<&[T]>,
-    x: &[T],
-    out: &mut [T],
-) {
+pub(crate) fn apply<T: LinalgScalar>(op: &Op, items: usize, weights: &[T], bias: Option<&[T]>, x: &[T], out: &mut [T]) {
     match op {
         Op::Dense(dense) => {
-            let &[outputs, inputs] = dense.weights.shape() else {
-                unreachable!("dense weights have two axes")
-            };
+            let &[outputs, inputs] = dense.weights.shape() else { unreachable!("dense weights have two axes") };
             fill_bias(out, outputs, 1, bias);
             let weights = matrix(weights, outputs, inputs);
-            product(
-                matrix(x, items, inputs),
-                weights.t(),
-                matrix_mut(out, items, outputs),
-            );
+            product(matrix(x, items, inputs), weights.t(), matrix_mut(out, items, outputs));
         }
         Op::Conv(conv) => {
             let shape = &conv.shape;
-            fill_bias(
-                out,
-                shape.out_channels,
-                shape.out_height() * shape.out_width(),
-                bias,
-            );
+            fill_bias(out, shape.out_channels, shape.out_height() * shape.out_width(), bias);
             convolve(shape, weights, x, out);
         }
         _ => unreachable!("the layer has no weights"),
@@ -49,19 +31,12 @@ fn convolve<T: LinalgScalar>(shape: &ConvShape, weights: &[T], x: &[T], out: &mu
     let taps = group_in * shape.kernel[0] * shape.kernel[1];
     let mut columns = vec![T::zero(); taps * places];
     let inputs = x.chunks_exact(group_in * shape.in_height * shape.in_width);
-    for (index, (x, out)) in inputs
-        .zip(out.chunks_exact_mut(group_out * places))
-        .enumerate()
-    {
+    for (index, (x, out)) in inputs.zip(out.chunks_exact_mut(group_out * places)).enumerate() {
         let group = index % shape.groups;
         im2col(shape, x, &mut columns);
         let weights = &weights[group * group_out * taps..][..group_out * taps];
         let columns = matrix(&columns, taps, places);
-        product(
-            matrix(weights, group_out, taps),
-            columns,
-            matrix_mut(out, group_out, places),
-        );
+        product(matrix(weights, group_out, taps), columns, matrix_mut(out, group_out, places));
     }
 }
 
@@ -75,18 +50,9 @@ fn im2col<T: LinalgScalar>(shape: &ConvShape, x: &[T], columns: &mut [T]) {
             for tap_x in 0..kernel_width {
                 for (out_y, row) in (0..out_height).zip(&mut rows) {
                     let y = out_y * shape.stride[0] + tap_y * shape.dilation[0];
-                    let y = y
-                        .checked_sub(shape.pads[0])
-                        .filter(|&y| y < shape.in_height);
-                    let line =
-                        y.map_or(&[][..], |y| &plane[y * shape.in_width..][..shape.in_width]);
-                    copy_row(
-                        line,
-                        row,
-                        shape.stride[1],
-                        tap_x * shape.dilation[1],
-                        shape.pads[1],
-                    );
+                    let y = y.checked_sub(shape.pads[0]).filter(|&y| y < shape.in_height);
+                    let line = y.map_or(&[][..], |y| &plane[y * shape.in_width..][..shape.in_width]);
+                    copy_row(line, row, shape.stride[1], tap_x * shape.dilation[1], shape.pads[1]);
                 }
             }
         }
@@ -115,11 +81,7 @@ fn fill_bias<T: LinalgScalar>(out: &mut [T], channels: usize, places: usize, bia
 }
 
 /// `out` += `a` · `b`.
-fn product<T: LinalgScalar>(
-    a: ArrayView2<'_, T>,
-    b: ArrayView2<'_, T>,
-    mut out: ArrayViewMut2<'_, T>,
-) {
+fn product<T: LinalgScalar>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, mut out: ArrayViewMut2<'_, T>) {
     general_mat_mul(T::one(), &a, &b, T::one(), &mut out);
 }
 

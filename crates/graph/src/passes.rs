@@ -15,26 +15,28 @@ pub fn run(graph: &mut Graph) {
 
 /// Relu then MaxPool becomes MaxPool then Relu: the same result with fewer signs to decide.
 pub fn pool_before_relu(graph: &mut Graph) {
-    while let Some((relu, pool)) = relu_then_pool(graph) {
-        // The two layers exchange places; values and their users stay.
-        let (before, after) = graph.nodes.split_at_mut(pool);
-        let (first, second) = (&mut before[relu], &mut after[0]);
-        std::mem::swap(&mut first.op, &mut second.op);
-        std::mem::swap(&mut first.name, &mut second.name);
-        first.shape.clone_from(&second.shape);
+    let mut users = vec![0usize; graph.nodes.len() + 1];
+    graph.nodes.iter().flat_map(|node| &node.inputs).for_each(|input| users[input.0] += 1);
+    users[graph.output.0] += 1;
+    for place in 0..graph.nodes.len() {
+        // The two layers exchange places; values and the number of their users stay.
+        let mut pool = place;
+        while let Some(relu) = relu_before(graph, pool).filter(|&relu| users[relu + 1] == 1) {
+            let (before, after) = graph.nodes.split_at_mut(pool);
+            let (first, second) = (&mut before[relu], &mut after[0]);
+            std::mem::swap(&mut first.op, &mut second.op);
+            std::mem::swap(&mut first.name, &mut second.name);
+            first.shape.clone_from(&second.shape);
+            pool = relu;
+        }
     }
 }
 
-fn relu_then_pool(graph: &Graph) -> Option<(usize, usize)> {
-    let pools =
-        (0..graph.nodes.len()).filter(|&node| matches!(graph.nodes[node].op, Op::MaxPool(_)));
-    pools.into_iter().find_map(|pool| {
-        let value = graph.nodes[pool].inputs[0];
-        let relu = value
-            .node()
-            .filter(|&node| graph.nodes[node].op == Op::Relu)?;
-        (graph.users(value).count() == 1 && graph.output != value).then_some((relu, pool))
-    })
+/// The ReLU whose output layer `pool`, a pooling, reads.
+fn relu_before(graph: &Graph, pool: usize) -> Option<usize> {
+    let node = &graph.nodes[pool];
+    let maker = matches!(node.op, Op::MaxPool(_)).then(|| node.inputs[0].node())?;
+    maker.filter(|&maker| graph.nodes[maker].op == Op::Relu)
 }
 
 /// A reshape of a reshape reads the first one's input; a reshape to the shape that is there already vanishes.
@@ -44,24 +46,15 @@ fn merge_reshapes(graph: &mut Graph) {
             continue;
         }
         let source = graph.nodes[node].inputs[0];
-        let earlier = source
-            .node()
-            .filter(|&earlier| graph.nodes[earlier].op == Op::Reshape);
+        let earlier = source.node().filter(|&earlier| graph.nodes[earlier].op == Op::Reshape);
         let source = earlier.map_or(source, |earlier| graph.nodes[earlier].inputs[0]);
         graph.nodes[node].inputs[0] = source;
         if graph.shape(source) == graph.nodes[node].shape && source != ValueId::INPUT {
             let vanishing = graph.nodes[node].output;
-            let inputs = graph
-                .nodes
-                .iter_mut()
-                .skip(node + 1)
-                .flat_map(|later| &mut later.inputs);
-            inputs
-                .chain(std::iter::once(&mut graph.output))
-                .filter(|value| **value == vanishing)
-                .for_each(|value| {
-                    *value = source;
-                });
+            let inputs = graph.nodes.iter_mut().skip(node + 1).flat_map(|later| &mut later.inputs);
+            inputs.chain(std::iter::once(&mut graph.output)).filter(|value| **value == vanishing).for_each(|value| {
+                *value = source;
+            });
         }
     }
 }
@@ -79,9 +72,7 @@ fn remove_dead(graph: &mut Graph) {
     for (index, node) in graph.nodes.iter_mut().enumerate() {
         numbers.insert(node.output, ValueId(index + 1));
         node.output = ValueId(index + 1);
-        node.inputs
-            .iter_mut()
-            .for_each(|input| *input = numbers[input]);
+        node.inputs.iter_mut().for_each(|input| *input = numbers[input]);
     }
     graph.output = numbers[&graph.output];
 }

@@ -48,8 +48,7 @@ impl Pool {
         let size = self.size(axis);
         (0..self.kernel[axis])
             .filter_map(move |tap| {
-                (window * self.stride[axis] + tap * self.dilation[axis])
-                    .checked_sub(self.pads[axis])
+                (window * self.stride[axis] + tap * self.dilation[axis]).checked_sub(self.pads[axis])
             })
             .take_while(move |&place| place < size)
     }
@@ -61,23 +60,13 @@ impl Pool {
     fn out_len_of(&self, axis: usize) -> usize {
         let padded = self.size(axis) + self.pads[axis] + self.pads[axis + 2];
         let extent = (self.kernel[axis] - 1) * self.dilation[axis] + 1;
-        padded
-            .checked_sub(extent)
-            .map_or(0, |rest| rest / self.stride[axis] + 1)
+        padded.checked_sub(extent).map_or(0, |rest| rest / self.stride[axis] + 1)
     }
 
     /// Pools `items` items. `max(a, b)` is the greater of two values.
     pub fn apply<T: Copy>(&self, items: usize, x: &[T], out: &mut [T], max: impl Fn(T, T) -> T) {
-        assert_eq!(
-            x.len(),
-            items * self.in_len(),
-            "length of the input of a pooling"
-        );
-        assert_eq!(
-            out.len(),
-            items * self.out_len(),
-            "length of the output of a pooling"
-        );
+        assert_eq!(x.len(), items * self.in_len(), "length of the input of a pooling");
+        assert_eq!(out.len(), items * self.out_len(), "length of the output of a pooling");
         let (height, width) = (self.out_height(), self.out_width());
         let rows: Vec<Vec<usize>> = (0..height).map(|y| self.places(0, y).collect()).collect();
         let columns: Vec<Vec<usize>> = (0..width).map(|x| self.places(1, x).collect()).collect();
@@ -85,9 +74,7 @@ impl Pool {
         for (plane, out) in planes.zip(out.chunks_exact_mut((height * width).max(1))) {
             for (rows, out) in rows.iter().zip(out.chunks_exact_mut(width)) {
                 for (columns, out) in columns.iter().zip(out) {
-                    let window = rows
-                        .iter()
-                        .flat_map(|y| columns.iter().map(move |x| y * self.in_width + x));
+                    let window = rows.iter().flat_map(|y| columns.iter().map(move |x| y * self.in_width + x));
                     *out = window
                         .map(|place| plane[place])
                         .reduce(&max)

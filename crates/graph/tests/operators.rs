@@ -17,15 +17,8 @@ fn folder() -> PathBuf {
 
 fn names() -> BTreeSet<String> {
     let files = std::fs::read_dir(folder()).expect("fixtures are in the repository");
-    let names = files.map(|file| {
-        file.expect("readable")
-            .file_name()
-            .to_string_lossy()
-            .into_owned()
-    });
-    names
-        .filter_map(|name| name.strip_suffix(".onnx").map(String::from))
-        .collect()
+    let names = files.map(|file| file.expect("readable").file_name().to_string_lossy().into_owned());
+    names.filter_map(|name| name.strip_suffix(".onnx").map(String::from)).collect()
 }
 
 fn load(name: &str) -> Graph {
@@ -39,29 +32,20 @@ fn softmax(logits: &mut [f32], classes: usize, log: bool) {
         let sum: f32 = row.iter().map(|logit| (logit - greatest).exp()).sum();
         for logit in row {
             let log_probability = *logit - greatest - sum.ln();
-            *logit = if log {
-                log_probability
-            } else {
-                log_probability.exp()
-            };
+            *logit = if log { log_probability } else { log_probability.exp() };
         }
     }
 }
 
 #[test]
 fn every_valid_model_computes_what_onnx_runtime_computed() {
-    let valid: Vec<_> = names()
-        .into_iter()
-        .filter(|name| !name.starts_with("invalid-"))
-        .collect();
+    let valid: Vec<_> = names().into_iter().filter(|name| !name.starts_with("invalid-")).collect();
     assert!(valid.len() >= 60, "only {} models were found", valid.len());
     for name in valid {
         let graph = load(&name);
         let file = floats(&folder().join(format!("{name}.f32")));
         let (x, wanted) = file.split_at(ITEMS * graph.input.len());
-        let mut result = Executor::new(&graph)
-            .run(ITEMS, x)
-            .expect("the fixture's items fit");
+        let mut result = Executor::new(&graph).run(ITEMS, x).expect("the fixture's items fit");
         assert_eq!(graph.softmax, name.contains("softmax"), "{name}");
         if graph.softmax {
             softmax(&mut result, graph.output_len(), name.starts_with("log"));
@@ -74,27 +58,14 @@ fn every_valid_model_computes_what_onnx_runtime_computed() {
 
 #[test]
 fn graphs_are_in_the_promised_form() {
-    for name in names()
-        .into_iter()
-        .filter(|name| !name.starts_with("invalid-"))
-    {
+    for name in names().into_iter().filter(|name| !name.starts_with("invalid-")) {
         let graph = load(&name);
         let mut seen = BTreeSet::new();
         for (index, node) in graph.nodes.iter().enumerate() {
             assert_eq!(node.output.0, index + 1, "{name}");
-            assert!(
-                node.inputs.iter().all(|input| *input < node.output),
-                "{name}: order of \"{}\"",
-                node.name
-            );
-            assert!(
-                !node.name.is_empty() && seen.insert(&node.name),
-                "{name}: \"{}\" twice",
-                node.name
-            );
-            let relu = node.inputs[0]
-                .node()
-                .is_some_and(|input| graph.nodes[input].op == Op::Relu);
+            assert!(node.inputs.iter().all(|input| *input < node.output), "{name}: order of \"{}\"", node.name);
+            assert!(!node.name.is_empty() && seen.insert(&node.name), "{name}: \"{}\" twice", node.name);
+            let relu = node.inputs[0].node().is_some_and(|input| graph.nodes[input].op == Op::Relu);
             if matches!(node.op, Op::MaxPool(_)) && name != "relu-shared-by-maxpool" {
                 assert!(!relu, "{name}: pooling after ReLU");
             }
@@ -106,67 +77,26 @@ fn graphs_are_in_the_promised_form() {
 fn names_of_layers_and_weights_survive() {
     let graph = load("small-network-opset-18");
     let layers: Vec<_> = graph.nodes.iter().map(|node| node.name.as_str()).collect();
-    assert_eq!(
-        layers,
-        ["conv", "pool", "relu1", "flatten", "fc1", "relu2", "fc2"]
-    );
-    let Op::Dense(dense) = &graph.nodes[6].op else {
-        panic!("the last layer is dense")
-    };
-    assert_eq!(
-        (dense.weight_name.as_str(), dense.bias_name.as_deref()),
-        ("w3", Some("b3"))
-    );
-    assert_eq!(
-        (
-            graph.input.name.as_str(),
-            graph.output_name.as_str(),
-            graph.parameters()
-        ),
-        ("x", "y", 30 + 392 + 36)
-    );
+    assert_eq!(layers, ["conv", "pool", "relu1", "flatten", "fc1", "relu2", "fc2"]);
+    let Op::Dense(dense) = &graph.nodes[6].op else { panic!("the last layer is dense") };
+    assert_eq!((dense.weight_name.as_str(), dense.bias_name.as_deref()), ("w3", Some("b3")));
+    assert_eq!((graph.input.name.as_str(), graph.output_name.as_str(), graph.parameters()), ("x", "y", 30 + 392 + 36));
     let graph = load("unnamed-nodes-and-typed-data");
-    assert_eq!(
-        graph
-            .nodes
-            .iter()
-            .map(|node| node.name.as_str())
-            .collect::<Vec<_>>(),
-        ["f", "z", "y"]
-    );
+    assert_eq!(graph.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["f", "z", "y"]);
     let graph = load("add-bias-to-a-shared-layer");
-    assert_eq!(
-        graph.linear_nodes().count(),
-        2,
-        "the layer is kept with and without the bias"
-    );
+    assert_eq!(graph.linear_nodes().count(), 2, "the layer is kept with and without the bias");
 }
 
 #[test]
 fn a_bias_of_its_own_is_folded_and_identities_vanish() {
-    let operators = |name: &str| {
-        load(name)
-            .nodes
-            .iter()
-            .map(|node| node.op.name())
-            .collect::<Vec<_>>()
-    };
+    let operators = |name: &str| load(name).nodes.iter().map(|node| node.op.name()).collect::<Vec<_>>();
     assert_eq!(operators("matmul-add-bias"), ["Gemm"]);
     assert_eq!(operators("add-bias-twice"), ["Gemm"]);
     assert_eq!(operators("add-bias-to-conv"), ["Conv"]);
     assert_eq!(operators("identity-and-dropout"), ["Gemm"]);
-    assert_eq!(
-        operators("relu-before-maxpool"),
-        ["Conv", "MaxPool", "Relu"]
-    );
-    assert_eq!(
-        operators("relu-shared-by-maxpool"),
-        ["Relu", "MaxPool", "Add"]
-    );
-    assert_eq!(
-        operators("reshape-to-image-and-back"),
-        ["Reshape", "Conv", "Reshape", "Gemm"]
-    );
+    assert_eq!(operators("relu-before-maxpool"), ["Conv", "MaxPool", "Relu"]);
+    assert_eq!(operators("relu-shared-by-maxpool"), ["Relu", "MaxPool", "Add"]);
+    assert_eq!(operators("reshape-to-image-and-back"), ["Reshape", "Conv", "Reshape", "Gemm"]);
     assert_eq!(operators("layers-without-effect"), ["Gemm"]);
 }
 
@@ -196,56 +126,29 @@ fn the_table_names_every_operator_that_the_fixtures_use() {
 
 /// File, and what the refusal must say.
 const REFUSALS: &[(&str, &[&str])] = &[
-    (
-        "add-broadcasts",
-        &["\"sum\" (Add", "[2, 4, 4]", "[2, 1, 1]"],
-    ),
-    (
-        "add-constant-after-relu",
-        &["\"shift\" (Add", "no linear layer's output"],
-    ),
-    (
-        "add-constant-of-an-image",
-        &["\"shift\" (Add", "[2, 4, 4]", "channel"],
-    ),
+    ("add-broadcasts", &["\"sum\" (Add", "[2, 4, 4]", "[2, 1, 1]"]),
+    ("add-constant-after-relu", &["\"shift\" (Add", "no linear layer's output"]),
+    ("add-constant-of-an-image", &["\"shift\" (Add", "[2, 4, 4]", "channel"]),
     ("attribute-of-wrong-type", &["transB", "wrong type"]),
     ("conv-groups-do-not-fit", &["Conv \"conv\"", "4 channels"]),
-    (
-        "conv-kernel-larger-than-input",
-        &["Conv \"conv\"", "larger than its input"],
-    ),
+    ("conv-kernel-larger-than-input", &["Conv \"conv\"", "larger than its input"]),
     ("conv-kernel-shape-differs", &["kernel_shape differs"]),
-    (
-        "conv-negative-pads",
-        &["\"conv\" (Conv", "negative padding"],
-    ),
+    ("conv-negative-pads", &["\"conv\" (Conv", "negative padding"]),
     ("conv-one-dimensional", &["\"conv\" (Conv", "height"]),
     ("conv-stride-zero", &["strides", "0"]),
     ("cycle", &["cycle", "\"first\", \"second\""]),
     ("dense-of-another-width", &["Gemm \"fc\"", "6 features"]),
     ("dense-on-an-image", &["\"fc\" (MatMul", "flatten"]),
-    (
-        "dropout-in-training",
-        &["\"dropout\" (Dropout", "training mode"],
-    ),
+    ("dropout-in-training", &["\"dropout\" (Dropout", "training mode"]),
     ("duplicate-node-names", &["two nodes", "\"same\""]),
     ("duplicate-tensor", &["two tensors", "\"y\""]),
     ("duplicate-weights", &["two tensors", "\"w\""]),
     ("empty", &["truncated or is not ONNX", "no graph"]),
-    (
-        "external-data-absolute",
-        &["\"w\"", "outside the model's folder"],
-    ),
+    ("external-data-absolute", &["\"w\"", "outside the model's folder"]),
     ("external-data-missing", &["\"w\"", "no-such-file.bin"]),
     ("external-data-other-length", &["\"w\"", "96 bytes", "95"]),
-    (
-        "external-data-outside-its-folder",
-        &["\"w\"", "outside the model's folder"],
-    ),
-    (
-        "external-data-too-short",
-        &["\"w\"", "96 bytes at 17", "95"],
-    ),
+    ("external-data-outside-its-folder", &["\"w\"", "outside the model's folder"]),
+    ("external-data-too-short", &["\"w\"", "96 bytes at 17", "95"]),
     ("flatten-of-batch", &["\"flatten\" (Flatten", "axis 0"]),
     ("float16-weights", &["\"w\"", "FLOAT16"]),
     ("gemm-alpha-overflows", &["Gemm \"fc\"", "range of float32"]),
@@ -257,34 +160,19 @@ const REFUSALS: &[(&str, &[&str])] = &[
     ("integer-weights", &["\"w\"", "integers"]),
     ("matmul-weights-first", &["\"fc\" (MatMul", "left"]),
     ("maxpool-indices-used", &["\"pool\" (MaxPool", "\"i\""]),
-    (
-        "maxpool-three-dimensional",
-        &["\"pool\" (MaxPool", "4 axes"],
-    ),
-    (
-        "maxpool-window-in-padding",
-        &["MaxPool \"pool\"", "padding altogether"],
-    ),
+    ("maxpool-three-dimensional", &["\"pool\" (MaxPool", "4 axes"]),
+    ("maxpool-window-in-padding", &["MaxPool \"pool\"", "padding altogether"]),
     ("missing-output", &["\"y\"", "output of the graph"]),
     ("missing-tensor", &["\"fc\"", "\"absent\""]),
     ("nan-weight", &["element 9", "\"w\"", "NaN"]),
     ("not-onnx", &["truncated or is not ONNX"]),
     ("opset-too-new", &["99"]),
     ("opset-too-old", &["operator set 6"]),
-    (
-        "output-is-the-input",
-        &["does not depend on it through any layer"],
-    ),
+    ("output-is-the-input", &["does not depend on it through any layer"]),
     ("output-overflows", &["\"conv\"", "268435456"]),
     ("reshape-mixes-items", &["\"reshape\" (Reshape", "[-1, 3]"]),
-    (
-        "reshape-of-weights-to-another-size",
-        &["Reshape \"weights\""],
-    ),
-    (
-        "reshape-to-another-size",
-        &["\"reshape\" (Reshape", "[0, 2, 4]"],
-    ),
+    ("reshape-of-weights-to-another-size", &["Reshape \"weights\""]),
+    ("reshape-to-another-size", &["\"reshape\" (Reshape", "[0, 2, 4]"]),
     ("softmax-in-the-middle", &["\"fc\" (MatMul", "Softmax"]),
     ("softmax-over-channels", &["\"softmax\" (Softmax", "axis 1"]),
     ("symbolic-axis", &["input \"x\"", "\"height\"", "axis 2"]),
@@ -303,25 +191,16 @@ const REFUSALS: &[(&str, &[&str])] = &[
             "\"fused\" (com.microsoft.FusedMatMul, opset 1)",
         ],
     ),
-    (
-        "weights-declare-more-than-they-hold",
-        &["\"w\"", "96000 bytes", "96"],
-    ),
+    ("weights-declare-more-than-they-hold", &["\"w\"", "96000 bytes", "96"]),
     ("weights-declare-too-much", &["\"w\"", "268435456"]),
     ("weights-negative-dimension", &["\"w\"", "-6"]),
-    (
-        "weights-that-depend-on-the-input",
-        &["\"fc\" (MatMul", "weight matrix depends on the input"],
-    ),
+    ("weights-that-depend-on-the-input", &["\"fc\" (MatMul", "weight matrix depends on the input"]),
 ];
 
 #[test]
 fn every_invalid_model_is_refused_for_its_own_reason() {
-    let invalid: BTreeSet<_> = names()
-        .iter()
-        .filter_map(|name| name.strip_prefix("invalid-"))
-        .map(String::from)
-        .collect();
+    let invalid: BTreeSet<_> =
+        names().iter().filter_map(|name| name.strip_prefix("invalid-")).map(String::from).collect();
     let expected: BTreeSet<_> = REFUSALS.iter().map(|(name, _)| name.to_string()).collect();
     assert_eq!(invalid, expected, "files and refusals belong together");
     for (name, parts) in REFUSALS {
@@ -330,10 +209,7 @@ fn every_invalid_model_is_refused_for_its_own_reason() {
             Err(error) => error.to_string(),
         };
         for part in *parts {
-            assert!(
-                error.contains(part),
-                "{name}: \"{error}\" does not say \"{part}\""
-            );
+            assert!(error.contains(part), "{name}: \"{error}\" does not say \"{part}\"");
         }
         assert!(
             error.starts_with("model: ") && error.contains(';'),
@@ -344,27 +220,19 @@ fn every_invalid_model_is_refused_for_its_own_reason() {
 
 #[test]
 fn absent_files_are_the_disks_fault_and_links_out_of_the_folder_are_refused() {
-    let error = import(&folder().join("absent.onnx"))
-        .expect_err("there is no such file")
-        .to_string();
-    assert!(
-        error.starts_with("disk: ") && error.contains("absent.onnx"),
-        "{error}"
-    );
+    let error = import(&folder().join("absent.onnx")).expect_err("there is no such file").to_string();
+    assert!(error.starts_with("disk: ") && error.contains("absent.onnx"), "{error}");
     #[cfg(unix)]
     {
         let outside = tempfile::tempdir().expect("a folder");
         let inside = tempfile::tempdir().expect("a folder");
-        let copy = |name: &str, folder: &Path| {
-            std::fs::copy(self::folder().join(name), folder.join(name)).expect("copied")
-        };
+        let copy =
+            |name: &str, folder: &Path| std::fs::copy(self::folder().join(name), folder.join(name)).expect("copied");
         copy("external-data.bin", outside.path());
         copy("external-data.onnx", inside.path());
         let link = inside.path().join("external-data.bin");
         std::os::unix::fs::symlink(outside.path().join("external-data.bin"), link).expect("linked");
-        let error = import(&inside.path().join("external-data.onnx"))
-            .expect_err("it leads outside")
-            .to_string();
+        let error = import(&inside.path().join("external-data.onnx")).expect_err("it leads outside").to_string();
         assert!(error.contains("outside the model's folder"), "{error}");
     }
 }
@@ -374,10 +242,7 @@ fn any_prefix_and_any_changed_byte_is_survived() {
     let whole = std::fs::read(folder().join("small-network-opset-11.onnx")).expect("a fixture");
     for end in 0..whole.len() {
         // Fields of the graph come before the operator set, so every prefix lacks something.
-        assert!(
-            ariann_graph::import_bytes(&whole[..end]).is_err(),
-            "a prefix of {end} bytes was accepted"
-        );
+        assert!(ariann_graph::import_bytes(&whole[..end]).is_err(), "a prefix of {end} bytes was accepted");
     }
     let mut refused = 0;
     for place in 0..whole.len() {
@@ -393,9 +258,5 @@ fn any_prefix_and_any_changed_byte_is_survived() {
             }
         }
     }
-    assert!(
-        refused > 100,
-        "{refused} of {} changed files were refused",
-        3 * whole.len()
-    );
+    assert!(refused > 100, "{refused} of {} changed files were refused", 3 * whole.len());
 }

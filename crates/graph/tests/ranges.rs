@@ -13,10 +13,7 @@ use proptest::prelude::*;
 fn greatest(graph: &Graph, items: usize, x: &[f32]) -> Vec<f64> {
     let mut greatest = vec![0f64; graph.nodes.len()];
     let run = Executor::new(graph).run_observed(items, x, |step| {
-        let found = step
-            .output
-            .iter()
-            .fold(0f64, |max, &value| max.max(f64::from(value).abs()));
+        let found = step.output.iter().fold(0f64, |max, &value| max.max(f64::from(value).abs()));
         greatest[step.node] = greatest[step.node].max(found);
     });
     run.expect("the items fit");
@@ -26,13 +23,7 @@ fn greatest(graph: &Graph, items: usize, x: &[f32]) -> Vec<f64> {
 fn check_within(ranges: &Ranges, observed: &[f64]) -> Result<(), TestCaseError> {
     prop_assert_eq!(ranges.layers.len(), observed.len());
     for (layer, observed) in ranges.layers.iter().zip(observed) {
-        prop_assert!(
-            *observed <= layer.max_abs,
-            "{}: {} beyond {}",
-            layer.name,
-            observed,
-            layer.max_abs
-        );
+        prop_assert!(*observed <= layer.max_abs, "{}: {} beyond {}", layer.name, observed, layer.max_abs);
     }
     Ok(())
 }
@@ -104,9 +95,7 @@ fn one_range_a_channel_is_tighter_than_one_for_all() {
     let narrow = interval_by_channel(&graph, &[(-4.0, 4.0), (0.0, 1.0)]).expect("right ranges");
     assert!(narrow.layers[0].max_abs < wide.layers[0].max_abs);
     assert_eq!(narrow.input.max_abs, 4.0);
-    let corner: Vec<f32> = (0..32)
-        .map(|place| if place < 16 { 4.0 } else { 1.0 })
-        .collect();
+    let corner: Vec<f32> = (0..32).map(|place| if place < 16 { 4.0 } else { 1.0 }).collect();
     assert!(greatest(&graph, 1, &corner)[0] <= narrow.layers[0].max_abs);
 }
 
@@ -115,31 +104,17 @@ fn known_statistics() {
     let mut builder = Builder::new(&[2], 1);
     builder.dense(1, false);
     let mut graph = builder.graph;
-    let Op::Dense(dense) = &mut graph.nodes[0].op else {
-        unreachable!()
-    };
+    let Op::Dense(dense) = &mut graph.nodes[0].op else { unreachable!() };
     dense.weights.data_mut().copy_from_slice(&[3.0, -4.0]);
     dense.bias = Some(vec![10.0]);
     let ranges = calibrate(&graph, 2, &[1.0, 0.0, 0.0, -1.0]).expect("the items fit");
     let layer = &ranges.layers[0];
-    assert_eq!(
-        (layer.name.as_str(), layer.max_abs, layer.input_max),
-        ("layer1", 14.0, 1.0)
-    );
+    assert_eq!((layer.name.as_str(), layer.max_abs, layer.input_max), ("layer1", 14.0, 1.0));
     assert_eq!((layer.weight_max, layer.weight_rms), (10.0, 12.5f64.sqrt()));
-    assert_eq!(
-        (layer.input_rms, ranges.input.rms),
-        (0.5f64.sqrt(), 0.5f64.sqrt())
-    );
+    assert_eq!((layer.input_rms, ranges.input.rms), (0.5f64.sqrt(), 0.5f64.sqrt()));
     let json = serde_json::to_string(&ranges).expect("ranges are plain data");
-    assert!(
-        json.contains(r#""source":{"calibrated":{"items":2}}"#),
-        "{json}"
-    );
-    assert_eq!(
-        serde_json::from_str::<Ranges>(&json).expect("it was written so"),
-        ranges
-    );
+    assert!(json.contains(r#""source":{"calibrated":{"items":2}}"#), "{json}");
+    assert_eq!(serde_json::from_str::<Ranges>(&json).expect("it was written so"), ranges);
 }
 
 #[test]
@@ -148,37 +123,17 @@ fn what_cannot_be_observed_or_proven_is_refused() {
     builder.dense(2, true);
     let graph = builder.graph;
     assert_eq!(calibrate(&graph, 0, &[]), Err(CalibrateError::NoItems));
-    let short = calibrate(&graph, 2, &[0.0; 23])
-        .expect_err("an item is too short")
-        .to_string();
-    assert!(
-        short.contains("23 values where 2 items of shape [3, 2, 2]"),
-        "{short}"
-    );
+    let short = calibrate(&graph, 2, &[0.0; 23]).expect_err("an item is too short").to_string();
+    assert!(short.contains("23 values where 2 items of shape [3, 2, 2]"), "{short}");
     let mut x = [0.0; 24];
     x[14] = f32::NAN;
     let text = calibrate(&graph, 2, &x).expect_err("a NaN").to_string();
     assert!(text.contains("value 2 of item 1 is NaN"), "{text}");
-    assert!(matches!(
-        interval(&graph, 1.0, 0.0),
-        Err(IntervalError::Range { .. })
-    ));
-    assert!(matches!(
-        interval(&graph, f32::NAN, 0.0),
-        Err(IntervalError::Range { .. })
-    ));
-    assert!(matches!(
-        interval(&graph, 0.0, f32::INFINITY),
-        Err(IntervalError::Range { .. })
-    ));
-    assert!(matches!(
-        interval_by_channel(&graph, &[(0.0, 1.0); 2]),
-        Err(IntervalError::Count { got: 2, .. })
-    ));
-    assert!(matches!(
-        interval_by_channel(&graph, &[]),
-        Err(IntervalError::Count { got: 0, .. })
-    ));
+    assert!(matches!(interval(&graph, 1.0, 0.0), Err(IntervalError::Range { .. })));
+    assert!(matches!(interval(&graph, f32::NAN, 0.0), Err(IntervalError::Range { .. })));
+    assert!(matches!(interval(&graph, 0.0, f32::INFINITY), Err(IntervalError::Range { .. })));
+    assert!(matches!(interval_by_channel(&graph, &[(0.0, 1.0); 2]), Err(IntervalError::Count { got: 2, .. })));
+    assert!(matches!(interval_by_channel(&graph, &[]), Err(IntervalError::Count { got: 0, .. })));
 }
 
 #[test]
@@ -186,18 +141,8 @@ fn a_layer_that_leaves_the_floats_is_named() {
     let mut builder = Builder::new(&[2], 1);
     builder.dense(1, false);
     let mut graph = builder.graph;
-    let Op::Dense(dense) = &mut graph.nodes[0].op else {
-        unreachable!()
-    };
-    dense
-        .weights
-        .data_mut()
-        .copy_from_slice(&[f32::MAX, f32::MAX]);
+    let Op::Dense(dense) = &mut graph.nodes[0].op else { unreachable!() };
+    dense.weights.data_mut().copy_from_slice(&[f32::MAX, f32::MAX]);
     let error = calibrate(&graph, 1, &[2.0, 2.0]).expect_err("the sum is infinite");
-    assert_eq!(
-        error,
-        CalibrateError::NotFinite {
-            layer: "layer1".into()
-        }
-    );
+    assert_eq!(error, CalibrateError::NotFinite { layer: "layer1".into() });
 }

@@ -25,15 +25,10 @@ fn float_executor_computes_what_onnx_runtime_computed() {
         let graph = load(&data, model);
         let logits = Executor::new(&graph).run(1000, &x).expect("the images fit");
         let wanted = expected(&data, model);
-        let scale = wanted
-            .iter()
-            .fold(1f32, |scale, logit| scale.max(logit.abs()));
+        let scale = wanted.iter().fold(1f32, |scale, logit| scale.max(logit.abs()));
         let difference = max_difference(&logits, &wanted);
         println!("{model}: greatest difference {difference:e}, greatest logit {scale}");
-        assert!(
-            difference < 1e-5 * scale,
-            "{model}: {difference} at logits up to {scale}"
-        );
+        assert!(difference < 1e-5 * scale, "{model}: {difference} at logits up to {scale}");
         assert_eq!(labels(&logits, 10), labels(&wanted, 10), "{model}");
     }
 }
@@ -42,11 +37,8 @@ fn float_executor_computes_what_onnx_runtime_computed() {
 fn names_survive_and_batch_and_biases_are_gone() {
     let Some(data) = sample_data() else { return };
     let graph = load(&data, "mnist-cntk");
-    let layers: Vec<_> = graph
-        .nodes
-        .iter()
-        .map(|node| (node.name.as_str(), node.op.name(), node.shape.clone()))
-        .collect();
+    let layers: Vec<_> =
+        graph.nodes.iter().map(|node| (node.name.as_str(), node.op.name(), node.shape.clone())).collect();
     assert_eq!(
         layers,
         [
@@ -60,13 +52,8 @@ fn names_survive_and_batch_and_biases_are_gone() {
             ("Times212", "Gemm", vec![10]),
         ]
     );
-    let Op::Conv(conv) = &graph.nodes[0].op else {
-        panic!("the first layer is a convolution")
-    };
-    assert_eq!(
-        (conv.weight_name.as_str(), conv.bias_name.as_deref()),
-        ("Parameter5", Some("Parameter6"))
-    );
+    let Op::Conv(conv) = &graph.nodes[0].op else { panic!("the first layer is a convolution") };
+    assert_eq!((conv.weight_name.as_str(), conv.bias_name.as_deref()), ("Parameter5", Some("Parameter6")));
     assert_eq!(conv.shape.pads, [2, 2, 2, 2]);
 }
 
@@ -81,18 +68,9 @@ fn scales(ranges: &Ranges, ring_bits: u32) -> FixedPoint {
         let weight_frac = budget(layer.max_abs) as i32 - inputs[index];
         let next = inputs.get(index + 1);
         let shift = next.map_or(0, |next| (inputs[index] + weight_frac - next) as u32);
-        LayerScale {
-            weight_frac,
-            shift,
-            top: ring_bits,
-            truncated: next.is_some(),
-        }
+        LayerScale { weight_frac, shift, top: ring_bits, truncated: next.is_some() }
     });
-    FixedPoint {
-        ring_bits,
-        input_frac: inputs[0],
-        layers: layers.collect(),
-    }
+    FixedPoint { ring_bits, input_frac: inputs[0], layers: layers.collect() }
 }
 
 fn check_fixed<R: Ring>(data: &Path, model: &str, tolerance: f32) {
@@ -104,15 +82,8 @@ fn check_fixed<R: Ring>(data: &Path, model: &str, tolerance: f32) {
     let run = clear::run::<R>(&graph, &fixed, 200, &x, &mut Nearest).expect("the scales fit");
     assert_eq!(run.excess, None, "{model}: {fixed:?}");
     let difference = max_difference(&run.decoded(), &expected(data, model)[..2000]);
-    println!(
-        "{model}, {} bits: greatest difference {difference}",
-        R::BITS
-    );
-    assert!(
-        difference < tolerance,
-        "{model}, {} bits: {difference}",
-        R::BITS
-    );
+    println!("{model}, {} bits: greatest difference {difference}", R::BITS);
+    assert!(difference < tolerance, "{model}, {} bits: {difference}", R::BITS);
 }
 
 #[test]

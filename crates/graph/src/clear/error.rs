@@ -11,9 +11,7 @@ pub enum ClearError {
     #[error("{0}")]
     Items(#[from] ExecuteError),
     /// Scales of another ring.
-    #[error(
-        "plan: its scales are for a ring of {planned} bits, the run computes in {ring}; use the plan's ring"
-    )]
+    #[error("plan: its scales are for a ring of {planned} bits, the run computes in {ring}; use the plan's ring")]
     Ring {
         /// The scales'.
         planned: u32,
@@ -21,9 +19,7 @@ pub enum ClearError {
         ring: u32,
     },
     /// Scales of another model.
-    #[error(
-        "plan: it has scales for {planned} linear layers, the model has {layers}; use the model's own plan"
-    )]
+    #[error("plan: it has scales for {planned} linear layers, the model has {layers}; use the model's own plan")]
     Layers {
         /// Layers in the scales.
         planned: usize,
@@ -31,9 +27,7 @@ pub enum ClearError {
         layers: usize,
     },
     /// A window outside the ring.
-    #[error(
-        "plan: window [{shift}, {top}) of layer \"{layer}\" does not lie in {ring} bits; make the plan again"
-    )]
+    #[error("plan: window [{shift}, {top}) of layer \"{layer}\" does not lie in {ring} bits; make the plan again")]
     Window {
         /// The layer.
         layer: String,
@@ -45,9 +39,7 @@ pub enum ClearError {
         ring: u32,
     },
     /// A sum of values of different scales.
-    #[error(
-        "plan: layer \"{layer}\" adds values of {a} and {b} fractional bits; make the plan again"
-    )]
+    #[error("plan: layer \"{layer}\" adds values of {a} and {b} fractional bits; make the plan again")]
     Scales {
         /// The layer.
         layer: String,

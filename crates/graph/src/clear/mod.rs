@@ -38,15 +38,7 @@ pub struct LayerScale {
 /// How z / 2^s becomes an integer.
 pub trait Rounding<R: Ring> {
     /// Rounds the output of linear layer number `layer` for consecutive items from `first_item` on.
-    fn round(
-        &mut self,
-        layer: usize,
-        first_item: usize,
-        z: &[R],
-        shift: u32,
-        top: u32,
-        out: &mut [R],
-    );
+    fn round(&mut self, layer: usize, first_item: usize, z: &[R], shift: u32, top: u32, out: &mut [R]);
 }
 
 /// To the nearest integer, halves upwards: floor((z + 2^(s-1)) / 2^s).
@@ -54,15 +46,7 @@ pub trait Rounding<R: Ring> {
 pub struct Nearest;
 
 impl<R: Ring> Rounding<R> for Nearest {
-    fn round(
-        &mut self,
-        _layer: usize,
-        _first_item: usize,
-        z: &[R],
-        shift: u32,
-        _top: u32,
-        out: &mut [R],
-    ) {
+    fn round(&mut self, _layer: usize, _first_item: usize, z: &[R], shift: u32, _top: u32, out: &mut [R]) {
         for (out, z) in out.iter_mut().zip(z) {
             *out = nearest(*z, shift);
         }
@@ -106,32 +90,19 @@ pub struct ClearRun<R> {
 impl<R: Ring> ClearRun<R> {
     /// The outputs as numbers.
     pub fn decoded(&self) -> Vec<f32> {
-        self.logits
-            .iter()
-            .map(|&logit| decode(logit, self.frac_bits) as f32)
-            .collect()
+        self.logits.iter().map(|&logit| decode(logit, self.frac_bits) as f32).collect()
     }
 }
 
 /// Weights and bias of a linear layer as ring elements, row-major as in the layer. Without a bias: zeros.
-pub fn encode_weights<R: Ring>(
-    layer: &Node,
-    weight_frac: i32,
-    bias_frac: i32,
-) -> Result<(Vec<R>, Vec<R>), ClearError> {
+pub fn encode_weights<R: Ring>(layer: &Node, weight_frac: i32, bias_frac: i32) -> Result<(Vec<R>, Vec<R>), ClearError> {
     let all = |values: &[f32], frac: i32| {
         let encoded = values.iter().map(|&value| encode::<R>(value.into(), frac));
         encoded
             .collect::<Result<Vec<R>, _>>()
-            .map_err(|source| ClearError::Weights {
-                layer: layer.name.clone(),
-                source,
-            })
+            .map_err(|source| ClearError::Weights { layer: layer.name.clone(), source })
     };
-    let weights = layer
-        .op
-        .weights()
-        .expect("encode_weights is for linear layers");
+    let weights = layer.op.weights().expect("encode_weights is for linear layers");
     let bias = match layer.op.bias() {
         Some(bias) => all(bias, bias_frac)?,
         None => vec![R::ZERO; layer.shape[0]],

@@ -2,9 +2,7 @@
 
 use ariann_ring::{Matrix, Ring, conv2d, encode, matmul};
 
-use super::{
-    ClearError, ClearRun, Excess, FixedPoint, LayerScale, Rounding, bound, encode_weights,
-};
+use super::{ClearError, ClearRun, Excess, FixedPoint, LayerScale, Rounding, bound, encode_weights};
 use crate::executor;
 use crate::graph::{Graph, Op};
 use crate::linear;
@@ -36,24 +34,13 @@ impl<'g, R: Ring> Reference<'g, R> {
     /// Encodes the weights; refuses scales that do not fit the graph or the ring.
     pub fn new(graph: &'g Graph, fixed: &'g FixedPoint) -> Result<Self, ClearError> {
         if fixed.ring_bits != R::BITS {
-            return Err(ClearError::Ring {
-                planned: fixed.ring_bits,
-                ring: R::BITS,
-            });
+            return Err(ClearError::Ring { planned: fixed.ring_bits, ring: R::BITS });
         }
         let count = graph.linear_nodes().count();
         if count != fixed.layers.len() {
-            return Err(ClearError::Layers {
-                planned: fixed.layers.len(),
-                layers: count,
-            });
+            return Err(ClearError::Layers { planned: fixed.layers.len(), layers: count });
         }
-        let mut reference = Reference {
-            graph,
-            fixed,
-            layers: Vec::new(),
-            fracs: vec![fixed.input_frac],
-        };
+        let mut reference = Reference { graph, fixed, layers: Vec::new(), fracs: vec![fixed.input_frac] };
         for node in 0..graph.nodes.len() {
             let frac = reference.add_layer(node)?;
             reference.fracs.push(frac);
@@ -70,22 +57,11 @@ impl<'g, R: Ring> Reference<'g, R> {
                 let scale = self.fixed.layers[self.layers.len()];
                 let z_frac = frac.saturating_add(scale.weight_frac);
                 let (weights, bias) = encode_weights(layer, scale.weight_frac, z_frac)?;
-                let LayerScale {
-                    shift,
-                    top,
-                    truncated,
-                    ..
-                } = scale;
+                let LayerScale { shift, top, truncated, .. } = scale;
                 if truncated && (top > R::BITS || top.saturating_sub(shift) < 3) {
-                    return Err(ClearError::Window {
-                        layer: layer.name.clone(),
-                        shift,
-                        top,
-                        ring: R::BITS,
-                    });
+                    return Err(ClearError::Window { layer: layer.name.clone(), shift, top, ring: R::BITS });
                 }
-                let floats =
-                    |values: &[R]| values.iter().map(|value| value.to_i64() as f64).collect();
+                let floats = |values: &[R]| values.iter().map(|value| value.to_i64() as f64).collect();
                 self.layers.push(Encoded {
                     node,
                     scale,
@@ -95,20 +71,12 @@ impl<'g, R: Ring> Reference<'g, R> {
                     weights,
                     bias,
                 });
-                Ok(if truncated {
-                    z_frac - shift as i32
-                } else {
-                    z_frac
-                })
+                Ok(if truncated { z_frac - shift as i32 } else { z_frac })
             }
             Op::Add => {
                 let other = self.fracs[layer.inputs[1].0];
                 if frac != other {
-                    return Err(ClearError::Scales {
-                        layer: layer.name.clone(),
-                        a: frac,
-                        b: other,
-                    });
+                    return Err(ClearError::Scales { layer: layer.name.clone(), a: frac, b: other });
                 }
                 Ok(frac)
             }
@@ -117,42 +85,23 @@ impl<'g, R: Ring> Reference<'g, R> {
     }
 
     /// Computes `items` items.
-    pub fn run(
-        &self,
-        items: usize,
-        x: &[f32],
-        rounding: &mut dyn Rounding<R>,
-    ) -> Result<ClearRun<R>, ClearError> {
+    pub fn run(&self, items: usize, x: &[f32], rounding: &mut dyn Rounding<R>) -> Result<ClearRun<R>, ClearError> {
         executor::check(self.graph, items, x)?;
         let len = self.graph.input.len();
-        let mut run = ClearRun {
-            logits: Vec::new(),
-            frac_bits: self.fracs[self.graph.output.0],
-            excess: None,
-        };
+        let mut run = ClearRun { logits: Vec::new(), frac_bits: self.fracs[self.graph.output.0], excess: None };
         for (index, x) in x.chunks(CHUNK * len).enumerate() {
             let first = index * CHUNK;
             let encoded = x.iter().enumerate().map(|(place, &value)| {
-                let refuse = |source| ClearError::Input {
-                    item: first + place / len,
-                    source,
-                };
+                let refuse = |source| ClearError::Input { item: first + place / len, source };
                 encode::<R>(value.into(), self.fixed.input_frac).map_err(refuse)
             });
             let encoded = encoded.collect::<Result<Vec<R>, _>>()?;
-            run.logits
-                .extend(self.chunk(first, encoded, rounding, &mut run.excess));
+            run.logits.extend(self.chunk(first, encoded, rounding, &mut run.excess));
         }
         Ok(run)
     }
 
-    fn chunk(
-        &self,
-        first: usize,
-        x: Vec<R>,
-        rounding: &mut dyn Rounding<R>,
-        excess: &mut Option<Excess>,
-    ) -> Vec<R> {
+    fn chunk(&self, first: usize, x: Vec<R>, rounding: &mut dyn Rounding<R>, excess: &mut Option<Excess>) -> Vec<R> {
         let items = x.len() / self.graph.input.len();
         let last_use = executor::last_uses(self.graph);
         let mut values: Vec<Vec<R>> = vec![x];
@@ -166,48 +115,28 @@ impl<'g, R: Ring> Reference<'g, R> {
                     let z = encoded.product(self.graph, items, x);
                     if let Some(found) = encoded.excess(self.graph, linear, first, items, x, &z) {
                         // Groups of items come one after the other: an earlier layer counts before an earlier item.
-                        if excess
-                            .as_ref()
-                            .is_none_or(|known| found.layer < known.layer)
-                        {
+                        if excess.as_ref().is_none_or(|known| found.layer < known.layer) {
                             *excess = Some(found);
                         }
                     }
                     if encoded.scale.truncated {
-                        rounding.round(
-                            linear,
-                            first,
-                            &z,
-                            encoded.scale.shift,
-                            encoded.scale.top,
-                            &mut out,
-                        );
+                        rounding.round(linear, first, &z, encoded.scale.shift, encoded.scale.top, &mut out);
                     } else {
                         out = z;
                     }
                     linear += 1;
                 }
-                Op::Relu => out
-                    .iter_mut()
-                    .zip(x)
-                    .for_each(|(out, &x)| *out = if x.to_i64() > 0 { x } else { R::ZERO }),
-                Op::MaxPool(pool) => pool.apply(items, x, &mut out, |a, b| {
-                    if a.to_i64() >= b.to_i64() { a } else { b }
-                }),
+                Op::Relu => out.iter_mut().zip(x).for_each(|(out, &x)| *out = if x.to_i64() > 0 { x } else { R::ZERO }),
+                Op::MaxPool(pool) => {
+                    pool.apply(items, x, &mut out, |a, b| if a.to_i64() >= b.to_i64() { a } else { b })
+                }
                 Op::Add => {
                     let y = &values[layer.inputs[1].0];
-                    out.iter_mut()
-                        .zip(x)
-                        .zip(y)
-                        .for_each(|((out, &x), &y)| *out = x.add(y));
+                    out.iter_mut().zip(x).zip(y).for_each(|((out, &x), &y)| *out = x.add(y));
                 }
                 Op::Reshape => out.copy_from_slice(x),
             }
-            for input in layer
-                .inputs
-                .iter()
-                .filter(|input| last_use[input.0] == index)
-            {
+            for input in layer.inputs.iter().filter(|input| last_use[input.0] == index) {
                 values[input.0] = Vec::new();
             }
             values.push(out);
@@ -241,44 +170,19 @@ impl<R: Ring> Encoded<R> {
     }
 
     /// The first value beyond the bound. A wrapped z is found too: the same sum is taken in floats beside it.
-    fn excess(
-        &self,
-        graph: &Graph,
-        number: usize,
-        first: usize,
-        items: usize,
-        x: &[R],
-        z: &[R],
-    ) -> Option<Excess> {
+    fn excess(&self, graph: &Graph, number: usize, first: usize, items: usize, x: &[R], z: &[R]) -> Option<Excess> {
         let layer = &graph.nodes[self.node];
         let x: Vec<f64> = x.iter().map(|x| x.to_i64() as f64).collect();
         let mut sums = vec![0.0; z.len()];
-        linear::apply(
-            &layer.op,
-            items,
-            &self.float_weights,
-            Some(&self.float_bias),
-            &x,
-            &mut sums,
-        );
+        linear::apply(&layer.op, items, &self.float_weights, Some(&self.float_bias), &x, &mut sums);
         // Near the bound the integer decides, beyond the ring only the float can.
         let half = 2f64.powi(R::BITS as i32 - 1);
         let value = |(sum, z): (&f64, &R)| {
-            if sum.abs() < 0.75 * half {
-                z.to_i64() as f64
-            } else {
-                *sum
-            }
+            if sum.abs() < 0.75 * half { z.to_i64() as f64 } else { *sum }
         };
         let mut found = sums.iter().zip(z).map(value).enumerate();
         let (place, value) = found.find(|(_, value)| value.abs() > self.bound)?;
         let (name, item) = (layer.name.clone(), first + place / layer.len());
-        Some(Excess {
-            layer: number,
-            name,
-            item,
-            value,
-            bound: self.bound,
-        })
+        Some(Excess { layer: number, name, item, value, bound: self.bound })
     }
 }

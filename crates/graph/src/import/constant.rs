@@ -31,11 +31,7 @@ const DOUBLE: i32 = 11;
 const EXTERNAL: i32 = 1;
 
 /// Reads a tensor of the file; external data lies in files below `folder`.
-pub(super) fn constant(
-    tensor: &TensorProto,
-    name: &str,
-    folder: Option<&Path>,
-) -> Result<Constant, ImportError> {
+pub(super) fn constant(tensor: &TensorProto, name: &str, folder: Option<&Path>) -> Result<Constant, ImportError> {
     let shape = dimensions(tensor, name)?;
     let count = checked_len(&shape, || format!("tensor \"{name}\""))?;
     let kind = tensor.data_type.unwrap_or(0);
@@ -44,10 +40,7 @@ pub(super) fn constant(
         INT64 | DOUBLE => 8,
         BOOL => 1,
         other => {
-            return Err(ImportError::DataType {
-                tensor: name.into(),
-                data_type: type_name(other),
-            });
+            return Err(ImportError::DataType { tensor: name.into(), data_type: type_name(other) });
         }
     };
     let bytes = if tensor.data_location == Some(EXTERNAL) {
@@ -67,36 +60,20 @@ pub(super) fn constant(
     };
     if held != count {
         let (declared, held) = (format!("{count} elements"), format!("{held}"));
-        return Err(ImportError::Data {
-            tensor: name.into(),
-            declared,
-            held,
-        });
+        return Err(ImportError::Data { tensor: name.into(), declared, held });
     }
     let numbers = match (kind, bytes) {
         (FLOAT, Some(bytes)) => Numbers::Float(words(&bytes).map(f32::from_le_bytes).collect()),
         (FLOAT, None) => Numbers::Float(tensor.float_data.clone()),
-        (DOUBLE, Some(bytes)) => Numbers::Float(
-            words(&bytes)
-                .map(|word| f64::from_le_bytes(word) as f32)
-                .collect(),
-        ),
+        (DOUBLE, Some(bytes)) => Numbers::Float(words(&bytes).map(|word| f64::from_le_bytes(word) as f32).collect()),
         (DOUBLE, None) => Numbers::Float(tensor.double_data.iter().map(|&x| x as f32).collect()),
-        (INT32, Some(bytes)) => Numbers::Int(
-            words(&bytes)
-                .map(|word| i32::from_le_bytes(word).into())
-                .collect(),
-        ),
+        (INT32, Some(bytes)) => Numbers::Int(words(&bytes).map(|word| i32::from_le_bytes(word).into()).collect()),
         (INT32 | BOOL, None) => Numbers::Int(tensor.int32_data.iter().map(|&x| x.into()).collect()),
         (BOOL, Some(bytes)) => Numbers::Int(bytes.iter().map(|&byte| byte.into()).collect()),
         (_, Some(bytes)) => Numbers::Int(words(&bytes).map(i64::from_le_bytes).collect()),
         (_, None) => Numbers::Int(tensor.int64_data.clone()),
     };
-    let constant = Constant {
-        name: name.into(),
-        shape,
-        numbers,
-    };
+    let constant = Constant { name: name.into(), shape, numbers };
     constant.check_finite()?;
     Ok(constant)
 }
@@ -109,11 +86,7 @@ impl Constant {
         };
         match values.iter().position(|x| !x.is_finite()) {
             None => Ok(()),
-            Some(index) => Err(ImportError::NotFinite {
-                tensor: self.name.clone(),
-                index,
-                value: values[index],
-            }),
+            Some(index) => Err(ImportError::NotFinite { tensor: self.name.clone(), index, value: values[index] }),
         }
     }
 
@@ -150,16 +123,10 @@ impl Constant {
             place
         };
         let numbers = match &self.numbers {
-            Numbers::Float(values) => {
-                Numbers::Float((0..count).map(|i| values[source(i)]).collect())
-            }
+            Numbers::Float(values) => Numbers::Float((0..count).map(|i| values[source(i)]).collect()),
             Numbers::Int(values) => Numbers::Int((0..count).map(|i| values[source(i)]).collect()),
         };
-        Constant {
-            name: self.name.clone(),
-            shape,
-            numbers,
-        }
+        Constant { name: self.name.clone(), shape, numbers }
     }
 }
 
@@ -179,11 +146,7 @@ fn expect_bytes(name: &str, declared: usize, held: usize) -> Result<(), ImportEr
         return Ok(());
     }
     let (declared, held) = (format!("{declared} bytes"), format!("{held}"));
-    Err(ImportError::Data {
-        tensor: name.into(),
-        declared,
-        held,
-    })
+    Err(ImportError::Data { tensor: name.into(), declared, held })
 }
 
 fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> + '_ {
@@ -191,22 +154,10 @@ fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> + '_ {
 }
 
 /// Reads external data: a file in the model's folder or below it, links followed before that is decided.
-fn external(
-    tensor: &TensorProto,
-    name: &str,
-    folder: Option<&Path>,
-    len: usize,
-) -> Result<Vec<u8>, ImportError> {
-    let refuse = |reason: String| ImportError::External {
-        tensor: name.into(),
-        reason,
-    };
+fn external(tensor: &TensorProto, name: &str, folder: Option<&Path>, len: usize) -> Result<Vec<u8>, ImportError> {
+    let refuse = |reason: String| ImportError::External { tensor: name.into(), reason };
     let entry = |key: &str| {
-        tensor
-            .external_data
-            .iter()
-            .find(|entry| entry.key.as_deref() == Some(key))
-            .and_then(|e| e.value.as_deref())
+        tensor.external_data.iter().find(|entry| entry.key.as_deref() == Some(key)).and_then(|e| e.value.as_deref())
     };
     let number = |key: &str| match entry(key) {
         None => Ok(None),
@@ -215,28 +166,15 @@ fn external(
             .map(Some)
             .map_err(|_| refuse(format!("its {key} \"{text}\" is no number; export again"))),
     };
-    let location = entry("location")
-        .ok_or_else(|| refuse("it names no file; export the model again".into()))?;
+    let location = entry("location").ok_or_else(|| refuse("it names no file; export the model again".into()))?;
     let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
-    let folder = folder.ok_or_else(|| {
-        refuse("the model was not read from a folder; export it as one file".into())
-    })?;
-    let outside = || {
-        refuse(format!(
-            "\"{location}\" lies outside the model's folder; put the file beside the model"
-        ))
-    };
-    if !Path::new(location)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
-    {
+    let folder = folder.ok_or_else(|| refuse("the model was not read from a folder; export it as one file".into()))?;
+    let outside = || refuse(format!("\"{location}\" lies outside the model's folder; put the file beside the model"));
+    if !Path::new(location).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
         return Err(outside());
     }
-    let unreadable = |e: std::io::Error| {
-        refuse(format!(
-            "cannot read \"{location}\" ({e}); put the file beside the model"
-        ))
-    };
+    let unreadable =
+        |e: std::io::Error| refuse(format!("cannot read \"{location}\" ({e}); put the file beside the model"));
     let folder = folder.canonicalize().map_err(unreadable)?;
     let path = folder.join(location).canonicalize().map_err(unreadable)?;
     if !path.starts_with(&folder) {
@@ -245,26 +183,13 @@ fn external(
     let mut file = File::open(&path).map_err(unreadable)?;
     let size = file.metadata().map_err(unreadable)?.len();
     let available = size.saturating_sub(offset);
-    expect_bytes(
-        name,
-        len,
-        length.map_or(len, |length| usize::try_from(length).unwrap_or(usize::MAX)),
-    )?;
+    expect_bytes(name, len, length.map_or(len, |length| usize::try_from(length).unwrap_or(usize::MAX)))?;
     if (len as u64) > available {
-        let (declared, held) = (
-            format!("{len} bytes at {offset} of \"{location}\""),
-            format!("{available}"),
-        );
-        return Err(ImportError::Data {
-            tensor: name.into(),
-            declared,
-            held,
-        });
+        let (declared, held) = (format!("{len} bytes at {offset} of \"{location}\""), format!("{available}"));
+        return Err(ImportError::Data { tensor: name.into(), declared, held });
     }
     let mut bytes = vec![0; len];
-    file.seek(SeekFrom::Start(offset))
-        .and_then(|_| file.read_exact(&mut bytes))
-        .map_err(unreadable)?;
+    file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes)).map_err(unreadable)?;
     Ok(bytes)
 }
 
@@ -289,8 +214,5 @@ pub(super) fn type_name(kind: i32) -> String {
         "COMPLEX128",
         "BFLOAT16",
     ];
-    usize::try_from(kind)
-        .ok()
-        .and_then(|kind| NAMES.get(kind))
-        .map_or(format!("number {kind}"), |name| (*name).into())
+    usize::try_from(kind).ok().and_then(|kind| NAMES.get(kind)).map_or(format!("number {kind}"), |name| (*name).into())
 }

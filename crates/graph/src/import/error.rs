@@ -21,9 +21,7 @@ pub enum ImportError {
         reason: String,
     },
     /// The operator set is too old or too new.
-    #[error(
-        "model: operator set {found} is not supported, {first} to {last} are; export with opset_version=13"
-    )]
+    #[error("model: operator set {found} is not supported, {first} to {last} are; export with opset_version=13")]
     Opset {
         /// The model's.
         found: i64,
@@ -45,9 +43,7 @@ pub enum ImportError {
         nodes: String,
     },
     /// A value that nothing makes.
-    #[error(
-        "model: {user} reads the tensor \"{tensor}\", which nothing in the file makes; export the model again"
-    )]
+    #[error("model: {user} reads the tensor \"{tensor}\", which nothing in the file makes; export the model again")]
     Missing {
         /// The tensor.
         tensor: String,
@@ -55,9 +51,7 @@ pub enum ImportError {
         user: String,
     },
     /// One name for two things.
-    #[error(
-        "model: two {kind}s are named \"{name}\"; names must be unique, export the model again"
-    )]
+    #[error("model: two {kind}s are named \"{name}\"; names must be unique, export the model again")]
     Duplicate {
         /// Node or tensor.
         kind: &'static str,
@@ -65,9 +59,7 @@ pub enum ImportError {
         name: String,
     },
     /// Not exactly one input or output.
-    #[error(
-        "model: it has {count} {kind}s ({names}), and exactly one is supported; export it with one {kind}"
-    )]
+    #[error("model: it has {count} {kind}s ({names}), and exactly one is supported; export it with one {kind}")]
     Count {
         /// Input or output.
         kind: &'static str,
@@ -85,9 +77,7 @@ pub enum ImportError {
         reason: String,
     },
     /// A shape that overflows or exceeds every memory.
-    #[error(
-        "model: the shape of {what} holds more than {limit} values, which is refused; check the model"
-    )]
+    #[error("model: the shape of {what} holds more than {limit} values, which is refused; check the model")]
     Overflow {
         /// Whose shape.
         what: String,
@@ -103,9 +93,7 @@ pub enum ImportError {
         reason: String,
     },
     /// Declared sizes and bytes do not agree.
-    #[error(
-        "model: tensor \"{tensor}\" declares {declared} and holds {held}; the file is damaged, export it again"
-    )]
+    #[error("model: tensor \"{tensor}\" declares {declared} and holds {held}; the file is damaged, export it again")]
     Data {
         /// The tensor.
         tensor: String,
@@ -115,9 +103,7 @@ pub enum ImportError {
         held: String,
     },
     /// An element type that is not read.
-    #[error(
-        "model: tensor \"{tensor}\" has elements of type {data_type}; export the model in float32"
-    )]
+    #[error("model: tensor \"{tensor}\" has elements of type {data_type}; export the model in float32")]
     DataType {
         /// The tensor.
         tensor: String,
@@ -125,9 +111,7 @@ pub enum ImportError {
         data_type: String,
     },
     /// A weight that is no number.
-    #[error(
-        "model: element {index} of tensor \"{tensor}\" is {value}; train or export the model again"
-    )]
+    #[error("model: element {index} of tensor \"{tensor}\" is {value}; train or export the model again")]
     NotFinite {
         /// The tensor.
         tensor: String,
@@ -164,23 +148,10 @@ pub struct UnsupportedNode {
 }
 
 fn list(nodes: &[UnsupportedNode]) -> String {
-    let mut text = format!(
-        "model: {} layer{} not supported:",
-        nodes.len(),
-        if nodes.len() == 1 { " is" } else { "s are" }
-    );
-    for UnsupportedNode {
-        name,
-        operator,
-        opset,
-        reason,
-        hint,
-    } in nodes
-    {
-        let _ = write!(
-            text,
-            "\n  \"{name}\" ({operator}, opset {opset}): {reason}; {hint}"
-        );
+    let mut text =
+        format!("model: {} layer{} not supported:", nodes.len(), if nodes.len() == 1 { " is" } else { "s are" });
+    for UnsupportedNode { name, operator, opset, reason, hint } in nodes {
+        let _ = write!(text, "\n  \"{name}\" ({operator}, opset {opset}): {reason}; {hint}");
     }
     text
 }
@@ -195,10 +166,7 @@ pub(super) enum Refusal {
 
 impl Refusal {
     pub(super) fn unsupported(reason: impl Into<String>, hint: impl Into<String>) -> Self {
-        Refusal::Unsupported {
-            reason: reason.into(),
-            hint: hint.into(),
-        }
+        Refusal::Unsupported { reason: reason.into(), hint: hint.into() }
     }
 }
 

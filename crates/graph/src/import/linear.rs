@@ -15,20 +15,10 @@ pub(super) fn gemm(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value
     let attributes = &call.attributes;
     if attributes.flag("transA", false)? {
         let hint = "put the items in rows: transA = 0";
-        return Err(Refusal::unsupported(
-            "transA mixes the batch axis with features",
-            hint,
-        ));
+        return Err(Refusal::unsupported("transA mixes the batch axis with features", hint));
     }
-    let (alpha, beta) = (
-        attributes.float("alpha", 1.0)?,
-        attributes.float("beta", 1.0)?,
-    );
-    let weights = if attributes.flag("transB", false)? {
-        (*weights).clone()
-    } else {
-        matrix(call, &weights)?
-    };
+    let (alpha, beta) = (attributes.float("alpha", 1.0)?, attributes.float("beta", 1.0)?);
+    let weights = if attributes.flag("transB", false)? { (*weights).clone() } else { matrix(call, &weights)? };
     let mut dense = dense(importer, call, x, weights, alpha)?;
     if call.optional(2).is_some() {
         let bias = call.constant(2, "bias")?;
@@ -61,10 +51,7 @@ fn matrix(call: &Call<'_>, weights: &Constant) -> Result<Constant, Refusal> {
 
 fn weights_rank(call: &Call<'_>, rank: usize, wanted: usize) -> Refusal {
     let operator = call.proto.op_type();
-    Refusal::unsupported(
-        format!("its weights have {rank} axes"),
-        format!("{operator} is supported with {wanted}"),
-    )
+    Refusal::unsupported(format!("its weights have {rank} axes"), format!("{operator} is supported with {wanted}"))
 }
 
 /// `weights` is `[outputs, inputs]`.
@@ -81,10 +68,7 @@ fn dense(
     let &[features] = importer.shape(x) else {
         let axes = importer.shape(x).len();
         let reason = format!("its input has {axes} axes besides the batch");
-        return Err(Refusal::unsupported(
-            reason,
-            "flatten to [N, features] before it",
-        ));
+        return Err(Refusal::unsupported(reason, "flatten to [N, features] before it"));
     };
     if features != inputs || outputs == 0 {
         let reason = format!("weights [{outputs}, {inputs}] do not fit {features} features");
@@ -95,20 +79,10 @@ fn dense(
         values.iter_mut().for_each(|value| *value *= alpha);
     }
     let tensor = tensor(call, vec![outputs, inputs], values)?;
-    Ok(Dense {
-        weights: tensor,
-        bias: None,
-        weight_name: weights.name,
-        bias_name: None,
-    })
+    Ok(Dense { weights: tensor, bias: None, weight_name: weights.name, bias_name: None })
 }
 
-fn push_dense(
-    importer: &mut Importer<'_>,
-    call: &Call<'_>,
-    x: ValueId,
-    dense: Dense,
-) -> Result<Value, Refusal> {
+fn push_dense(importer: &mut Importer<'_>, call: &Call<'_>, x: ValueId, dense: Dense) -> Result<Value, Refusal> {
     let shape = vec![dense.weights.shape()[0]];
     push_linear(importer, call, x, Op::Dense(dense), shape)
 }
@@ -119,8 +93,7 @@ pub(super) fn conv(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value
     let &[in_channels, in_height, in_width] = importer.shape(x) else {
         return Err(not_an_image(importer.shape(x)));
     };
-    let &[out_channels, group_channels, kernel_height, kernel_width] = weights.shape.as_slice()
-    else {
+    let &[out_channels, group_channels, kernel_height, kernel_width] = weights.shape.as_slice() else {
         return Err(weights_rank(call, weights.shape.len(), 4));
     };
     let attributes = &call.attributes;
@@ -128,75 +101,35 @@ pub(super) fn conv(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value
     if weights.shape.contains(&0) {
         return Err(attributes.invalid("its weights are empty").into());
     }
-    if attributes.get("kernel_shape").is_some() && attributes.sizes("kernel_shape", 1, 1)? != kernel
-    {
-        return Err(attributes
-            .invalid("kernel_shape differs from the shape of the weights")
-            .into());
+    if attributes.get("kernel_shape").is_some() && attributes.sizes("kernel_shape", 1, 1)? != kernel {
+        return Err(attributes.invalid("kernel_shape differs from the shape of the weights").into());
     }
     let groups = attributes.int("group", 1)?;
-    let groups = usize::try_from(groups)
-        .ok()
-        .filter(|&groups| groups > 0 && out_channels.is_multiple_of(groups));
-    let groups = groups
-        .filter(|&groups| group_channels.checked_mul(groups) == Some(in_channels))
-        .ok_or_else(|| {
-            attributes.invalid(format!(
-                "weights {:?} do not fit {in_channels} channels in its groups",
-                weights.shape
-            ))
-        })?;
-    let (stride, dilation) = (
-        attributes.sizes("strides", 1, 1)?,
-        attributes.sizes("dilations", 1, 1)?,
-    );
+    let groups = usize::try_from(groups).ok().filter(|&groups| groups > 0 && out_channels.is_multiple_of(groups));
+    let groups = groups.filter(|&groups| group_channels.checked_mul(groups) == Some(in_channels)).ok_or_else(|| {
+        attributes.invalid(format!("weights {:?} do not fit {in_channels} channels in its groups", weights.shape))
+    })?;
+    let (stride, dilation) = (attributes.sizes("strides", 1, 1)?, attributes.sizes("dilations", 1, 1)?);
     let (auto, given) = padding(call)?;
     let (mut pads, mut out) = ([0; 4], [0; 2]);
     for (axis, size) in [in_height, in_width].into_iter().enumerate() {
-        let windows = Windows {
-            size,
-            kernel: kernel[axis],
-            stride: stride[axis],
-            dilation: dilation[axis],
-        };
+        let windows = Windows { size, kernel: kernel[axis], stride: stride[axis], dilation: dilation[axis] };
         let resolved = windows.resolve(auto, [given[axis], given[axis + 2]], false);
-        let (around, count) =
-            resolved.ok_or_else(|| attributes.invalid("its kernel is larger than its input"))?;
+        let (around, count) = resolved.ok_or_else(|| attributes.invalid("its kernel is larger than its input"))?;
         (pads[axis], pads[axis + 2], out[axis]) = (around[0], around[1], count);
     }
     // Before the shape's own products are taken.
-    checked_len(&[out_channels, out[0], out[1]], || {
-        format!("the output of layer \"{}\"", call.name)
-    })?;
-    let shape = ConvShape {
-        in_channels,
-        in_height,
-        in_width,
-        out_channels,
-        kernel,
-        stride,
-        pads,
-        dilation,
-        groups,
-    };
-    shape
-        .validate()
-        .map_err(|e| attributes.invalid(e.to_string()))?;
+    checked_len(&[out_channels, out[0], out[1]], || format!("the output of layer \"{}\"", call.name))?;
+    let shape = ConvShape { in_channels, in_height, in_width, out_channels, kernel, stride, pads, dilation, groups };
+    shape.validate().map_err(|e| attributes.invalid(e.to_string()))?;
     let bias = match call.optional(2) {
         None => None,
         Some(_) => Some(call.constant(2, "bias")?),
     };
-    let bias_values = bias
-        .as_ref()
-        .map(|bias| per_output(call, bias, &[out_channels], false))
-        .transpose()?;
+    let bias_values = bias.as_ref().map(|bias| per_output(call, bias, &[out_channels], false)).transpose()?;
     let op = Op::Conv(Conv {
         shape,
-        weights: tensor(
-            call,
-            weights.shape.clone(),
-            floats(call, &weights)?.to_vec(),
-        )?,
+        weights: tensor(call, weights.shape.clone(), floats(call, &weights)?.to_vec())?,
         bias: bias_values,
         weight_name: weights.name.clone(),
         bias_name: bias.map(|bias| bias.name.clone()),
@@ -218,23 +151,17 @@ fn push_linear(
 /// Scaling by alpha or beta, or a sum of biases, may have left the range of `f32`.
 fn check_finite(call: &Call<'_>, op: &Op) -> Result<(), Refusal> {
     let weights = op.weights().map_or(&[][..], Tensor::data);
-    if weights
-        .iter()
-        .chain(op.bias().unwrap_or(&[]))
-        .all(|value| value.is_finite())
-    {
+    if weights.iter().chain(op.bias().unwrap_or(&[])).all(|value| value.is_finite()) {
         return Ok(());
     }
-    Err(call
-        .attributes
-        .invalid("its scaled weights or biases exceed the range of float32")
-        .into())
+    Err(call.attributes.invalid("its scaled weights or biases exceed the range of float32").into())
 }
 
 pub(super) fn add(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value, Refusal> {
     match (call.needed(0)?, call.needed(1)?) {
-        (Value::Constant(constant), Value::Data(x))
-        | (Value::Data(x), Value::Constant(constant)) => add_bias(importer, call, *x, constant),
+        (Value::Constant(constant), Value::Data(x)) | (Value::Data(x), Value::Constant(constant)) => {
+            add_bias(importer, call, *x, constant)
+        }
         _ => add_values(importer, call),
     }
 }
@@ -244,49 +171,26 @@ fn add_values(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value, Ref
     let shape = importer.shape(a).to_vec();
     if shape != importer.shape(b) {
         let reason = format!("it adds shapes {shape:?} and {:?}", importer.shape(b));
-        return Err(Refusal::unsupported(
-            reason,
-            "only values of equal shape are summed",
-        ));
+        return Err(Refusal::unsupported(reason, "only values of equal shape are summed"));
     }
     Ok(importer.push(&call.name, Op::Add, vec![a, b], shape)?)
 }
 
-fn add_bias(
-    importer: &mut Importer<'_>,
-    call: &Call<'_>,
-    x: ValueId,
-    constant: &Constant,
-) -> Result<Value, Refusal> {
-    let linear = x
-        .node()
-        .map(|node| &importer.nodes[node])
-        .filter(|node| node.op.is_linear());
+fn add_bias(importer: &mut Importer<'_>, call: &Call<'_>, x: ValueId, constant: &Constant) -> Result<Value, Refusal> {
+    let linear = x.node().map(|node| &importer.nodes[node]).filter(|node| node.op.is_linear());
     let Some(layer) = linear else {
         let reason = "it adds a constant to a value that is no linear layer's output";
-        return Err(Refusal::unsupported(
-            reason,
-            "fold the constant into the bias of a layer",
-        ));
+        return Err(Refusal::unsupported(reason, "fold the constant into the bias of a layer"));
     };
     // The layer without the constant stays for others that read it, and is removed as dead when there are none.
     let mut layer = layer.clone();
     let values = per_output(call, constant, &layer.shape, true)?;
-    let (Op::Dense(Dense {
-        bias, bias_name, ..
-    })
-    | Op::Conv(Conv {
-        bias, bias_name, ..
-    })) = &mut layer.op
-    else {
+    let (Op::Dense(Dense { bias, bias_name, .. }) | Op::Conv(Conv { bias, bias_name, .. })) = &mut layer.op else {
         unreachable!("only linear layers come here");
     };
     match bias {
         None => (*bias, *bias_name) = (Some(values), Some(constant.name.clone())),
-        Some(bias) => bias
-            .iter_mut()
-            .zip(values)
-            .for_each(|(bias, value)| *bias += value),
+        Some(bias) => bias.iter_mut().zip(values).for_each(|(bias, value)| *bias += value),
     }
     check_finite(call, &layer.op)?;
     Ok(importer.push(&layer.name, layer.op, layer.inputs, layer.shape)?)
@@ -295,43 +199,26 @@ fn add_bias(
 /// A constant broadcast over an output of shape `[channels, ...]`, as one value a channel.
 ///
 /// Axes are aligned at the end, or, for a bias given as such (`batched` false), at the channels.
-fn per_output(
-    call: &Call<'_>,
-    constant: &Constant,
-    outputs: &[usize],
-    batched: bool,
-) -> Result<Vec<f32>, Refusal> {
+fn per_output(call: &Call<'_>, constant: &Constant, outputs: &[usize], batched: bool) -> Result<Vec<f32>, Refusal> {
     let values = floats(call, constant)?;
     let channels = outputs[0];
     if !batched {
         return match constant.shape.as_slice() {
             &[count] if count == channels => Ok(values.to_vec()),
-            other => Err(call
-                .attributes
-                .invalid(format!("bias {other:?} does not fit {channels} channels"))
-                .into()),
+            other => Err(call.attributes.invalid(format!("bias {other:?} does not fit {channels} channels")).into()),
         };
     }
     // [batch, channels, ...], of which the constant gives the last axes.
     let rank = outputs.len() + 1;
     let refuse = || {
-        let reason = format!(
-            "it adds a constant {:?} to items {outputs:?}",
-            constant.shape
-        );
+        let reason = format!("it adds a constant {:?} to items {outputs:?}", constant.shape);
         Refusal::unsupported(reason, "only one constant an output channel is supported")
     };
     let Some(missing) = rank.checked_sub(constant.shape.len()) else {
         return Err(refuse());
     };
-    let axes = constant
-        .shape
-        .iter()
-        .enumerate()
-        .map(|(axis, &size)| (axis + missing, size));
-    let fits = axes
-        .clone()
-        .all(|(axis, size)| size == 1 || (axis == 1 && size == channels));
+    let axes = constant.shape.iter().enumerate().map(|(axis, &size)| (axis + missing, size));
+    let fits = axes.clone().all(|(axis, size)| size == 1 || (axis == 1 && size == channels));
     match values {
         _ if !fits => Err(refuse()),
         &[value] => Ok(vec![value; channels]),
@@ -340,12 +227,7 @@ fn per_output(
 }
 
 fn floats<'c>(call: &Call<'_>, constant: &'c Constant) -> Result<&'c [f32], Refusal> {
-    let wrong = || {
-        Refusal::Fatal(
-            call.attributes
-                .invalid(format!("\"{}\" holds integers", constant.name)),
-        )
-    };
+    let wrong = || Refusal::Fatal(call.attributes.invalid(format!("\"{}\" holds integers", constant.name)));
     constant.floats().ok_or_else(wrong)
 }
 

@@ -35,14 +35,8 @@ pub const OPSETS: (i64, i64) = (7, 28);
 
 /// Reads an ONNX file. External data is looked for in its folder.
 pub fn import(path: &Path) -> Result<Graph, ImportError> {
-    let bytes = std::fs::read(path).map_err(|source| ImportError::Read {
-        path: path.into(),
-        source,
-    })?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     import_from(&bytes, Some(folder))
 }
 
@@ -52,12 +46,8 @@ pub fn import_bytes(bytes: &[u8]) -> Result<Graph, ImportError> {
 }
 
 fn import_from(bytes: &[u8], folder: Option<&Path>) -> Result<Graph, ImportError> {
-    let model = ModelProto::decode(bytes).map_err(|e| ImportError::Decode {
-        reason: e.to_string(),
-    })?;
-    let graph = model.graph.as_ref().ok_or_else(|| ImportError::Decode {
-        reason: "it holds no graph".into(),
-    })?;
+    let model = ModelProto::decode(bytes).map_err(|e| ImportError::Decode { reason: e.to_string() })?;
+    let graph = model.graph.as_ref().ok_or_else(|| ImportError::Decode { reason: "it holds no graph".into() })?;
     let opset = own_opset(&model)?;
     let sorted = order::sorted(graph)?;
     let (input, batch) = inputs::input(graph)?;
@@ -71,11 +61,7 @@ fn import_from(bytes: &[u8], folder: Option<&Path>) -> Result<Graph, ImportError
         batch,
         input_shape: input.shape.clone(),
         values: HashMap::from([(input.name.clone(), Value::Data(ValueId::INPUT))]),
-        initializers: graph
-            .initializer
-            .iter()
-            .map(|tensor| (tensor.name(), tensor))
-            .collect(),
+        initializers: graph.initializer.iter().map(|tensor| (tensor.name(), tensor)).collect(),
         uses: uses(graph, &live, &output_name),
         names: HashSet::new(),
         nodes: Vec::new(),
@@ -84,31 +70,16 @@ fn import_from(bytes: &[u8], folder: Option<&Path>) -> Result<Graph, ImportError
     let (nodes, result) = importer.run(&live, &output_name)?;
     let (output, softmax) = result;
     let name = graph.name().to_string();
-    let mut graph = Graph {
-        name,
-        input,
-        nodes,
-        output,
-        output_name,
-        softmax,
-    };
+    let mut graph = Graph { name, input, nodes, output, output_name, softmax };
     passes::run(&mut graph);
     Ok(graph)
 }
 
 fn own_opset(model: &ModelProto) -> Result<i64, ImportError> {
     let own = |domain: &str| domain.is_empty() || domain == "ai.onnx";
-    let found = model
-        .opset_import
-        .iter()
-        .find(|set| own(set.domain()))
-        .map_or(1, |set| set.version());
+    let found = model.opset_import.iter().find(|set| own(set.domain())).map_or(1, |set| set.version());
     let (first, last) = OPSETS;
-    if (first..=last).contains(&found) {
-        Ok(found)
-    } else {
-        Err(ImportError::Opset { found, first, last })
-    }
+    if (first..=last).contains(&found) { Ok(found) } else { Err(ImportError::Opset { found, first, last }) }
 }
 
 fn uses(graph: &GraphProto, live: &[usize], output: &str) -> HashMap<String, usize> {
@@ -156,14 +127,9 @@ struct Call<'m> {
 }
 
 impl<'m> Importer<'m> {
-    fn run(
-        mut self,
-        live: &[usize],
-        output: &str,
-    ) -> Result<(Vec<Node>, (ValueId, bool)), ImportError> {
+    fn run(mut self, live: &[usize], output: &str) -> Result<(Vec<Node>, (ValueId, bool)), ImportError> {
         let protos: Vec<&'m NodeProto> = live.iter().map(|&node| &self.graph.node[node]).collect();
-        self.names
-            .extend(protos.iter().map(|node| node.name().to_string()));
+        self.names.extend(protos.iter().map(|node| node.name().to_string()));
         for proto in protos {
             let value = match self.node(proto) {
                 Ok(value) => value,
@@ -173,84 +139,36 @@ impl<'m> Importer<'m> {
                     Value::Unknown
                 }
             };
-            for (index, name) in proto
-                .output
-                .iter()
-                .enumerate()
-                .filter(|(_, name)| !name.is_empty())
-            {
-                self.values.insert(
-                    name.clone(),
-                    if index == 0 {
-                        value.clone()
-                    } else {
-                        Value::Unknown
-                    },
-                );
+            for (index, name) in proto.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+                self.values.insert(name.clone(), if index == 0 { value.clone() } else { Value::Unknown });
             }
         }
         if !self.unsupported.is_empty() {
-            return Err(ImportError::Unsupported {
-                nodes: self.unsupported,
-            });
+            return Err(ImportError::Unsupported { nodes: self.unsupported });
         }
-        let invalid = |reason: &str| {
-            Err(ImportError::Input {
-                name: output.into(),
-                reason: reason.into(),
-            })
-        };
-        let missing = || ImportError::Missing {
-            tensor: output.into(),
-            user: "the output of the graph".into(),
-        };
+        let invalid = |reason: &str| Err(ImportError::Input { name: output.into(), reason: reason.into() });
+        let missing = || ImportError::Missing { tensor: output.into(), user: "the output of the graph".into() };
         match self.values.get(output).ok_or_else(missing)? {
             Value::Data(value) if *value != ValueId::INPUT => Ok((self.nodes, (*value, false))),
             Value::Softmax(value) if *value != ValueId::INPUT => Ok((self.nodes, (*value, true))),
-            _ => {
-                invalid("the output does not depend on it through any layer; choose another model")
-            }
+            _ => invalid("the output does not depend on it through any layer; choose another model"),
         }
     }
 
     fn node(&mut self, proto: &'m NodeProto) -> Result<Value, Refusal> {
         let operator = operators::find(proto, self.model)?;
         let name = self.layer_name(proto);
-        let inputs = proto
-            .input
-            .iter()
-            .map(|input| self.value(input, &name))
-            .collect::<Result<Vec<_>, _>>()?;
+        let inputs = proto.input.iter().map(|input| self.value(input, &name)).collect::<Result<Vec<_>, _>>()?;
         let mut attributes = Attributes::new(proto, &name)?;
-        if inputs
-            .iter()
-            .flatten()
-            .any(|value| matches!(value, Value::Unknown))
-        {
+        attributes.allow(operator.attributes)?;
+        if let Some(second) = proto.output.iter().skip(1).find(|output| self.uses.contains_key(*output)) {
+            let reason = format!("its further output \"{second}\" is used");
+            return Err(Refusal::unsupported(reason, "only its first output is computed; remove what uses the other"));
+        }
+        if inputs.iter().flatten().any(|value| matches!(value, Value::Unknown)) {
             return Ok(Value::Unknown);
         }
-        attributes.allow(operator.attributes)?;
-        if let Some(second) = proto
-            .output
-            .iter()
-            .skip(1)
-            .find(|output| self.uses.contains_key(*output))
-        {
-            let reason = format!("its further output \"{second}\" is used");
-            return Err(Refusal::unsupported(
-                reason,
-                "only its first output is computed; remove what uses the other",
-            ));
-        }
-        (operator.convert)(
-            self,
-            &Call {
-                proto,
-                name,
-                inputs,
-                attributes,
-            },
-        )
+        (operator.convert)(self, &Call { proto, name, inputs, attributes })
     }
 
     fn value(&mut self, name: &str, user: &str) -> Result<Option<Value>, ImportError> {
@@ -260,10 +178,7 @@ impl<'m> Importer<'m> {
         if let Some(value) = self.values.get(name) {
             return Ok(Some(value.clone()));
         }
-        let missing = || ImportError::Missing {
-            tensor: name.into(),
-            user: format!("node \"{user}\""),
-        };
+        let missing = || ImportError::Missing { tensor: name.into(), user: format!("node \"{user}\"") };
         let tensor = *self.initializers.get(name).ok_or_else(missing)?;
         let value = Value::Constant(Rc::new(constant::constant(tensor, name, self.folder)?));
         self.values.insert(name.into(), value.clone());
@@ -276,12 +191,8 @@ impl<'m> Importer<'m> {
             return proto.name().to_string();
         }
         let base = proto.output.first().map_or("node", String::as_str);
-        let candidates =
-            std::iter::once(base.to_string()).chain((2..).map(|i| format!("{base}_{i}")));
-        let name = candidates
-            .into_iter()
-            .find(|name| !self.names.contains(name))
-            .expect("names do not run out");
+        let candidates = std::iter::once(base.to_string()).chain((2..).map(|i| format!("{base}_{i}")));
+        let name = candidates.into_iter().find(|name| !self.names.contains(name)).expect("names do not run out");
         self.names.insert(name.clone());
         name
     }
@@ -289,58 +200,28 @@ impl<'m> Importer<'m> {
     fn note_unsupported(&mut self, proto: &NodeProto, reason: String, hint: String) {
         let own = matches!(proto.domain(), "" | "ai.onnx");
         let versions = &self.model.opset_import;
-        let opset = if own {
-            self.opset
-        } else {
-            foreign_opset(versions, proto.domain())
-        };
-        let operator = if own {
-            proto.op_type().into()
-        } else {
-            format!("{}.{}", proto.domain(), proto.op_type())
-        };
+        let opset = if own { self.opset } else { foreign_opset(versions, proto.domain()) };
+        let operator = if own { proto.op_type().into() } else { format!("{}.{}", proto.domain(), proto.op_type()) };
         let name = match proto.name() {
             "" => proto.output.first().cloned().unwrap_or_default(),
             name => name.into(),
         };
-        self.unsupported.push(UnsupportedNode {
-            name,
-            operator,
-            opset,
-            reason,
-            hint,
-        });
+        self.unsupported.push(UnsupportedNode { name, operator, opset, reason, hint });
     }
 
     /// Adds a layer and returns its output.
-    fn push(
-        &mut self,
-        name: &str,
-        op: Op,
-        inputs: Vec<ValueId>,
-        shape: Vec<usize>,
-    ) -> Result<Value, ImportError> {
+    fn push(&mut self, name: &str, op: Op, inputs: Vec<ValueId>, shape: Vec<usize>) -> Result<Value, ImportError> {
         checked_len(&shape, || format!("the output of layer \"{name}\""))?;
         let output = ValueId(self.nodes.len() + 1);
-        self.nodes.push(Node {
-            name: name.into(),
-            op,
-            inputs,
-            output,
-            shape,
-        });
+        self.nodes.push(Node { name: name.into(), op, inputs, output, shape });
         Ok(Value::Data(output))
     }
 
     fn shape(&self, value: ValueId) -> &[usize] {
-        value
-            .node()
-            .map_or(&self.input_shape, |node| &self.nodes[node].shape)
+        value.node().map_or(&self.input_shape, |node| &self.nodes[node].shape)
     }
 }
 
 fn foreign_opset(sets: &[crate::onnx::OperatorSetIdProto], domain: &str) -> i64 {
-    sets.iter()
-        .find(|set| set.domain() == domain)
-        .map_or(0, |set| set.version())
+    sets.iter().find(|set| set.domain() == domain).map_or(0, |set| set.version())
 }

@@ -11,18 +11,12 @@ pub(super) fn sorted(graph: &GraphProto) -> Result<Vec<usize>, ImportError> {
     let mut users = vec![Vec::new(); graph.node.len()];
     let mut waiting = vec![0usize; graph.node.len()];
     for (node, proto) in graph.node.iter().enumerate() {
-        for maker in proto
-            .input
-            .iter()
-            .filter_map(|input| makers.get(input.as_str()))
-        {
+        for maker in proto.input.iter().filter_map(|input| makers.get(input.as_str())) {
             users[*maker].push(node);
             waiting[node] += 1;
         }
     }
-    let mut ready: BTreeSet<usize> = (0..waiting.len())
-        .filter(|&node| waiting[node] == 0)
-        .collect();
+    let mut ready: BTreeSet<usize> = (0..waiting.len()).filter(|&node| waiting[node] == 0).collect();
     let mut order = Vec::with_capacity(waiting.len());
     while let Some(node) = ready.pop_first() {
         order.push(node);
@@ -33,11 +27,7 @@ pub(super) fn sorted(graph: &GraphProto) -> Result<Vec<usize>, ImportError> {
             }
         }
     }
-    if order.len() == waiting.len() {
-        Ok(order)
-    } else {
-        Err(cycle(graph, &makers, &waiting))
-    }
+    if order.len() == waiting.len() { Ok(order) } else { Err(cycle(graph, &makers, &waiting)) }
 }
 
 /// The nodes of `sorted` on which `output` depends.
@@ -46,11 +36,7 @@ pub(super) fn live(graph: &GraphProto, sorted: &[usize], output: &str) -> Vec<us
     let mut live = Vec::new();
     for &node in sorted.iter().rev() {
         let proto = &graph.node[node];
-        if proto
-            .output
-            .iter()
-            .any(|name| needed.contains(name.as_str()))
-        {
+        if proto.output.iter().any(|name| needed.contains(name.as_str())) {
             needed.extend(proto.input.iter().map(String::as_str));
             live.push(node);
         }
@@ -61,10 +47,7 @@ pub(super) fn live(graph: &GraphProto, sorted: &[usize], output: &str) -> Vec<us
 
 /// Which node makes which value. Every value is made once, every node is named once.
 fn makers(graph: &GraphProto) -> Result<HashMap<&str, usize>, ImportError> {
-    let duplicate = |kind, name: &str| ImportError::Duplicate {
-        kind,
-        name: name.into(),
-    };
+    let duplicate = |kind, name: &str| ImportError::Duplicate { kind, name: name.into() };
     let mut tensors = HashSet::new();
     for tensor in &graph.initializer {
         if !tensors.insert(tensor.name()) {
@@ -83,12 +66,7 @@ fn makers(graph: &GraphProto) -> Result<HashMap<&str, usize>, ImportError> {
         if !proto.name().is_empty() && !nodes.insert(proto.name()) {
             return Err(duplicate("node", proto.name()));
         }
-        for output in proto
-            .output
-            .iter()
-            .map(String::as_str)
-            .filter(|output| !output.is_empty())
-        {
+        for output in proto.output.iter().map(String::as_str).filter(|output| !output.is_empty()) {
             let taken = tensors.contains(output) || inputs.contains(output);
             if taken || makers.insert(output, node).is_some() {
                 return Err(duplicate("tensor", output));
@@ -102,36 +80,21 @@ fn cycle(graph: &GraphProto, makers: &HashMap<&str, usize>, waiting: &[usize]) -
     // From any node left over, walking from users to makers that are left over too ends up in a cycle.
     let before = |node: usize| {
         let inputs = graph.node[node].input.iter();
-        inputs
-            .filter_map(|input| makers.get(input.as_str()))
-            .copied()
-            .find(|&maker| waiting[maker] > 0)
+        inputs.filter_map(|input| makers.get(input.as_str())).copied().find(|&maker| waiting[maker] > 0)
     };
-    let mut node = (0..waiting.len())
-        .find(|&node| waiting[node] > 0)
-        .expect("a node is left over");
+    let mut node = (0..waiting.len()).find(|&node| waiting[node] > 0).expect("a node is left over");
     let mut path = Vec::new();
     while !path.contains(&node) {
         path.push(node);
         node = before(node).expect("a node that waits has a maker that waits");
     }
-    let start = path
-        .iter()
-        .position(|&seen| seen == node)
-        .expect("the walk came back");
+    let start = path.iter().position(|&seen| seen == node).expect("the walk came back");
     let label = |&node: &usize| match graph.node[node].name() {
-        "" => format!(
-            "\"{}\"",
-            graph.node[node].output.first().map_or("", String::as_str)
-        ),
+        "" => format!("\"{}\"", graph.node[node].output.first().map_or("", String::as_str)),
         name => format!("\"{name}\""),
     };
     let mut on_cycle: Vec<usize> = path[start..].iter().rev().copied().collect();
-    let first = (0..on_cycle.len())
-        .min_by_key(|&place| on_cycle[place])
-        .unwrap_or(0);
+    let first = (0..on_cycle.len()).min_by_key(|&place| on_cycle[place]).unwrap_or(0);
     on_cycle.rotate_left(first);
-    ImportError::Cycle {
-        nodes: on_cycle.iter().map(label).collect::<Vec<_>>().join(", "),
-    }
+    ImportError::Cycle { nodes: on_cycle.iter().map(label).collect::<Vec<_>>().join(", ") }
 }

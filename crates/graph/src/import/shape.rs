@@ -6,18 +6,9 @@ use super::ImportError;
 pub(super) const MAX_VALUES: usize = 1 << 28;
 
 /// Number of values of a shape.
-pub(super) fn checked_len(
-    shape: &[usize],
-    what: impl FnOnce() -> String,
-) -> Result<usize, ImportError> {
-    let len = shape
-        .iter()
-        .try_fold(1usize, |len, &size| len.checked_mul(size));
-    len.filter(|&len| len <= MAX_VALUES)
-        .ok_or_else(|| ImportError::Overflow {
-            what: what(),
-            limit: MAX_VALUES,
-        })
+pub(super) fn checked_len(shape: &[usize], what: impl FnOnce() -> String) -> Result<usize, ImportError> {
+    let len = shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size));
+    len.filter(|&len| len <= MAX_VALUES).ok_or_else(|| ImportError::Overflow { what: what(), limit: MAX_VALUES })
 }
 
 /// How windows are padded.
@@ -49,12 +40,7 @@ impl Windows {
     }
 
     /// Padding before and after, and the number of windows; none when no window fits.
-    pub fn resolve(
-        &self,
-        auto: AutoPad,
-        pads: [usize; 2],
-        ceil: bool,
-    ) -> Option<([usize; 2], usize)> {
+    pub fn resolve(&self, auto: AutoPad, pads: [usize; 2], ceil: bool) -> Option<([usize; 2], usize)> {
         let pads = match auto {
             AutoPad::NotSet => pads,
             AutoPad::Valid => [0, 0],
@@ -62,11 +48,7 @@ impl Windows {
                 let count = self.size.div_ceil(self.stride);
                 let total = ((count - 1) * self.stride + self.extent()).saturating_sub(self.size);
                 let (less, more) = (total / 2, total - total / 2);
-                if auto == AutoPad::SameUpper {
-                    [less, more]
-                } else {
-                    [more, less]
-                }
+                if auto == AutoPad::SameUpper { [less, more] } else { [more, less] }
             }
         };
         let room = (self.size + pads[0] + pads[1]).checked_sub(self.extent())?;
@@ -115,34 +97,23 @@ pub(super) fn reshape(
     let mut open = None;
     for (axis, &size) in rest.iter().enumerate() {
         shape.push(match size {
-            0 if !allow_zero => *item
-                .get(axis)
-                .ok_or("it copies an axis that the input does not have")?,
+            0 if !allow_zero => *item.get(axis).ok_or("it copies an axis that the input does not have")?,
             -1 if open.replace(axis).is_some() || first == -1 => {
                 return Err("two of its axes are open (-1)".into());
             }
             -1 => 1,
-            size => {
-                usize::try_from(size).map_err(|_| format!("its axis {} is {size}", axis + 1))?
-            }
+            size => usize::try_from(size).map_err(|_| format!("its axis {} is {size}", axis + 1))?,
         });
     }
-    let known = shape
-        .iter()
-        .try_fold(1usize, |known, &size| known.checked_mul(size))
-        .unwrap_or(0);
+    let known = shape.iter().try_fold(1usize, |known, &size| known.checked_mul(size)).unwrap_or(0);
     if let Some(axis) = open {
         if known == 0 || !len.is_multiple_of(known) {
-            return Err(format!(
-                "{len} values an item cannot be shaped to {target:?}"
-            ));
+            return Err(format!("{len} values an item cannot be shaped to {target:?}"));
         }
         shape[axis] = len / known;
     }
     if !first_is_batch || shape.iter().product::<usize>() != len {
-        return Err(format!(
-            "shape {target:?} does not keep the batch axis before {len} values an item"
-        ));
+        return Err(format!("shape {target:?} does not keep the batch axis before {len} values an item"));
     }
     Ok(shape)
 }

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The folder of sample data, or a note that the test is skipped.
 pub fn sample_data() -> Option<PathBuf> {
-    let folder = std::env::var_os("ARIANN_DATA")
-        .map(PathBuf::from)
-        .filter(|folder| folder.is_dir());
+    let folder = std::env::var_os("ARIANN_DATA").map(PathBuf::from).filter(|folder| folder.is_dir());
     if folder.is_none() {
         println!("skipped: no data (ARIANN_DATA names no folder)");
     }
@@ -19,42 +17,25 @@ pub fn sample_data() -> Option<PathBuf> {
 pub fn images(path: &Path, count: usize) -> Vec<f32> {
     let file = std::fs::File::open(path).expect("the images are there");
     let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(file)
-        .read_to_end(&mut bytes)
-        .expect("the images are gzip'd");
-    bytes[16..][..count * 784]
-        .iter()
-        .map(|&byte| f32::from(byte) / 255.0)
-        .collect()
+    flate2::read::GzDecoder::new(file).read_to_end(&mut bytes).expect("the images are gzip'd");
+    bytes[16..][..count * 784].iter().map(|&byte| f32::from(byte) / 255.0).collect()
 }
 
 /// Little-endian floats.
 pub fn floats(path: &Path) -> Vec<f32> {
     let bytes = std::fs::read(path).expect("the file is there");
-    bytes
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|&word| f32::from_le_bytes(word))
-        .collect()
+    bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect()
 }
 
 /// The greatest difference of two rows of numbers.
 pub fn max_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len(), "lengths of the two results");
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, f32::max)
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 /// Index of the greatest of each row.
 pub fn labels(logits: &[f32], classes: usize) -> Vec<usize> {
-    let label = |row: &[f32]| {
-        (0..classes)
-            .max_by(|&a, &b| row[a].total_cmp(&row[b]))
-            .expect("a row has classes")
-    };
+    let label = |row: &[f32]| (0..classes).max_by(|&a, &b| row[a].total_cmp(&row[b])).expect("a row has classes");
     logits.chunks_exact(classes).map(label).collect()
 }
 
