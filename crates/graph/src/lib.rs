@@ -2,7 +2,7 @@
 //!
 //! Everything here is public or belongs to the one that runs it: this crate knows no share, no mask and no key.
 //!
-//! * [`import`] reads an ONNX file into a [`Graph`]: four kinds of layers with names and weights, free of batch axes,
+//! * [`import()`] reads an ONNX file into a [`Graph`]: four kinds of layers with names and weights, free of batch axes,
 //!   identities and biases that stand alone, pooling before ReLU.
 //! * [`executor`] computes it in `f32`, the model that a private run is compared with.
 //! * [`calibrate()`] observes value ranges on sample items, [`interval()`] proves them from the range of the input;
