@@ -1,6 +1,5 @@
 //! Rates of the products on one thread, against the rate of 32-bit float multiply-adds on the same core.
 
-use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -38,13 +37,8 @@ pub struct Row {
 }
 
 /// Rows, depth and columns of ResNet18's layers: the first convolution and those of its four stages.
-pub const RESNET18: [[usize; 3]; 5] = [
-    [64, 147, 12544],
-    [64, 576, 3136],
-    [128, 1152, 784],
-    [256, 2304, 196],
-    [512, 4608, 49],
-];
+pub const RESNET18: [[usize; 3]; 5] =
+    [[64, 147, 12544], [64, 576, 3136], [128, 1152, 784], [256, 2304, 196], [512, 4608, 49]];
 
 /// The layers of LeNet for a batch of 32, as convolutions, and the dense products of a batch and of one item.
 const DENSE: [[usize; 3]; 2] = [[500, 800, 128], [4096, 4096, 1]];
@@ -54,10 +48,7 @@ const DENSE: [[usize; 3]; 2] = [[500, 800, 128], [4096, 4096, 1]];
 /// # Panics
 /// If a pool of one thread cannot be made.
 pub fn products(each: Duration) -> Figures {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(1)
-        .build()
-        .expect("a pool of one thread");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool of one thread");
     pool.install(|| {
         let mut rows = Vec::new();
         let mut float = None;
@@ -66,13 +57,8 @@ pub fn products(each: Duration) -> Figures {
         for row in &mut rows {
             row.ratio = float.map(|peak| row.rate / peak);
         }
-        let active =
-            Kernel::active().map_or_else(|error| error.to_string(), |kernel| kernel.to_string());
-        Figures {
-            active,
-            float_rate: float,
-            products: rows,
-        }
+        let active = Kernel::active().map_or_else(|error| error.to_string(), |kernel| kernel.to_string());
+        Figures { active, float_rate: float, products: rows }
     })
 }
 
@@ -82,64 +68,29 @@ fn measure<R: Ring>(each: Duration, rows: &mut Vec<Row>, float: &mut Option<f64>
             *float = Some(float.unwrap_or(0.0).max(peak));
         }
         let rate = shape.iter().product::<usize>() as f64 / best(each, work) / 1e9;
-        rows.push(Row {
-            kind,
-            shape,
-            ring: R::BITS,
-            kernel: kernel.to_string(),
-            rate,
-            ratio: None,
-        });
+        rows.push(Row { kind, shape, ring: R::BITS, kernel: kernel.to_string(), rate, ratio: None });
     };
     for kernel in Kernel::available() {
         for [m, k, n] in RESNET18 {
-            let (a, b, mut out) = (
-                elements::<R>(m * k),
-                elements::<R>(k * n),
-                vec![R::ZERO; m * n],
-            );
+            let (a, b, mut out) = (elements::<R>(m * k), elements::<R>(k * n), vec![R::ZERO; m * n]);
             push("matrix", [m, k, n], kernel, &mut || {
-                matmul_with(
-                    kernel,
-                    Matrix::new(&a, m, k),
-                    Matrix::new(&b, k, n),
-                    &mut out,
-                    false,
-                );
+                matmul_with(kernel, Matrix::new(&a, m, k), Matrix::new(&b, k, n), &mut out, false);
             });
         }
         for (shape, items) in convolutions() {
-            let (weights, x) = (
-                elements::<R>(shape.weight_len()),
-                elements::<R>(items * shape.in_len()),
-            );
+            let (weights, x) = (elements::<R>(shape.weight_len()), elements::<R>(items * shape.in_len()));
             let mut out = vec![R::ZERO; items * shape.out_len()];
             let places = items * shape.out_height() * shape.out_width();
             let depth = shape.weight_len() / shape.out_channels;
-            push(
-                "convolution",
-                [shape.out_channels, depth, places],
-                kernel,
-                &mut || {
-                    conv2d_with(kernel, &shape, items, &weights, &x, &mut out);
-                },
-            );
+            push("convolution", [shape.out_channels, depth, places], kernel, &mut || {
+                conv2d_with(kernel, &shape, items, &weights, &x, &mut out);
+            });
         }
         for [m, k, n] in DENSE {
             // Weights are m x k, inputs n x k: the result is inputs times the transposed weights.
-            let (w, x, mut out) = (
-                elements::<R>(m * k),
-                elements::<R>(n * k),
-                vec![R::ZERO; m * n],
-            );
+            let (w, x, mut out) = (elements::<R>(m * k), elements::<R>(n * k), vec![R::ZERO; m * n]);
             push("dense", [m, k, n], kernel, &mut || {
-                matmul_with(
-                    kernel,
-                    Matrix::new(&x, n, k),
-                    Matrix::new(&w, m, k).transposed(),
-                    &mut out,
-                    false,
-                );
+                matmul_with(kernel, Matrix::new(&x, n, k), Matrix::new(&w, m, k).transposed(), &mut out, false);
             });
         }
     }
@@ -147,18 +98,17 @@ fn measure<R: Ring>(each: Duration, rows: &mut Vec<Row>, float: &mut Option<f64>
 
 /// The layers of `RESNET18` for one item, then LeNet's for 32.
 fn convolutions() -> Vec<(ConvShape, usize)> {
-    let square =
-        |c: usize, size: usize, o: usize, kernel: usize, stride: usize, pad: usize| ConvShape {
-            in_channels: c,
-            in_height: size,
-            in_width: size,
-            out_channels: o,
-            kernel: [kernel; 2],
-            stride: [stride; 2],
-            pads: [pad; 4],
-            dilation: [1; 2],
-            groups: 1,
-        };
+    let square = |c: usize, size: usize, o: usize, kernel: usize, stride: usize, pad: usize| ConvShape {
+        in_channels: c,
+        in_height: size,
+        in_width: size,
+        out_channels: o,
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        pads: [pad; 4],
+        dilation: [1; 2],
+        groups: 1,
+    };
     vec![
         (square(3, 224, 64, 7, 2, 3), 1),
         (square(64, 56, 64, 3, 1, 1), 1),
@@ -174,7 +124,7 @@ fn convolutions() -> Vec<(ConvShape, usize)> {
 fn best(each: Duration, work: &mut dyn FnMut()) -> f64 {
     let (start, mut best) = (Instant::now(), f64::INFINITY);
     let mut calls = 0;
-    while calls < 3 || start.elapsed() < each {
+    while calls < 5 || start.elapsed() < each {
         let call = Instant::now();
         work();
         best = best.min(call.elapsed().as_secs_f64());
@@ -184,9 +134,7 @@ fn best(each: Duration, work: &mut dyn FnMut()) -> f64 {
 }
 
 fn elements<R: Ring>(len: usize) -> Vec<R> {
-    (0..len as u64)
-        .map(|i| R::from_u64(i.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)))
-        .collect()
+    (0..len as u64).map(|i| R::from_u64(i.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29))).collect()
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -194,7 +142,7 @@ fn float_rate(each: Duration) -> Option<f64> {
     const ROUNDS: usize = 10_000;
     let sums = crate::product::float_sums(1)?;
     let seconds = best(each, &mut || {
-        black_box(crate::product::float_sums(black_box(ROUNDS)));
+        std::hint::black_box(crate::product::float_sums(std::hint::black_box(ROUNDS)));
     });
     Some((ROUNDS * sums) as f64 / seconds / 1e9)
 }

@@ -5,9 +5,7 @@ use bytemuck::Pod;
 use crate::product::kernel::Kernels;
 
 /// An element of Z_2^k, k = `BITS`. All arithmetic is modulo 2^k. Implemented for u32 and u64 only: the products' kernels are theirs.
-pub trait Ring:
-    Kernels + Pod + Default + Eq + Ord + std::fmt::Debug + Send + Sync + 'static
-{
+pub trait Ring: Kernels + Pod + Default + Eq + Ord + std::fmt::Debug + Send + Sync + 'static {
     /// k, the number of bits of an element: 32 or 64.
     const BITS: u32;
     /// The neutral element of addition.
@@ -42,11 +40,7 @@ pub trait Ring:
 
     /// The element with its low `bits` bits set; all of them when `bits >= BITS`.
     fn low_mask(bits: u32) -> Self {
-        if bits >= Self::BITS {
-            Self::ZERO.sub(Self::ONE)
-        } else {
-            Self::ONE.shl(bits).sub(Self::ONE)
-        }
+        if bits >= Self::BITS { Self::ZERO.sub(Self::ONE) } else { Self::ONE.shl(bits).sub(Self::ONE) }
     }
 
     /// All ones for `bit` = 1, zero for `bit` = 0, without a branch.

@@ -32,11 +32,7 @@ pub fn encode<R: Ring>(x: f64, frac_bits: i32) -> Result<R, FixedError> {
     if scaled >= -limit && scaled < limit {
         Ok(R::from_i64(scaled as i64))
     } else {
-        Err(FixedError::OutOfRange {
-            value: x,
-            frac_bits,
-            bits: R::BITS,
-        })
+        Err(FixedError::OutOfRange { value: x, frac_bits, bits: R::BITS })
     }
 }
 

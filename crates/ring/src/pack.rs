@@ -60,9 +60,7 @@ pub fn unpack<R: Ring>(bytes: &[u8], width: u32, out: &mut [R]) -> Result<(), Pa
 pub fn unpack_add<R: Ring>(bytes: &[u8], width: u32, own: &mut [R]) -> Result<(), PackError> {
     check(bytes, width, own.len())?;
     let mask = R::low_mask(width);
-    read(bytes, width, own, |slot, value| {
-        *slot = slot.add(value).and(mask)
-    });
+    read(bytes, width, own, |slot, value| *slot = slot.add(value).and(mask));
     Ok(())
 }
 
@@ -70,10 +68,7 @@ pub fn unpack_add<R: Ring>(bytes: &[u8], width: u32, own: &mut [R]) -> Result<()
 fn check(bytes: &[u8], width: u32, count: usize) -> Result<(), PackError> {
     let expected = packed_len(count, width);
     if bytes.len() != expected {
-        return Err(PackError::Length {
-            expected,
-            got: bytes.len(),
-        });
+        return Err(PackError::Length { expected, got: bytes.len() });
     }
     let used = count * width as usize % 8;
     match bytes.last() {
@@ -117,12 +112,7 @@ word!(u128);
 
 /// Eight values take `width` whole bytes: each eight begin anew, so that the processor works on several at once. `TOGETHER` values, at most 56 bits, are joined
 /// before they are stored.
-fn write<R: Ring, W: Word, const TOGETHER: usize>(
-    values: &[R],
-    shift: u32,
-    width: u32,
-    out: &mut [u8],
-) {
+fn write<R: Ring, W: Word, const TOGETHER: usize>(values: &[R], shift: u32, width: u32, out: &mut [u8]) {
     let mask = R::low_mask(width);
     let cut = |value: &R| W::from(value.shr(shift).and(mask).to_u64());
     let (groups, rest) = values.as_chunks::<8>();
@@ -152,11 +142,7 @@ fn write<R: Ring, W: Word, const TOGETHER: usize>(
 #[inline(always)]
 fn advance<W: Word>(held: u32, place: usize, word: W) -> (u32, usize, W) {
     // At most 56 bits are joined, 7 were held: a u64 is never shifted out whole.
-    (
-        held % 8,
-        place + (held / 8) as usize,
-        word >> (held / 8 * 8),
-    )
+    (held % 8, place + (held / 8) as usize, word >> (held / 8 * 8))
 }
 
 #[inline(always)]
@@ -173,10 +159,7 @@ fn read_by<R: Ring, W: Word>(bytes: &[u8], width: u32, out: &mut [R], put: impl 
     let mask = R::low_mask(width);
     let width = width as usize;
     // Eights whose words all lie inside.
-    let whole = (bytes.len().saturating_sub(W::BYTES))
-        .checked_div(width)
-        .unwrap_or(0)
-        .min(out.len() / 8);
+    let whole = (bytes.len().saturating_sub(W::BYTES)).checked_div(width).unwrap_or(0).min(out.len() / 8);
     let (first, rest) = out.split_at_mut(8 * whole);
     for (group, eight) in first.as_chunks_mut::<8>().0.iter_mut().enumerate() {
         let window = &bytes[group * width..][..width + W::BYTES];
@@ -191,10 +174,7 @@ fn read_by<R: Ring, W: Word>(bytes: &[u8], width: u32, out: &mut [R], put: impl 
         let mut word = [0; 16];
         let len = from.len().min(16);
         word[..len].copy_from_slice(&from[..len]);
-        put(
-            slot,
-            R::from_u64(u128::load(&word, (j * width % 8) as u32)).and(mask),
-        );
+        put(slot, R::from_u64(u128::load(&word, (j * width % 8) as u32)).and(mask));
     }
 }
 
@@ -225,8 +205,7 @@ pub fn unpack_bits(bytes: &[u8], out: &mut [u8]) -> Result<(), PackError> {
 
 /// The low bits of eight bytes as one byte: the product moves bit i to bit 56 + i, and no two terms meet.
 fn gather(eight: &[u8; 8]) -> u8 {
-    (((u64::from_le_bytes(*eight) & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080))
-        >> 56) as u8
+    (((u64::from_le_bytes(*eight) & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080)) >> 56) as u8
 }
 
 /// The bits of one byte as eight bytes of 0 or 1.

@@ -69,10 +69,7 @@ impl<T> Tensor<T> {
 
     /// Every element through `f`.
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Tensor<U> {
-        Tensor {
-            shape: self.shape,
-            data: self.data.into_iter().map(f).collect(),
-        }
+        Tensor { shape: self.shape, data: self.data.into_iter().map(f).collect() }
     }
 }
 
@@ -80,10 +77,7 @@ impl<T: Clone + Default> Tensor<T> {
     /// A tensor of default elements.
     pub fn zeros(shape: Vec<usize>) -> Result<Self, TensorError> {
         let len = elements(&shape)?;
-        Ok(Self {
-            shape,
-            data: vec![T::default(); len],
-        })
+        Ok(Self { shape, data: vec![T::default(); len] })
     }
 }
 
@@ -92,21 +86,11 @@ fn elements(shape: &[usize]) -> Result<usize, TensorError> {
     if shape.contains(&0) {
         return Ok(0);
     }
-    let product = shape
-        .iter()
-        .try_fold(1usize, |n, &axis| n.checked_mul(axis));
+    let product = shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis));
     product.ok_or_else(|| TensorError::Overflow(shape.to_vec()))
 }
 
 fn check(shape: &[usize], got: usize) -> Result<(), TensorError> {
     let expected = elements(shape)?;
-    if expected == got {
-        Ok(())
-    } else {
-        Err(TensorError::Length {
-            shape: shape.to_vec(),
-            expected,
-            got,
-        })
-    }
+    if expected == got { Ok(()) } else { Err(TensorError::Length { shape: shape.to_vec(), expected, got }) }
 }

@@ -5,15 +5,7 @@ use ariann_ring::pack::{PackError, pack, pack_bits, packed_len, unpack, unpack_a
 use proptest::prelude::*;
 
 fn values<R: Ring>(len: usize, seed: u64) -> Vec<R> {
-    (1..=len as u64)
-        .map(|i| {
-            R::from_u64(
-                (i ^ seed)
-                    .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                    .rotate_left(31),
-            )
-        })
-        .collect()
+    (1..=len as u64).map(|i| R::from_u64((i ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31))).collect()
 }
 
 /// The format, bit by bit.
@@ -34,16 +26,9 @@ fn check<R: Ring>(len: usize, shift: u32, width: u32, seed: u64) {
     pack(&values, shift, width, &mut packed);
     let expected = slow(&values, shift, width);
     assert_eq!(packed[0], 0xab, "what stood there stays");
-    assert_eq!(
-        packed[1..],
-        expected,
-        "{len} values, {width} bits from {shift}"
-    );
+    assert_eq!(packed[1..], expected, "{len} values, {width} bits from {shift}");
 
-    let cut: Vec<R> = values
-        .iter()
-        .map(|v| v.shr(shift).and(R::low_mask(width)))
-        .collect();
+    let cut: Vec<R> = values.iter().map(|v| v.shr(shift).and(R::low_mask(width))).collect();
     let mut back = vec![R::ONE; len];
     unpack(&expected, width, &mut back).unwrap();
     assert_eq!(back, cut, "{len} values, {width} bits");
@@ -51,11 +36,7 @@ fn check<R: Ring>(len: usize, shift: u32, width: u32, seed: u64) {
     let own = self::values::<R>(len, !seed);
     let mut sum = own.clone();
     unpack_add(&expected, width, &mut sum).unwrap();
-    let expected: Vec<R> = own
-        .iter()
-        .zip(&cut)
-        .map(|(a, b)| a.add(*b).and(R::low_mask(width)))
-        .collect();
+    let expected: Vec<R> = own.iter().zip(&cut).map(|(a, b)| a.add(*b).and(R::low_mask(width))).collect();
     assert_eq!(sum, expected, "{len} sums, {width} bits");
 }
 
@@ -96,13 +77,7 @@ fn wrong_lengths() {
             }
         }
     }
-    assert_eq!(
-        unpack_bits(&[0, 0], &mut [0; 8]),
-        Err(PackError::Length {
-            expected: 1,
-            got: 2
-        })
-    );
+    assert_eq!(unpack_bits(&[0, 0], &mut [0; 8]), Err(PackError::Length { expected: 1, got: 2 }));
 }
 
 #[test]
@@ -114,15 +89,8 @@ fn set_trailing_bits() {
                 let mut bytes = vec![0; packed_len(len, width)];
                 bytes[bit / 8] |= 1 << (bit % 8);
                 let mut out = vec![9u32; len];
-                assert_eq!(
-                    unpack(&bytes, width, &mut out),
-                    Err(PackError::Trailing),
-                    "{len} x {width}, bit {bit}"
-                );
-                assert_eq!(
-                    unpack_add(&bytes, width, &mut out),
-                    Err(PackError::Trailing)
-                );
+                assert_eq!(unpack(&bytes, width, &mut out), Err(PackError::Trailing), "{len} x {width}, bit {bit}");
+                assert_eq!(unpack_add(&bytes, width, &mut out), Err(PackError::Trailing));
                 assert_eq!(out, vec![9; len], "nothing is written");
             }
         }
@@ -131,10 +99,7 @@ fn set_trailing_bits() {
         for bit in len..len.next_multiple_of(8) {
             let mut bytes = vec![0; packed_len(len, 1)];
             bytes[bit / 8] |= 1 << (bit % 8);
-            assert_eq!(
-                unpack_bits(&bytes, &mut vec![0; len]),
-                Err(PackError::Trailing)
-            );
+            assert_eq!(unpack_bits(&bytes, &mut vec![0; len]), Err(PackError::Trailing));
         }
     }
 }

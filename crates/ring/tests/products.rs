@@ -16,13 +16,7 @@ fn elements<R: Ring>(len: usize, seed: u64) -> Vec<R> {
     // Some at the edges, where carries are longest.
     (0..len)
         .map(|_| next())
-        .map(|v| {
-            if v % 7 == 0 {
-                R::ZERO.sub(R::ONE)
-            } else {
-                R::from_u64(v >> 3 ^ v << 32)
-            }
-        })
+        .map(|v| if v % 7 == 0 { R::ZERO.sub(R::ONE) } else { R::from_u64(v >> 3 ^ v << 32) })
         .collect()
 }
 
@@ -37,9 +31,7 @@ fn naive<R: Ring>(m: usize, k: usize, n: usize, a: &[R], b: &[R], out: &mut [R])
 }
 
 fn transpose<R: Ring>(rows: usize, cols: usize, data: &[R]) -> Vec<R> {
-    (0..cols)
-        .flat_map(|j| (0..rows).map(move |i| data[i * cols + j]))
-        .collect()
+    (0..cols).flat_map(|j| (0..rows).map(move |i| data[i * cols + j])).collect()
 }
 
 fn check<R: Ring>(m: usize, k: usize, n: usize, seed: u64) {
@@ -53,30 +45,14 @@ fn check<R: Ring>(m: usize, k: usize, n: usize, seed: u64) {
     naive(m, k, n, &a, &b, &mut sum);
     for kernel in Kernel::available() {
         for ways in 0..4 {
-            let a = if ways & 1 == 0 {
-                Matrix::new(&a, m, k)
-            } else {
-                Matrix::new(&at, k, m).transposed()
-            };
-            let b = if ways & 2 == 0 {
-                Matrix::new(&b, k, n)
-            } else {
-                Matrix::new(&bt, n, k).transposed()
-            };
+            let a = if ways & 1 == 0 { Matrix::new(&a, m, k) } else { Matrix::new(&at, k, m).transposed() };
+            let b = if ways & 2 == 0 { Matrix::new(&b, k, n) } else { Matrix::new(&bt, n, k).transposed() };
             let mut out = before.clone();
             matmul_with(kernel, a, b, &mut out, false);
-            assert!(
-                out == product,
-                "{kernel} {m}x{k}x{n} ways {ways}, {} bits",
-                R::BITS
-            );
+            assert!(out == product, "{kernel} {m}x{k}x{n} ways {ways}, {} bits", R::BITS);
             let mut out = before.clone();
             matmul_with(kernel, a, b, &mut out, true);
-            assert!(
-                out == sum,
-                "{kernel} {m}x{k}x{n} ways {ways}, {} bits, added",
-                R::BITS
-            );
+            assert!(out == sum, "{kernel} {m}x{k}x{n} ways {ways}, {} bits, added", R::BITS);
         }
     }
 }
@@ -119,19 +95,9 @@ fn longest_sums() {
         let (a, b) = (vec![last; m * k], vec![last; k * n]);
         for kernel in Kernel::available() {
             let mut out = vec![R::ZERO; m * n];
-            matmul_with(
-                kernel,
-                Matrix::new(&a, m, k),
-                Matrix::new(&b, k, n),
-                &mut out,
-                false,
-            );
+            matmul_with(kernel, Matrix::new(&a, m, k), Matrix::new(&b, k, n), &mut out, false);
             // (-1)(-1) k times.
-            assert!(
-                out.iter().all(|v| *v == R::from_u64(k as u64)),
-                "{kernel}, {} bits",
-                R::BITS
-            );
+            assert!(out.iter().all(|v| *v == R::from_u64(k as u64)), "{kernel}, {} bits", R::BITS);
         }
     }
     ones::<u32>();
@@ -158,26 +124,16 @@ fn pools_of_any_size_agree() {
     let (v, mut times) = (elements::<u64>(n, 3), vec![0; k]);
     naive(k, n, 1, &b, &v, &mut times);
     for threads in [1, 2, 3, 7] {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let (mut out, mut tall, mut vector) = (vec![0; m * n], vec![0; m * n], vec![0; k]);
         pool.install(|| {
             matmul(Matrix::new(&a, m, k), Matrix::new(&b, k, n), &mut out);
-            matmul(
-                Matrix::new(&b, k, n).transposed(),
-                Matrix::new(&a, m, k).transposed(),
-                &mut tall,
-            );
+            matmul(Matrix::new(&b, k, n).transposed(), Matrix::new(&a, m, k).transposed(), &mut tall);
             for _ in 0..3 {
                 matmul(Matrix::new(&b, k, n), Matrix::new(&v, n, 1), &mut vector);
             }
         });
-        assert!(
-            out == expected && tall == transpose(m, n, &expected) && vector == times,
-            "{threads} threads"
-        );
+        assert!(out == expected && tall == transpose(m, n, &expected) && vector == times, "{threads} threads");
     }
 }
 
@@ -185,42 +141,15 @@ fn pools_of_any_size_agree() {
 fn convolutions_in_pools_of_any_size_agree() {
     let shapes = [
         (lenet(20, 12, 50), 5),
-        (
-            ConvShape {
-                kernel: [3, 3],
-                pads: [1; 4],
-                ..lenet(16, 33, 70)
-            },
-            1,
-        ),
-        (
-            ConvShape {
-                kernel: [3, 3],
-                pads: [1; 4],
-                groups: 24,
-                ..lenet(24, 40, 24)
-            },
-            3,
-        ),
-        (
-            ConvShape {
-                kernel: [1, 1],
-                ..lenet(64, 20, 96)
-            },
-            1,
-        ),
+        (ConvShape { kernel: [3, 3], pads: [1; 4], ..lenet(16, 33, 70) }, 1),
+        (ConvShape { kernel: [3, 3], pads: [1; 4], groups: 24, ..lenet(24, 40, 24) }, 3),
+        (ConvShape { kernel: [1, 1], ..lenet(64, 20, 96) }, 1),
     ];
     for (shape, items) in shapes {
-        let (w, x) = (
-            elements::<u32>(shape.weight_len(), 1),
-            elements::<u32>(items * shape.in_len(), 2),
-        );
+        let (w, x) = (elements::<u32>(shape.weight_len(), 1), elements::<u32>(items * shape.in_len(), 2));
         let expected = naive_conv(&shape, items, &w, &x);
         for threads in [1, 2, 5] {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut out = vec![7; items * shape.out_len()];
             pool.install(|| conv2d(&shape, items, &w, &x, &mut out));
             assert!(out == expected, "{threads} threads, {shape:?}");
@@ -236,18 +165,9 @@ fn few_vectors_in_pools_of_any_size_agree() {
         let before = expected.clone();
         naive(m, k, n, &a, &transpose(n, k, &b), &mut expected);
         for threads in [1, 2, 5] {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut out = before.clone();
-            pool.install(|| {
-                matmul_add(
-                    Matrix::new(&a, m, k),
-                    Matrix::new(&b, n, k).transposed(),
-                    &mut out,
-                )
-            });
+            pool.install(|| matmul_add(Matrix::new(&a, m, k), Matrix::new(&b, n, k).transposed(), &mut out));
             assert!(out == expected, "{threads} threads, {m}x{k}x{n}");
         }
     }
@@ -264,20 +184,12 @@ fn naive_conv<R: Ring>(s: &ConvShape, items: usize, weights: &[R], x: &[R]) -> V
                     for c in 0..depth {
                         for ky in 0..s.kernel[0] {
                             for kx in 0..s.kernel[1] {
-                                let y = (oy * s.stride[0] + ky * s.dilation[0]) as isize
-                                    - s.pads[0] as isize;
-                                let col = (ox * s.stride[1] + kx * s.dilation[1]) as isize
-                                    - s.pads[1] as isize;
-                                if y >= 0
-                                    && col >= 0
-                                    && y < s.in_height as isize
-                                    && col < s.in_width as isize
-                                {
+                                let y = (oy * s.stride[0] + ky * s.dilation[0]) as isize - s.pads[0] as isize;
+                                let col = (ox * s.stride[1] + kx * s.dilation[1]) as isize - s.pads[1] as isize;
+                                if y >= 0 && col >= 0 && y < s.in_height as isize && col < s.in_width as isize {
                                     let channel = item * s.in_channels + o / outs * depth + c;
-                                    let v = x[(channel * s.in_height + y as usize) * s.in_width
-                                        + col as usize];
-                                    let w = weights
-                                        [((o * depth + c) * s.kernel[0] + ky) * s.kernel[1] + kx];
+                                    let v = x[(channel * s.in_height + y as usize) * s.in_width + col as usize];
+                                    let w = weights[((o * depth + c) * s.kernel[0] + ky) * s.kernel[1] + kx];
                                     sum = sum.add(v.mul(w));
                                 }
                             }
@@ -298,11 +210,7 @@ fn check_conv<R: Ring>(shape: &ConvShape, items: usize, seed: u64) {
     for kernel in Kernel::available() {
         let mut out = vec![R::ONE; items * shape.out_len()];
         conv2d_with(kernel, shape, items, &weights, &x, &mut out);
-        assert!(
-            out == expected,
-            "{kernel}, {} bits, {items} items of {shape:?}",
-            R::BITS
-        );
+        assert!(out == expected, "{kernel}, {} bits, {items} items of {shape:?}", R::BITS);
     }
 }
 
@@ -326,38 +234,17 @@ fn convolutions_of_known_networks() {
         check_conv::<u32>(&lenet(1, 28, 20), items, 1);
         check_conv::<u64>(&lenet(20, 12, 50), items, 2);
     }
-    let first = ConvShape {
-        kernel: [7, 7],
-        stride: [2, 2],
-        pads: [3; 4],
-        ..lenet(3, 45, 19)
-    };
+    let first = ConvShape { kernel: [7, 7], stride: [2, 2], pads: [3; 4], ..lenet(3, 45, 19) };
     check_conv::<u32>(&first, 2, 3);
-    let depthwise = ConvShape {
-        kernel: [3, 3],
-        pads: [1; 4],
-        groups: 12,
-        ..lenet(12, 14, 12)
-    };
+    let depthwise = ConvShape { kernel: [3, 3], pads: [1; 4], groups: 12, ..lenet(12, 14, 12) };
     check_conv::<u32>(&depthwise, 2, 4);
-    check_conv::<u64>(
-        &ConvShape {
-            stride: [2, 2],
-            pads: [0, 0, 1, 1],
-            ..depthwise
-        },
-        2,
-        5,
-    );
+    check_conv::<u64>(&ConvShape { stride: [2, 2], pads: [0, 0, 1, 1], ..depthwise }, 2, 5);
 }
 
 #[test]
 fn default_convolution_is_the_active_kernel() {
     let shape = lenet(2, 9, 3);
-    let (w, x) = (
-        elements::<u32>(shape.weight_len(), 1),
-        elements::<u32>(shape.in_len(), 2),
-    );
+    let (w, x) = (elements::<u32>(shape.weight_len(), 1), elements::<u32>(shape.in_len(), 2));
     let mut out = vec![0; shape.out_len()];
     conv2d(&shape, 1, &w, &x, &mut out);
     assert_eq!(out, naive_conv(&shape, 1, &w, &x));
@@ -369,50 +256,17 @@ fn shapes_that_are_no_convolution() {
     let good = lenet(4, 8, 6);
     assert!(good.validate().is_ok());
     for bad in [
-        ConvShape {
-            in_height: 4,
-            ..good.clone()
-        },
-        ConvShape {
-            dilation: [1, 2],
-            ..good.clone()
-        },
-        ConvShape {
-            groups: 3,
-            ..good.clone()
-        },
-        ConvShape {
-            groups: 4,
-            ..good.clone()
-        },
-        ConvShape {
-            groups: 0,
-            ..good.clone()
-        },
-        ConvShape {
-            stride: [0, 1],
-            ..good.clone()
-        },
-        ConvShape {
-            kernel: [5, 0],
-            ..good.clone()
-        },
-        ConvShape {
-            in_channels: usize::MAX,
-            ..good.clone()
-        },
-        ConvShape {
-            pads: [usize::MAX, 0, 1, 0],
-            ..good.clone()
-        },
-        ConvShape {
-            dilation: [usize::MAX, 1],
-            ..good.clone()
-        },
-        ConvShape {
-            pads: [usize::MAX / 4; 4],
-            ..good.clone()
-        },
+        ConvShape { in_height: 4, ..good.clone() },
+        ConvShape { dilation: [1, 2], ..good.clone() },
+        ConvShape { groups: 3, ..good.clone() },
+        ConvShape { groups: 4, ..good.clone() },
+        ConvShape { groups: 0, ..good.clone() },
+        ConvShape { stride: [0, 1], ..good.clone() },
+        ConvShape { kernel: [5, 0], ..good.clone() },
+        ConvShape { in_channels: usize::MAX, ..good.clone() },
+        ConvShape { pads: [usize::MAX, 0, 1, 0], ..good.clone() },
+        ConvShape { dilation: [usize::MAX, 1], ..good.clone() },
+        ConvShape { pads: [usize::MAX / 4; 4], ..good.clone() },
     ] {
         assert!(bad.validate().is_err(), "{bad:?}");
     }
@@ -423,16 +277,10 @@ fn forced_kernels() {
     for kernel in Kernel::available() {
         assert_eq!(Kernel::choose(Some(kernel.name().into())), Ok(kernel));
     }
-    assert_eq!(
-        Kernel::choose(None).ok(),
-        Kernel::available().last().copied()
-    );
+    assert_eq!(Kernel::choose(None).ok(), Kernel::available().last().copied());
     assert!(Kernel::choose(Some("fastest".into())).is_err());
     for kernel in [Kernel::Avx2, Kernel::Avx512, Kernel::Amx] {
-        assert_eq!(
-            Kernel::choose(Some(kernel.name().into())).is_ok(),
-            kernel.is_available()
-        );
+        assert_eq!(Kernel::choose(Some(kernel.name().into())).is_ok(), kernel.is_available());
     }
 }
 

@@ -17,16 +17,8 @@ fn fixed_point_rounds_to_nearest() {
         (1000.0, -3, 125),
         (3.0, -1, 2),
     ] {
-        assert_eq!(
-            encode::<u32>(x, f).map(Ring::to_i64),
-            Ok(expected),
-            "{x} with {f} bits"
-        );
-        assert_eq!(
-            encode::<u64>(x, f).map(Ring::to_i64),
-            Ok(expected),
-            "{x} with {f} bits"
-        );
+        assert_eq!(encode::<u32>(x, f).map(Ring::to_i64), Ok(expected), "{x} with {f} bits");
+        assert_eq!(encode::<u64>(x, f).map(Ring::to_i64), Ok(expected), "{x} with {f} bits");
     }
 }
 
@@ -38,37 +30,19 @@ fn fixed_point_edges() {
     assert_eq!(encode::<u32>(top - 0.6, 0), Ok(u32::MAX >> 1));
     assert_eq!(encode::<u32>(-top - 0.4, 0), Ok(1 << 31));
     for x in [top, top - 0.5, -top - 0.5, -top - 1.0, f64::MAX, f64::MIN] {
-        assert_eq!(
-            encode::<u32>(x, 0),
-            Err(FixedError::OutOfRange {
-                value: x,
-                frac_bits: 0,
-                bits: 32
-            }),
-            "{x}"
-        );
+        assert_eq!(encode::<u32>(x, 0), Err(FixedError::OutOfRange { value: x, frac_bits: 0, bits: 32 }), "{x}");
     }
     let top = 2f64.powi(63);
     assert_eq!(encode::<u64>(-top, 0), Ok(1 << 63));
-    assert_eq!(
-        encode::<u64>(1.0f64.next_down(), 63),
-        Ok((1 << 63) - (1 << 10))
-    );
-    assert!(
-        encode::<u64>(top, 0).is_err()
-            && encode::<u64>(1.0, 63).is_err()
-            && encode::<u64>(1.0, i32::MAX).is_err()
-    );
+    assert_eq!(encode::<u64>(1.0f64.next_down(), 63), Ok((1 << 63) - (1 << 10)));
+    assert!(encode::<u64>(top, 0).is_err() && encode::<u64>(1.0, 63).is_err() && encode::<u64>(1.0, i32::MAX).is_err());
     assert_eq!(encode::<u64>(0.0, i32::MAX), Ok(0));
     assert_eq!(encode::<u64>(f64::MAX, i32::MIN), Ok(0));
     assert_eq!(encode::<u64>(f64::MIN_POSITIVE, 1022), Ok(1));
     assert_eq!(encode::<u64>(f64::MAX, -1020), Ok(16));
     for x in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         assert!(matches!(encode::<u32>(x, 4), Err(FixedError::NotFinite(_))));
-        assert!(matches!(
-            encode::<u64>(x, -4000),
-            Err(FixedError::NotFinite(_))
-        ));
+        assert!(matches!(encode::<u64>(x, -4000), Err(FixedError::NotFinite(_))));
     }
 }
 
@@ -91,14 +65,8 @@ fn elements_wrap_and_shift() {
         assert_eq!(last.neg(), R::ONE);
         assert_eq!(last.to_i64(), -1);
         assert_eq!(R::from_i64(-1), last);
-        assert_eq!(
-            (last.shl(R::BITS), last.shr(R::BITS), last.shl(200)),
-            (R::ZERO, R::ZERO, R::ZERO)
-        );
-        assert_eq!(
-            (R::low_mask(0), R::low_mask(3), R::low_mask(R::BITS)),
-            (R::ZERO, R::from_u64(7), last)
-        );
+        assert_eq!((last.shl(R::BITS), last.shr(R::BITS), last.shl(200)), (R::ZERO, R::ZERO, R::ZERO));
+        assert_eq!((R::low_mask(0), R::low_mask(3), R::low_mask(R::BITS)), (R::ZERO, R::from_u64(7), last));
         assert_eq!((R::spread(0), R::spread(1)), (R::ZERO, last));
     }
     laws::<u32>();
@@ -108,32 +76,15 @@ fn elements_wrap_and_shift() {
 #[test]
 fn tensors_have_the_elements_of_their_shape() {
     let t = Tensor::new(vec![2, 3], vec![1, 2, 3, 4, 5, 6]).unwrap();
-    assert_eq!(
-        (t.shape(), t.data(), t.len()),
-        (&[2, 3][..], &[1, 2, 3, 4, 5, 6][..], 6)
-    );
+    assert_eq!((t.shape(), t.data(), t.len()), (&[2, 3][..], &[1, 2, 3, 4, 5, 6][..], 6));
     let t = t.reshape(vec![3, 1, 2]).unwrap();
     assert_eq!(t.shape(), [3, 1, 2]);
     assert_eq!(t.clone().map(|v| v * 2).into_data(), [2, 4, 6, 8, 10, 12]);
-    assert_eq!(
-        t.reshape(vec![7]),
-        Err(TensorError::Length {
-            shape: vec![7],
-            expected: 7,
-            got: 6
-        })
-    );
+    assert_eq!(t.reshape(vec![7]), Err(TensorError::Length { shape: vec![7], expected: 7, got: 6 }));
     assert_eq!(Tensor::new(vec![], vec![5]).unwrap().len(), 1);
     assert!(Tensor::<u8>::new(vec![], vec![]).is_err());
-    assert!(
-        Tensor::<u8>::new(vec![0, usize::MAX, 2], vec![])
-            .unwrap()
-            .is_empty()
-    );
-    assert!(matches!(
-        Tensor::<u8>::new(vec![usize::MAX, 2], vec![]),
-        Err(TensorError::Overflow(_))
-    ));
+    assert!(Tensor::<u8>::new(vec![0, usize::MAX, 2], vec![]).unwrap().is_empty());
+    assert!(matches!(Tensor::<u8>::new(vec![usize::MAX, 2], vec![]), Err(TensorError::Overflow(_))));
     assert_eq!(Tensor::<u32>::zeros(vec![2, 2]).unwrap().data(), [0; 4]);
     assert!(Tensor::<u32>::zeros(vec![usize::MAX, 2]).is_err());
 }

@@ -3,8 +3,8 @@
 use std::arch::x86_64::*;
 
 use super::Matrix;
-use super::blocked::{self, Line, Micro, Strip};
 use super::conv::ConvShape;
+use super::micro::{self, Line, Micro, Strip};
 use super::portable::{pack_left_rows, pack_right_plain};
 use super::{direct, vector};
 use crate::Ring;
@@ -24,14 +24,7 @@ impl Micro<u32> for Avx2 {
     const LEFT: usize = MR * 4;
     const RIGHT: usize = WIDE * 4;
 
-    fn pack_left(
-        src: &[u32],
-        stride: usize,
-        rows: usize,
-        k: usize,
-        padded: usize,
-        panel: &mut [Line],
-    ) {
+    fn pack_left(src: &[u32], stride: usize, rows: usize, k: usize, padded: usize, panel: &mut [Line]) {
         pack_left_rows(src, stride, rows, k, padded, MR, panel);
     }
 
@@ -39,18 +32,9 @@ impl Micro<u32> for Avx2 {
         pack_right_plain::<u32, WIDE>(strip, panels, panel);
     }
 
-    fn tile(
-        padded: usize,
-        (rows, cols): (usize, usize),
-        left: &[Line],
-        right: &[Line],
-        tile: &mut [u32],
-    ) {
-        let (left, right): (&[u32], &[u32]) =
-            (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
-        assert!(
-            left.len() >= MR * padded && right.len() >= WIDE * padded && tile.len() >= MR * WIDE
-        );
+    fn tile(padded: usize, (rows, cols): (usize, usize), left: &[Line], right: &[Line], tile: &mut [u32]) {
+        let (left, right): (&[u32], &[u32]) = (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
+        assert!(left.len() >= MR * padded && right.len() >= WIDE * padded && tile.len() >= MR * WIDE);
         // SAFETY: lengths asserted; `Kernel::is_available` was asked before this kernel was chosen.
         unsafe {
             let tile_u32 = match (rows, cols) {
@@ -81,14 +65,7 @@ impl Micro<u64> for Avx2 {
     const LEFT: usize = MR * 8;
     const RIGHT: usize = NARROW * 8;
 
-    fn pack_left(
-        src: &[u64],
-        stride: usize,
-        rows: usize,
-        k: usize,
-        padded: usize,
-        panel: &mut [Line],
-    ) {
+    fn pack_left(src: &[u64], stride: usize, rows: usize, k: usize, padded: usize, panel: &mut [Line]) {
         pack_left_rows(src, stride, rows, k, padded, MR, panel);
     }
 
@@ -96,20 +73,9 @@ impl Micro<u64> for Avx2 {
         pack_right_plain::<u64, NARROW>(strip, panels, panel);
     }
 
-    fn tile(
-        padded: usize,
-        (rows, _): (usize, usize),
-        left: &[Line],
-        right: &[Line],
-        tile: &mut [u64],
-    ) {
-        let (left, right): (&[u64], &[u64]) =
-            (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
-        assert!(
-            left.len() >= MR * padded
-                && right.len() >= NARROW * padded
-                && tile.len() >= MR * NARROW
-        );
+    fn tile(padded: usize, (rows, _): (usize, usize), left: &[Line], right: &[Line], tile: &mut [u64]) {
+        let (left, right): (&[u64], &[u64]) = (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
+        assert!(left.len() >= MR * padded && right.len() >= NARROW * padded && tile.len() >= MR * NARROW);
         // SAFETY: lengths asserted; `Kernel::is_available` was asked before this kernel was chosen.
         unsafe {
             let tile_u64 = match rows {
@@ -151,11 +117,7 @@ unsafe fn tile_u32<const ROWS: usize, const VECTORS: usize>(
             }
             for (i, sums) in sums.iter_mut().enumerate() {
                 // Two bases, so that every row is reached by an addressing mode.
-                let row = if i < 3 {
-                    left.add(i * k)
-                } else {
-                    lower.add((i - 3) * k)
-                };
+                let row = if i < 3 { left.add(i * k) } else { lower.add((i - 3) * k) };
                 let a = _mm256_set1_epi32(*row.add(at) as i32);
                 for (sum, b) in sums.iter_mut().zip(b) {
                     *sum = _mm256_add_epi32(*sum, _mm256_mullo_epi32(a, b));
@@ -178,12 +140,7 @@ unsafe fn tile_u32<const ROWS: usize, const VECTORS: usize>(
 /// # Safety
 /// `left` holds MR rows of `k`, `right` k rows of 4, `tile` has room for MR x 4.
 #[target_feature(enable = "avx2")]
-unsafe fn tile_u64<const ROWS: usize>(
-    k: usize,
-    left: *const u64,
-    right: *const u64,
-    tile: *mut u64,
-) {
+unsafe fn tile_u64<const ROWS: usize>(k: usize, left: *const u64, right: *const u64, tile: *mut u64) {
     let mut low = [_mm256_setzero_si256(); ROWS];
     let mut cross = [_mm256_setzero_si256(); ROWS];
     // SAFETY: every offset lies inside what the caller promises.
@@ -193,11 +150,7 @@ unsafe fn tile_u64<const ROWS: usize>(
             let b = _mm256_loadu_si256(right.add(at * NARROW).cast());
             let exchanged = _mm256_shuffle_epi32::<0b10_11_00_01>(b);
             for i in 0..ROWS {
-                let row = if i < 3 {
-                    left.add(i * k)
-                } else {
-                    lower.add((i - 3) * k)
-                };
+                let row = if i < 3 { left.add(i * k) } else { lower.add((i - 3) * k) };
                 let a = _mm256_set1_epi64x(*row.add(at) as i64);
                 low[i] = _mm256_add_epi64(low[i], _mm256_mul_epu32(a, b));
                 cross[i] = _mm256_add_epi32(cross[i], _mm256_mullo_epi32(a, exchanged));
@@ -211,22 +164,15 @@ unsafe fn tile_u64<const ROWS: usize>(
     }
 }
 
-/// `blocked::put`, compiled for AVX2.
+/// `micro::put`, compiled for AVX2.
 ///
 /// # Safety
 /// As there.
 unsafe fn put<R: Ring>(out: *mut R, stride: usize, tile: &[R], nr: usize, width: usize, add: bool) {
     #[target_feature(enable = "avx2")]
-    unsafe fn inner<R: Ring>(
-        out: *mut R,
-        stride: usize,
-        tile: &[R],
-        nr: usize,
-        width: usize,
-        add: bool,
-    ) {
+    unsafe fn inner<R: Ring>(out: *mut R, stride: usize, tile: &[R], nr: usize, width: usize, add: bool) {
         // SAFETY: as the caller promises.
-        unsafe { blocked::put(out, stride, tile, nr, width, add) }
+        unsafe { micro::put(out, stride, tile, nr, width, add) }
     }
     // SAFETY: as the caller promises, and `Kernel::is_available` was asked before this kernel was chosen.
     unsafe { inner(out, stride, tile, nr, width, add) }
@@ -276,8 +222,7 @@ pub fn float_sums(rounds: usize) -> f32 {
                 *sum = _mm256_fmadd_ps(*sum, x, y);
             }
         }
-        sums.iter()
-            .fold(0.0, |total, sum| total + _mm256_cvtss_f32(*sum))
+        sums.iter().fold(0.0, |total, sum| total + _mm256_cvtss_f32(*sum))
     }
     // SAFETY: the caller asked for AVX2 and FMA.
     unsafe { inner(rounds) }

@@ -3,8 +3,8 @@
 use std::arch::x86_64::*;
 
 use super::Matrix;
-use super::blocked::{self, Line, Micro, STRIP, Strip};
 use super::conv::ConvShape;
+use super::micro::{self, Line, Micro, STRIP, Strip};
 use super::portable::{pack_left_rows, pack_right_plain};
 use super::{direct, vector};
 use crate::Ring;
@@ -37,14 +37,7 @@ impl Micro<u32> for Avx512 {
     const LEFT: usize = MR * 4;
     const RIGHT: usize = WIDE * 4;
 
-    fn pack_left(
-        src: &[u32],
-        stride: usize,
-        rows: usize,
-        k: usize,
-        padded: usize,
-        panel: &mut [Line],
-    ) {
+    fn pack_left(src: &[u32], stride: usize, rows: usize, k: usize, padded: usize, panel: &mut [Line]) {
         pack_left_rows(src, stride, rows, k, padded, MR, panel);
     }
 
@@ -52,15 +45,8 @@ impl Micro<u32> for Avx512 {
         pack_right_plain::<u32, WIDE>(strip, panels, panel);
     }
 
-    fn tile(
-        padded: usize,
-        (rows, _): (usize, usize),
-        left: &[Line],
-        right: &[Line],
-        tile: &mut [u32],
-    ) {
-        let (left, right): (&[u32], &[u32]) =
-            (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
+    fn tile(padded: usize, (rows, _): (usize, usize), left: &[Line], right: &[Line], tile: &mut [u32]) {
+        let (left, right): (&[u32], &[u32]) = (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
         assert!(left.len() > MR * padded && right.len() > WIDE * padded && tile.len() >= MR * WIDE);
         // SAFETY: lengths asserted; `Kernel::is_available` was asked before this kernel was chosen.
         unsafe {
@@ -91,14 +77,7 @@ impl Micro<u64> for Avx512 {
     const LEFT: usize = MR * 12;
     const RIGHT: usize = NARROW * 12;
 
-    fn pack_left(
-        src: &[u64],
-        stride: usize,
-        rows: usize,
-        k: usize,
-        padded: usize,
-        panel: &mut [Line],
-    ) {
+    fn pack_left(src: &[u64], stride: usize, rows: usize, k: usize, padded: usize, panel: &mut [Line]) {
         pack_left_rows(src, stride, rows, k, padded, MR, panel);
         let (elements, words) = bytemuck::cast_slice_mut::<_, u64>(panel).split_at_mut(MR * padded);
         let words: &mut [u32] = bytemuck::cast_slice_mut(words);
@@ -109,29 +88,17 @@ impl Micro<u64> for Avx512 {
 
     fn pack_right(strip: &Strip<u64>, panels: &mut [Line], panel: usize) {
         pack_right_plain::<u64, NARROW>(strip, panels, panel);
-        for panel in panels
-            .chunks_exact_mut(panel)
-            .take(strip.cols.div_ceil(NARROW))
-        {
+        for panel in panels.chunks_exact_mut(panel).take(strip.cols.div_ceil(NARROW)) {
             // SAFETY: `Kernel::is_available` was asked before this kernel was chosen.
             unsafe { right_words(bytemuck::cast_slice_mut(panel), strip) };
         }
     }
 
-    fn tile(
-        padded: usize,
-        (rows, _): (usize, usize),
-        left: &[Line],
-        right: &[Line],
-        tile: &mut [u64],
-    ) {
-        let (left, right): (&[u64], &[u64]) =
-            (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
+    fn tile(padded: usize, (rows, _): (usize, usize), left: &[Line], right: &[Line], tile: &mut [u64]) {
+        let (left, right): (&[u64], &[u64]) = (bytemuck::cast_slice(left), bytemuck::cast_slice(right));
         let words = MR * padded / 2;
         assert!(
-            padded.is_multiple_of(2)
-                && left.len() >= MR * padded + words
-                && right.len() >= NARROW * padded + words
+            padded.is_multiple_of(2) && left.len() >= MR * padded + words && right.len() >= NARROW * padded + words
         );
         assert!(tile.len() >= MR * NARROW);
         // SAFETY: lengths asserted; `Kernel::is_available` was asked before this kernel was chosen.
@@ -162,12 +129,7 @@ impl Micro<u64> for Avx512 {
 /// # Safety
 /// `left` holds MR rows of `k` and one element more, `right` k rows of 16 and one element more, `tile` has room for MR x 16.
 #[target_feature(enable = "avx512f,avx512ifma")]
-unsafe fn tile_u32<const ROWS: usize>(
-    k: usize,
-    left: *const u32,
-    right: *const u32,
-    tile: *mut u32,
-) {
+unsafe fn tile_u32<const ROWS: usize>(k: usize, left: *const u32, right: *const u32, tile: *mut u32) {
     let mut even = [_mm512_setzero_si512(); ROWS];
     let mut odd = [_mm512_setzero_si512(); ROWS];
     // SAFETY: every offset lies inside what the caller promises.
@@ -177,11 +139,7 @@ unsafe fn tile_u32<const ROWS: usize>(
             let b0 = _mm512_loadu_si512(right.add(at * WIDE).cast());
             let b1 = _mm512_loadu_si512(right.add(at * WIDE + 1).cast());
             for i in 0..ROWS {
-                let row = if i < 4 {
-                    left.add(i * k)
-                } else {
-                    lower.add((i - 4) * k)
-                };
+                let row = if i < 4 { left.add(i * k) } else { lower.add((i - 4) * k) };
                 let a = _mm512_set1_epi64(row.add(at).cast::<i64>().read_unaligned());
                 even[i] = _mm512_madd52lo_epu64(even[i], a, b0);
                 odd[i] = _mm512_madd52lo_epu64(odd[i], a, b1);
@@ -202,12 +160,7 @@ unsafe fn tile_u32<const ROWS: usize>(
 /// # Safety
 /// `left` holds MR rows of `k` elements and as many words, `right` k rows of 8 elements and k/2 rows of 8 pairs of words, k even, `tile` has room for MR x 8.
 #[target_feature(enable = "avx512f,avx512ifma,avx512vnni")]
-unsafe fn tile_u64<const ROWS: usize>(
-    k: usize,
-    left: *const u64,
-    right: *const u64,
-    tile: *mut u64,
-) {
+unsafe fn tile_u64<const ROWS: usize>(k: usize, left: *const u64, right: *const u64, tile: *mut u64) {
     let mut low = [_mm512_setzero_si512(); ROWS];
     let mut high = [_mm512_setzero_si512(); ROWS];
     let mut cross = [_mm512_setzero_si512(); ROWS];
@@ -226,8 +179,7 @@ unsafe fn tile_u64<const ROWS: usize>(
                 let a1 = _mm512_set1_epi64(*left.add(i * k + at + 1) as i64);
                 low[i] = _mm512_madd52lo_epu64(low[i], a1, b1);
                 high[i] = _mm512_madd52hi_epu64(high[i], a1, b1);
-                let pair =
-                    _mm512_set1_epi64(left_words.add(i * k + at).cast::<i64>().read_unaligned());
+                let pair = _mm512_set1_epi64(left_words.add(i * k + at).cast::<i64>().read_unaligned());
                 cross[i] = _mm512_dpwssd_epi32(cross[i], pair, words);
             }
         }
@@ -243,10 +195,7 @@ unsafe fn tile_u64<const ROWS: usize>(
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn right_words(panel: &mut [u64], strip: &Strip<u64>) {
     let (elements, words) = panel.split_at_mut(NARROW * strip.padded);
-    let (words, pairs) = (
-        words.as_chunks_mut::<NARROW>().0,
-        elements.as_chunks::<{ 2 * NARROW }>().0,
-    );
+    let (words, pairs) = (words.as_chunks_mut::<NARROW>().0, elements.as_chunks::<{ 2 * NARROW }>().0);
     let rows = strip.at / 2..strip.padded.min(strip.at + STRIP) / 2;
     for (words, pair) in words[rows.clone()].iter_mut().zip(&pairs[rows]) {
         let word = |v: u64| v >> 52 | (v & 0xffff) << 16;
@@ -256,32 +205,18 @@ fn right_words(panel: &mut [u64], strip: &Strip<u64>) {
     }
 }
 
-/// `blocked::put`, compiled for AVX-512.
+/// `micro::put`, compiled for AVX-512.
 ///
 /// # Safety
 /// As there.
-pub unsafe fn put<R: Ring>(
-    out: *mut R,
-    stride: usize,
-    tile: &[R],
-    nr: usize,
-    width: usize,
-    add: bool,
-) {
+pub unsafe fn put<R: Ring>(out: *mut R, stride: usize, tile: &[R], nr: usize, width: usize, add: bool) {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn inner<R: Ring>(
-        out: *mut R,
-        stride: usize,
-        tile: &[R],
-        nr: usize,
-        width: usize,
-        add: bool,
-    ) {
+    unsafe fn inner<R: Ring>(out: *mut R, stride: usize, tile: &[R], nr: usize, width: usize, add: bool) {
         // SAFETY: as the caller promises.
         unsafe {
             match width == nr {
-                true => blocked::put(out, stride, tile, nr, nr, add),
-                false => blocked::put(out, stride, tile, nr, width, add),
+                true => micro::put(out, stride, tile, nr, nr, add),
+                false => micro::put(out, stride, tile, nr, width, add),
             }
         }
     }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::blocked::{self, Job, Out, Right};
+use super::blocked::{self, Job, Right};
 use super::kernel::{Kernel, KernelError};
+use super::out::Out;
 use super::{Matrix, direct};
 use crate::Ring;
 
@@ -76,41 +77,23 @@ impl ConvShape {
         }
         for channels in [self.in_channels, self.out_channels] {
             if channels % self.groups != 0 {
-                return Err(ShapeError::Groups {
-                    groups: self.groups,
-                    channels,
-                });
+                return Err(ShapeError::Groups { groups: self.groups, channels });
             }
         }
         self.checked().ok_or(ShapeError::Overflow)?
     }
 
     fn checked(&self) -> Option<Result<(), ShapeError>> {
-        let padded =
-            |size: usize, before: usize, after: usize| size.checked_add(before)?.checked_add(after);
-        let spans =
-            |kernel: usize, dilation: usize| (kernel - 1).checked_mul(dilation)?.checked_add(1);
-        let input = [
-            padded(self.in_height, self.pads[0], self.pads[2])?,
-            padded(self.in_width, self.pads[1], self.pads[3])?,
-        ];
-        let kernel = [
-            spans(self.kernel[0], self.dilation[0])?,
-            spans(self.kernel[1], self.dilation[1])?,
-        ];
+        let padded = |size: usize, before: usize, after: usize| size.checked_add(before)?.checked_add(after);
+        let spans = |kernel: usize, dilation: usize| (kernel - 1).checked_mul(dilation)?.checked_add(1);
+        let input =
+            [padded(self.in_height, self.pads[0], self.pads[2])?, padded(self.in_width, self.pads[1], self.pads[3])?];
+        let kernel = [spans(self.kernel[0], self.dilation[0])?, spans(self.kernel[1], self.dilation[1])?];
         if kernel[0] > input[0] || kernel[1] > input[1] {
             return Some(Err(ShapeError::Kernel { kernel, input }));
         }
-        let product = |sizes: &[usize]| {
-            sizes
-                .iter()
-                .try_fold(1usize, |n, &size| n.checked_mul(size))
-        };
-        let depth = product(&[
-            self.in_channels / self.groups,
-            self.kernel[0],
-            self.kernel[1],
-        ])?;
+        let product = |sizes: &[usize]| sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
+        let depth = product(&[self.in_channels / self.groups, self.kernel[0], self.kernel[1]])?;
         let out = product(&[self.out_channels, self.out_height(), self.out_width()])?;
         product(&[self.in_channels, input[0], input[1]])?;
         product(&[self.out_channels, depth])?;
@@ -120,16 +103,13 @@ impl ConvShape {
 
     /// Rows of the output.
     pub fn out_height(&self) -> usize {
-        (self.in_height + self.pads[0] + self.pads[2] - (self.kernel[0] - 1) * self.dilation[0] - 1)
-            / self.stride[0]
+        (self.in_height + self.pads[0] + self.pads[2] - (self.kernel[0] - 1) * self.dilation[0] - 1) / self.stride[0]
             + 1
     }
 
     /// Columns of the output.
     pub fn out_width(&self) -> usize {
-        (self.in_width + self.pads[1] + self.pads[3] - (self.kernel[1] - 1) * self.dilation[1] - 1)
-            / self.stride[1]
-            + 1
+        (self.in_width + self.pads[1] + self.pads[3] - (self.kernel[1] - 1) * self.dilation[1] - 1) / self.stride[1] + 1
     }
 
     /// Elements of the input, C x H x W.
@@ -170,26 +150,11 @@ pub fn conv2d<R: Ring>(shape: &ConvShape, items: usize, weights: &[R], x: &[R], 
 ///
 /// # Panics
 /// As [`conv2d`], and if the kernel is not [available](Kernel::is_available).
-pub fn conv2d_with<R: Ring>(
-    kernel: Kernel,
-    shape: &ConvShape,
-    items: usize,
-    weights: &[R],
-    x: &[R],
-    out: &mut [R],
-) {
+pub fn conv2d_with<R: Ring>(kernel: Kernel, shape: &ConvShape, items: usize, weights: &[R], x: &[R], out: &mut [R]) {
     shape.validate().unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(weights.len(), shape.weight_len(), "elements of the weights");
-    assert_eq!(
-        Some(x.len()),
-        shape.in_len().checked_mul(items),
-        "elements of the input"
-    );
-    assert_eq!(
-        Some(out.len()),
-        shape.out_len().checked_mul(items),
-        "elements of the result"
-    );
+    assert_eq!(Some(x.len()), shape.in_len().checked_mul(items), "elements of the input");
+    assert_eq!(Some(out.len()), shape.out_len().checked_mul(items), "elements of the result");
     assert!(kernel.is_available(), "{}", KernelError::Missing(kernel));
     if items == 0 {
         return;
@@ -201,24 +166,11 @@ pub fn conv2d_with<R: Ring>(
     let depth = shape.depth();
     let places = shape.out_height() * shape.out_width();
     for group in 0..shape.groups {
-        let a = Matrix::new(
-            &weights[group * per_group * depth..][..per_group * depth],
-            per_group,
-            depth,
-        );
+        let a = Matrix::new(&weights[group * per_group * depth..][..per_group * depth], per_group, depth);
         let b = Im2col::new(shape, x, group);
-        let job = Job {
-            a,
-            b: &b,
-            cols: items * places,
-            add: false,
-        };
+        let job = Job { a, b: &b, cols: items * places, add: false };
         let from = group * per_group * places;
-        blocked::run(
-            kernel,
-            &job,
-            Out::new(&mut out[from..], places, places, shape.out_len()),
-        );
+        blocked::run(kernel, &job, Out::new(&mut out[from..], places, places, shape.out_len()));
     }
 }
 
@@ -234,13 +186,7 @@ struct Im2col<'a, R> {
 impl<'a, R: Ring> Im2col<'a, R> {
     fn new(shape: &'a ConvShape, x: &'a [R], group: usize) -> Self {
         let out_width = shape.out_width();
-        Self {
-            shape,
-            x,
-            group,
-            out_width,
-            places: shape.out_height() * out_width,
-        }
+        Self { shape, x, group, out_width, places: shape.out_height() * out_width }
     }
 
     fn row(&self, k: usize, from: usize, out: &mut [R]) {
@@ -249,13 +195,9 @@ impl<'a, R: Ring> Im2col<'a, R> {
         let (channel, ky, kx) = (k / area, k % area / kernel, k % kernel);
         let channel = self.group * (s.in_channels / s.groups) + channel;
         // Output columns whose input column exists.
-        let first = s.pads[1]
-            .saturating_sub(kx * s.dilation[1])
-            .div_ceil(s.stride[1]);
-        let reach = (s.in_width + s.pads[1])
-            .saturating_sub(kx * s.dilation[1])
-            .div_ceil(s.stride[1])
-            .min(self.out_width);
+        let first = s.pads[1].saturating_sub(kx * s.dilation[1]).div_ceil(s.stride[1]);
+        let reach =
+            (s.in_width + s.pads[1]).saturating_sub(kx * s.dilation[1]).div_ceil(s.stride[1]).min(self.out_width);
         let (mut item, place) = (from / self.places, from % self.places);
         let (mut oy, mut ox) = (place / self.out_width, place % self.out_width);
         let rows = self.places / self.out_width;
@@ -270,8 +212,7 @@ impl<'a, R: Ring> Im2col<'a, R> {
             } else {
                 clear(&mut now[..lo - ox]);
                 clear(&mut now[hi - ox..]);
-                let line =
-                    ((item * s.in_channels + channel) * s.in_height + y - s.pads[0]) * s.in_width;
+                let line = ((item * s.in_channels + channel) * s.in_height + y - s.pads[0]) * s.in_width;
                 let start = line + lo * s.stride[1] + kx * s.dilation[1] - s.pads[1];
                 let inside = &mut now[lo - ox..hi - ox];
                 if s.stride[1] == 1 {
@@ -284,10 +225,7 @@ impl<'a, R: Ring> Im2col<'a, R> {
                     }
                     *last = self.x[start + 2 * inside.len()];
                 } else {
-                    for (o, v) in inside
-                        .iter_mut()
-                        .zip(self.x[start..].iter().step_by(s.stride[1]))
-                    {
+                    for (o, v) in inside.iter_mut().zip(self.x[start..].iter().step_by(s.stride[1])) {
                         *o = *v;
                     }
                 }
@@ -312,10 +250,7 @@ impl<R: Ring> Right<R> for Im2col<'_, R> {
     /// A kernel of one element leaves the map of one item as it is.
     fn direct(&self, k: usize, from: usize) -> Option<(&[R], usize)> {
         let s = self.shape;
-        let plain = s.kernel == [1, 1]
-            && s.stride == [1, 1]
-            && s.pads == [0; 4]
-            && self.x.len() == s.in_len();
+        let plain = s.kernel == [1, 1] && s.stride == [1, 1] && s.pads == [0; 4] && self.x.len() == s.in_len();
         let channel = self.group * (s.in_channels / s.groups) + k;
         plain.then(|| (&self.x[channel * self.places + from..], self.places))
     }
@@ -338,12 +273,7 @@ fn copy<R: Ring>(out: &mut [R], from: &[R]) {
         out.copy_from_slice(from);
         return;
     }
-    for (o, f) in out
-        .as_chunks_mut::<PIECE>()
-        .0
-        .iter_mut()
-        .zip(from.as_chunks::<PIECE>().0)
-    {
+    for (o, f) in out.as_chunks_mut::<PIECE>().0.iter_mut().zip(from.as_chunks::<PIECE>().0) {
         *o = *f;
     }
     *out.last_chunk_mut::<PIECE>().expect("at least eight") = *from.last_chunk().expect("as many");

@@ -40,10 +40,7 @@ pub fn plane<R: Ring>(s: &ConvShape, at: usize, weights: &[R], x: &[R], out: &mu
                 let weight = weights[((channel * depth + c) * s.kernel[0] + ky) * s.kernel[1] + kx];
                 let shift = kx * s.dilation[1];
                 let first = s.pads[1].saturating_sub(shift).div_ceil(s.stride[1]);
-                let reach = (s.in_width + s.pads[1])
-                    .saturating_sub(shift)
-                    .div_ceil(s.stride[1])
-                    .min(width);
+                let reach = (s.in_width + s.pads[1]).saturating_sub(shift).div_ceil(s.stride[1]).min(width);
                 if first >= reach {
                     continue;
                 }

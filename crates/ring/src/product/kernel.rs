@@ -3,8 +3,9 @@
 use std::sync::OnceLock;
 
 use super::Matrix;
-use super::blocked::{Block, Job, Out, drive};
+use super::blocked::{Block, Job, drive};
 use super::conv::ConvShape;
+use super::out::Out;
 use super::portable::Portable;
 use super::{direct, vector};
 
@@ -53,10 +54,7 @@ impl Kernel {
 
     /// The kernels that this machine can run, slowest first.
     pub fn available() -> Vec<Kernel> {
-        Self::ALL
-            .into_iter()
-            .filter(|kernel| kernel.is_available())
-            .collect()
+        Self::ALL.into_iter().filter(|kernel| kernel.is_available()).collect()
     }
 
     /// The kernel that products use: the one that the environment variable `ARIANN_PRODUCTS` forces, or the fastest available.
@@ -65,20 +63,14 @@ impl Kernel {
     pub fn active() -> Result<Kernel, KernelError> {
         static ACTIVE: OnceLock<Result<Kernel, KernelError>> = OnceLock::new();
         ACTIVE
-            .get_or_init(|| {
-                Self::choose(
-                    std::env::var_os("ARIANN_PRODUCTS").map(|v| v.to_string_lossy().into_owned()),
-                )
-            })
+            .get_or_init(|| Self::choose(std::env::var_os("ARIANN_PRODUCTS").map(|v| v.to_string_lossy().into_owned())))
             .clone()
     }
 
     /// The kernel named by `forced`, or the fastest available.
     pub fn choose(forced: Option<String>) -> Result<Kernel, KernelError> {
         match forced.filter(|name| !name.is_empty()) {
-            None => Ok(*Self::available()
-                .last()
-                .expect("the portable kernel is always there")),
+            None => Ok(*Self::available().last().expect("the portable kernel is always there")),
             Some(name) => match Self::ALL.into_iter().find(|kernel| kernel.name() == name) {
                 None => Err(KernelError::Unknown(name)),
                 Some(kernel) if !kernel.is_available() => Err(KernelError::Missing(kernel)),
@@ -121,14 +113,7 @@ pub trait Kernels: sealed::Sealed + Sized {
     fn few_times(kernel: Kernel, a: Matrix<Self>, x: Matrix<Self>, out: &mut [Self]);
     /// One output plane of a convolution without panels.
     #[doc(hidden)]
-    fn plane(
-        kernel: Kernel,
-        shape: &ConvShape,
-        at: usize,
-        weights: &[Self],
-        x: &[Self],
-        out: &mut [Self],
-    );
+    fn plane(kernel: Kernel, shape: &ConvShape, at: usize, weights: &[Self], x: &[Self], out: &mut [Self]);
 }
 
 macro_rules! kernels {
@@ -148,13 +133,7 @@ macro_rules! kernels {
                 }
             }
 
-            fn rows_times(
-                kernel: Kernel,
-                a: Matrix<Self>,
-                x: &[Self],
-                out: &mut [Self],
-                add: bool,
-            ) {
+            fn rows_times(kernel: Kernel, a: Matrix<Self>, x: &[Self], out: &mut [Self], add: bool) {
                 match kernel {
                     Kernel::Portable => vector::rows_times(a, x, out, add),
                     #[cfg(target_arch = "x86_64")]
@@ -178,22 +157,13 @@ macro_rules! kernels {
                 }
             }
 
-            fn plane(
-                kernel: Kernel,
-                shape: &ConvShape,
-                at: usize,
-                weights: &[Self],
-                x: &[Self],
-                out: &mut [Self],
-            ) {
+            fn plane(kernel: Kernel, shape: &ConvShape, at: usize, weights: &[Self], x: &[Self], out: &mut [Self]) {
                 match kernel {
                     Kernel::Portable => direct::plane(shape, at, weights, x, out),
                     #[cfg(target_arch = "x86_64")]
                     Kernel::Avx2 => super::avx2::plane(shape, at, weights, x, out),
                     #[cfg(target_arch = "x86_64")]
-                    Kernel::Avx512 | Kernel::Amx => {
-                        super::avx512::plane(shape, at, weights, x, out)
-                    }
+                    Kernel::Avx512 | Kernel::Amx => super::avx512::plane(shape, at, weights, x, out),
                     #[cfg(not(target_arch = "x86_64"))]
                     other => unreachable!("{other} is not available here"),
                 }
@@ -202,18 +172,8 @@ macro_rules! kernels {
     };
 }
 
-kernels!(
-    u32,
-    super::avx2::Avx2,
-    super::avx512::Avx512,
-    super::amx::Amx
-);
-kernels!(
-    u64,
-    super::avx2::Avx2,
-    super::avx512::Avx512,
-    super::amx::Amx
-);
+kernels!(u32, super::avx2::Avx2, super::avx512::Avx512, super::amx::Amx);
+kernels!(u64, super::avx2::Avx2, super::avx512::Avx512, super::amx::Amx);
 
 mod sealed {
     pub trait Sealed {}

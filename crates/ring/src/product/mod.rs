@@ -13,12 +13,15 @@ mod blocked;
 pub mod conv;
 mod direct;
 pub mod kernel;
+mod micro;
+mod out;
 mod portable;
 mod vector;
 
 use crate::Ring;
-use blocked::{Job, Out, Right};
+use blocked::{Job, Right};
 use kernel::Kernel;
+use out::Out;
 
 /// A matrix over borrowed elements: element (i, j) is `data[i * row_stride + j * col_stride]`.
 #[derive(Clone, Copy, Debug)]
@@ -36,29 +39,13 @@ impl<'a, R: Copy> Matrix<'a, R> {
     /// # Panics
     /// If `data` does not have exactly `rows * cols` elements.
     pub fn new(data: &'a [R], rows: usize, cols: usize) -> Self {
-        assert_eq!(
-            Some(data.len()),
-            rows.checked_mul(cols),
-            "a {rows}x{cols} matrix"
-        );
-        Self {
-            data,
-            rows,
-            cols,
-            row_stride: cols,
-            col_stride: 1,
-        }
+        assert_eq!(Some(data.len()), rows.checked_mul(cols), "a {rows}x{cols} matrix");
+        Self { data, rows, cols, row_stride: cols, col_stride: 1 }
     }
 
     /// The transpose, without moving an element.
     pub fn transposed(self) -> Self {
-        Self {
-            rows: self.cols,
-            cols: self.rows,
-            row_stride: self.col_stride,
-            col_stride: self.row_stride,
-            ..self
-        }
+        Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
     }
 
     /// Number of rows.
@@ -96,16 +83,8 @@ pub fn matmul_add<R: Ring>(a: Matrix<R>, b: Matrix<R>, out: &mut [R]) {
 /// If the shapes do not fit each other or the kernel is not [available](Kernel::available).
 pub fn matmul_with<R: Ring>(kernel: Kernel, a: Matrix<R>, b: Matrix<R>, out: &mut [R], add: bool) {
     assert_eq!(a.cols, b.rows, "columns of a, rows of b");
-    assert_eq!(
-        Some(out.len()),
-        a.rows.checked_mul(b.cols),
-        "elements of the result"
-    );
-    assert!(
-        kernel.is_available(),
-        "{}",
-        kernel::KernelError::Missing(kernel)
-    );
+    assert_eq!(Some(out.len()), a.rows.checked_mul(b.cols), "elements of the result");
+    assert!(kernel.is_available(), "{}", kernel::KernelError::Missing(kernel));
     if out.is_empty() {
         return;
     }
@@ -125,12 +104,7 @@ pub fn matmul_with<R: Ring>(kernel: Kernel, a: Matrix<R>, b: Matrix<R>, out: &mu
         return;
     }
     let cols = b.cols;
-    let job = Job {
-        a,
-        b: &b as &dyn Right<R>,
-        cols,
-        add,
-    };
+    let job = Job { a, b: &b as &dyn Right<R>, cols, add };
     blocked::run(kernel, &job, Out::rows(out, cols));
 }
 

@@ -1,6 +1,6 @@
 //! The micro-kernel in plain Rust: the meaning of all others.
 
-use super::blocked::{Line, Micro, STRIP, Strip};
+use super::micro::{Line, Micro, STRIP, Strip};
 use crate::Ring;
 
 /// Tiles of 4 x 8, panels of plain elements.
@@ -17,14 +17,7 @@ impl<R: Ring> Micro<R> for Portable {
     const LEFT: usize = MR * size_of::<R>();
     const RIGHT: usize = NR * size_of::<R>();
 
-    fn pack_left(
-        src: &[R],
-        stride: usize,
-        rows: usize,
-        k: usize,
-        padded: usize,
-        panel: &mut [Line],
-    ) {
+    fn pack_left(src: &[R], stride: usize, rows: usize, k: usize, padded: usize, panel: &mut [Line]) {
         pack_left_rows(src, stride, rows, k, padded, MR, panel);
     }
 
@@ -72,19 +65,10 @@ pub fn pack_left_rows<R: Ring>(
 
 /// Right panels of plain elements: `NR` for each k.
 #[inline(always)]
-pub fn pack_right_plain<R: Ring, const NR: usize>(
-    strip: &Strip<R>,
-    panels: &mut [Line],
-    panel: usize,
-) {
+pub fn pack_right_plain<R: Ring, const NR: usize>(strip: &Strip<R>, panels: &mut [Line], panel: usize) {
     let (at, end) = (strip.at, strip.padded.min(strip.at + STRIP));
-    for (from, panel) in (0..strip.cols)
-        .step_by(NR)
-        .zip(panels.chunks_exact_mut(panel))
-    {
-        let places = &mut bytemuck::cast_slice_mut::<_, R>(panel)
-            .as_chunks_mut::<NR>()
-            .0[at..end];
+    for (from, panel) in (0..strip.cols).step_by(NR).zip(panels.chunks_exact_mut(panel)) {
+        let places = &mut bytemuck::cast_slice_mut::<_, R>(panel).as_chunks_mut::<NR>().0[at..end];
         for (i, place) in places.iter_mut().enumerate() {
             let row = strip.row(i, from);
             match row.first_chunk::<NR>() {

@@ -8,13 +8,7 @@ use crate::Ring;
 const PARALLEL: usize = 1 << 18;
 
 /// `out (+)= a * x` for a matrix `x` of one column.
-pub fn matrix_vector<R: Ring>(
-    kernel: Kernel,
-    a: Matrix<R>,
-    x: Matrix<R>,
-    out: &mut [R],
-    add: bool,
-) {
+pub fn matrix_vector<R: Ring>(kernel: Kernel, a: Matrix<R>, x: Matrix<R>, out: &mut [R], add: bool) {
     let gathered;
     let x = if x.row_stride == 1 {
         &x.data[..x.rows]
@@ -23,20 +17,14 @@ pub fn matrix_vector<R: Ring>(
         &gathered
     };
     // Small products ask for no pool: the question would start one.
-    let threads = if a.rows * a.cols < PARALLEL {
-        1
-    } else {
-        rayon::current_num_threads()
-    };
+    let threads = if a.rows * a.cols < PARALLEL { 1 } else { rayon::current_num_threads() };
     let part = out.len().div_ceil(threads).next_multiple_of(16);
     if part >= out.len() {
         return R::rows_times(kernel, a, x, out, add);
     }
     rayon::scope(|scope| {
         for (i, out) in out.chunks_mut(part).enumerate() {
-            scope.spawn(move |_| {
-                R::rows_times(kernel, rows_of(a, i * part, out.len()), x, out, add)
-            });
+            scope.spawn(move |_| R::rows_times(kernel, rows_of(a, i * part, out.len()), x, out, add));
         }
     });
 }
@@ -45,43 +33,22 @@ pub fn matrix_vector<R: Ring>(
 const FEW: usize = 8;
 
 /// `out (+)= a * b` if one of the two has few rows or columns and both lie contiguous along k; false if not.
-pub fn few_vectors<R: Ring>(
-    kernel: Kernel,
-    a: Matrix<R>,
-    b: Matrix<R>,
-    out: &mut [R],
-    add: bool,
-) -> bool {
+pub fn few_vectors<R: Ring>(kernel: Kernel, a: Matrix<R>, b: Matrix<R>, out: &mut [R], add: bool) -> bool {
     if a.col_stride != 1 || b.row_stride != 1 || a.rows.min(b.cols) > FEW {
         return false;
     }
     let turned = b.cols > a.rows;
-    let (long, few) = if turned {
-        (b.transposed(), a)
-    } else {
-        (a, b.transposed())
-    };
+    let (long, few) = if turned { (b.transposed(), a) } else { (a, b.transposed()) };
     let mut product = vec![R::ZERO; out.len()];
     let work = long.rows * long.cols * few.rows;
-    let threads = if work < PARALLEL {
-        1
-    } else {
-        rayon::current_num_threads()
-    };
+    let threads = if work < PARALLEL { 1 } else { rayon::current_num_threads() };
     let part = long.rows.div_ceil(threads);
     if part == long.rows {
         R::few_times(kernel, long, few, &mut product);
     } else {
         rayon::scope(|scope| {
             for (i, out) in product.chunks_mut(part * few.rows).enumerate() {
-                scope.spawn(move |_| {
-                    R::few_times(
-                        kernel,
-                        rows_of(long, i * part, out.len() / few.rows),
-                        few,
-                        out,
-                    )
-                });
+                scope.spawn(move |_| R::few_times(kernel, rows_of(long, i * part, out.len() / few.rows), few, out));
             }
         });
     }
@@ -96,11 +63,7 @@ pub fn few_vectors<R: Ring>(
 }
 
 fn rows_of<R: Ring>(a: Matrix<R>, from: usize, rows: usize) -> Matrix<R> {
-    Matrix {
-        data: &a.data[from * a.row_stride..],
-        rows,
-        ..a
-    }
+    Matrix { data: &a.data[from * a.row_stride..], rows, ..a }
 }
 
 /// `out (+)= a * x`, on this thread.
@@ -124,9 +87,7 @@ pub fn rows_times<R: Ring>(a: Matrix<R>, x: &[R], out: &mut [R], add: bool) {
 
 #[inline(always)]
 fn dot<R: Ring>(a: &[R], x: &[R]) -> R {
-    a.iter()
-        .zip(x)
-        .fold(R::ZERO, |sum, (a, x)| sum.add(a.mul(*x)))
+    a.iter().zip(x).fold(R::ZERO, |sum, (a, x)| sum.add(a.mul(*x)))
 }
 
 /// `out = a * xᵀ`, on this thread, for few rows `x`, both with contiguous rows: each row of `a` is read once for all of them.
@@ -172,10 +133,7 @@ fn columns_times<R: Ring>(a: Matrix<R>, x: &[R], out: &mut [R]) {
             let (c0, c1, c2, c3) = (column(k), column(k + 1), column(k + 2), column(k + 3));
             let (x0, x1, x2, x3) = (x[k], x[k + 1], x[k + 2], x[k + 3]);
             for i in 0..n {
-                let sum = c0[i]
-                    .mul(x0)
-                    .add(c1[i].mul(x1))
-                    .add(c2[i].mul(x2).add(c3[i].mul(x3)));
+                let sum = c0[i].mul(x0).add(c1[i].mul(x1)).add(c2[i].mul(x2).add(c3[i].mul(x3)));
                 out[i] = out[i].add(sum);
             }
             k += 4;

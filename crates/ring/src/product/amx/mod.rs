@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 use self::pack::{pack_left_u32, pack_left_u64, pack_right_u32, pack_right_u64};
 use super::avx512;
-use super::blocked::{Line, Micro, STRIP, Strip};
+use super::micro::{Line, Micro, STRIP, Strip};
 
 /// Micro-kernels on tiles.
 pub struct Amx;
@@ -38,13 +38,7 @@ pub fn available() -> bool {
 fn processor() -> bool {
     // SAFETY: every x86-64 processor has the instruction (newer compilers ask for no such promise).
     #[allow(unused_unsafe)]
-    let bits = unsafe {
-        if __cpuid(0).eax >= 7 {
-            __cpuid_count(7, 0).edx
-        } else {
-            0
-        }
-    };
+    let bits = unsafe { if __cpuid(0).eax >= 7 { __cpuid_count(7, 0).edx } else { 0 } };
     [24, 25].into_iter().all(|bit| bits >> bit & 1 == 1)
 }
 
@@ -87,9 +81,7 @@ impl Configured {
             configuration.0[48 + tile] = height as u8;
         }
         // SAFETY: the tiles are available (asked before this kernel was chosen), and the configuration is a valid one.
-        unsafe {
-            asm!("ldtilecfg [{}]", in(reg) configuration.0.as_ptr(), options(nostack, readonly))
-        };
+        unsafe { asm!("ldtilecfg [{}]", in(reg) configuration.0.as_ptr(), options(nostack, readonly)) };
         Self
     }
 }
@@ -123,14 +115,7 @@ impl Micro<u32> for Amx {
         k.next_multiple_of(step(depth))
     }
 
-    fn pack_left(
-        src: &[u32],
-        stride: usize,
-        rows: usize,
-        k: usize,
-        padded: usize,
-        panel: &mut [Line],
-    ) {
+    fn pack_left(src: &[u32], stride: usize, rows: usize, k: usize, padded: usize, panel: &mut [Line]) {
         // SAFETY: AVX-512 was asked for in `available`.
         unsafe { pack_left_u32(src, stride, rows, k, padded, panel) }
     }
@@ -140,18 +125,10 @@ impl Micro<u32> for Amx {
         unsafe { pack_right_u32(strip, panels, panel) }
     }
 
-    fn tile(
-        padded: usize,
-        (rows, _): (usize, usize),
-        left: &[Line],
-        right: &[Line],
-        tile: &mut [u32],
-    ) {
+    fn tile(padded: usize, (rows, _): (usize, usize), left: &[Line], right: &[Line], tile: &mut [u32]) {
         let steps = padded.div_ceil(STEP);
         let len = steps * 4 * TILE;
-        assert!(
-            left.len() >= len && right.len() >= len && tile.len() >= SIDE * SIDE && rows <= SIDE
-        );
+        assert!(left.len() >= len && right.len() >= len && tile.len() >= SIDE * SIDE && rows <= SIDE);
         let mut sums = MaybeUninit::<[Line; 4 * TILE]>::uninit();
         let sums = sums.as_mut_ptr().cast::<Line>();
         // SAFETY: lengths asserted, tiles of at least `rows` rows configured by `with`; AVX-512 was asked for in `available`.
@@ -189,14 +166,7 @@ impl Micro<u64> for Amx {
         k.next_multiple_of(step(depth))
     }
 
-    fn pack_left(
-        src: &[u64],
-        stride: usize,
-        rows: usize,
-        k: usize,
-        padded: usize,
-        panel: &mut [Line],
-    ) {
+    fn pack_left(src: &[u64], stride: usize, rows: usize, k: usize, padded: usize, panel: &mut [Line]) {
         // SAFETY: AVX-512 was asked for in `available`.
         unsafe { pack_left_u64(src, stride, rows, k, padded, panel) }
     }
@@ -206,18 +176,10 @@ impl Micro<u64> for Amx {
         unsafe { pack_right_u64(strip, panels, panel) }
     }
 
-    fn tile(
-        padded: usize,
-        (rows, _): (usize, usize),
-        left: &[Line],
-        right: &[Line],
-        tile: &mut [u64],
-    ) {
+    fn tile(padded: usize, (rows, _): (usize, usize), left: &[Line], right: &[Line], tile: &mut [u64]) {
         let steps = padded.div_ceil(STEP);
         let len = steps * 8 * TILE;
-        assert!(
-            left.len() >= len && right.len() >= len && tile.len() >= SIDE * SIDE && rows <= SIDE
-        );
+        assert!(left.len() >= len && right.len() >= len && tile.len() >= SIDE * SIDE && rows <= SIDE);
         let mut sums = MaybeUninit::<[Line; 8 * TILE]>::uninit();
         let sums = sums.as_mut_ptr().cast::<Line>();
         // SAFETY: lengths asserted, tiles of at least `rows` rows configured by `with`; AVX-512 was asked for in `available`.
@@ -432,20 +394,11 @@ unsafe fn sums_u64(steps: usize, left: *const Line, right: *const Line, sums: *m
 /// AVX-512 F is there; the first `rows` rows of every tile of `sums` are stored.
 #[target_feature(enable = "avx512f")]
 unsafe fn join_u32(sums: *const Line, rows: usize, tile: &mut [u32]) {
-    for (i, row) in tile
-        .as_chunks_mut::<SIDE>()
-        .0
-        .iter_mut()
-        .take(rows)
-        .enumerate()
-    {
+    for (i, row) in tile.as_chunks_mut::<SIDE>().0.iter_mut().take(rows).enumerate() {
         // SAFETY: row i of that tile was stored.
         let sum = |weight: usize| unsafe { load(&(*sums.add(weight * TILE + i)).0) };
         let low = _mm512_add_epi32(sum(0), _mm512_slli_epi32::<8>(sum(1)));
-        let high = _mm512_add_epi32(
-            _mm512_slli_epi32::<16>(sum(2)),
-            _mm512_slli_epi32::<24>(sum(3)),
-        );
+        let high = _mm512_add_epi32(_mm512_slli_epi32::<16>(sum(2)), _mm512_slli_epi32::<24>(sum(3)));
         // SAFETY: a row is 64 bytes.
         unsafe { _mm512_storeu_si512(row.as_mut_ptr().cast(), _mm512_add_epi32(low, high)) };
     }
@@ -459,38 +412,20 @@ unsafe fn join_u32(sums: *const Line, rows: usize, tile: &mut [u32]) {
 unsafe fn join_u64(sums: *const Line, rows: usize, tile: &mut [u64]) {
     let first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
     let second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
-    for (i, row) in tile
-        .as_chunks_mut::<SIDE>()
-        .0
-        .iter_mut()
-        .take(rows)
-        .enumerate()
-    {
+    for (i, row) in tile.as_chunks_mut::<SIDE>().0.iter_mut().take(rows).enumerate() {
         // SAFETY: row i of that tile was stored.
         let sum = |weight: usize| unsafe { load(&(*sums.add(weight * TILE + i)).0) };
         // Columns 0, 1, 4, 5 .. and 2, 3, 6, 7 ..
         let (mut low, mut high) = (_mm512_setzero_si512(), _mm512_setzero_si512());
         for weight in (0..4).rev() {
             let (near, far) = (sum(weight), sum(weight + 4));
-            low = _mm512_add_epi64(
-                _mm512_slli_epi64::<8>(low),
-                _mm512_unpacklo_epi32(near, far),
-            );
-            high = _mm512_add_epi64(
-                _mm512_slli_epi64::<8>(high),
-                _mm512_unpackhi_epi32(near, far),
-            );
+            low = _mm512_add_epi64(_mm512_slli_epi64::<8>(low), _mm512_unpacklo_epi32(near, far));
+            high = _mm512_add_epi64(_mm512_slli_epi64::<8>(high), _mm512_unpackhi_epi32(near, far));
         }
         // SAFETY: a row is 128 bytes.
         unsafe {
-            _mm512_storeu_si512(
-                row.as_mut_ptr().cast(),
-                _mm512_permutex2var_epi64(low, first, high),
-            );
-            _mm512_storeu_si512(
-                row[8..].as_mut_ptr().cast(),
-                _mm512_permutex2var_epi64(low, second, high),
-            );
+            _mm512_storeu_si512(row.as_mut_ptr().cast(), _mm512_permutex2var_epi64(low, first, high));
+            _mm512_storeu_si512(row[8..].as_mut_ptr().cast(), _mm512_permutex2var_epi64(low, second, high));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{SIDE, STEP, TILE, load};
-use crate::product::blocked::{Line, STRIP, Strip};
+use crate::product::micro::{Line, STRIP, Strip};
 
 #[target_feature(enable = "avx512f")]
 fn store(line: &mut Line, v: __m512i) {
@@ -15,11 +15,7 @@ fn store(line: &mut Line, v: __m512i) {
 #[target_feature(enable = "avx512f")]
 fn sixteen(row: &[u32], at: usize) -> __m512i {
     let row = &row[at.min(row.len())..];
-    let mask = if row.len() >= 16 {
-        0xffff
-    } else {
-        (1u16 << row.len()) - 1
-    };
+    let mask = if row.len() >= 16 { 0xffff } else { (1u16 << row.len()) - 1 };
     // SAFETY: no element beyond the row's end is read.
     unsafe { _mm512_maskz_loadu_epi32(mask, row.as_ptr().cast()) }
 }
@@ -28,11 +24,7 @@ fn sixteen(row: &[u32], at: usize) -> __m512i {
 #[target_feature(enable = "avx512f")]
 fn eight(row: &[u64], at: usize) -> __m512i {
     let row = &row[at.min(row.len())..];
-    let mask = if row.len() >= 8 {
-        0xff
-    } else {
-        (1u8 << row.len()) - 1
-    };
+    let mask = if row.len() >= 8 { 0xff } else { (1u8 << row.len()) - 1 };
     // SAFETY: no element beyond the row's end is read.
     unsafe { _mm512_maskz_loadu_epi64(mask, row.as_ptr().cast()) }
 }
@@ -52,29 +44,14 @@ pub(super) unsafe fn pack_left_u32(
 ) {
     // Byte p of sixteen elements into lane p.
     let by_plane = load(&std::array::from_fn(|i| (i % 16 * 4 + i / 16) as u8));
-    for (step, tiles) in panel
-        .chunks_exact_mut(4 * TILE)
-        .take(padded.div_ceil(STEP))
-        .enumerate()
-    {
+    for (step, tiles) in panel.chunks_exact_mut(4 * TILE).take(padded.div_ceil(STEP)).enumerate() {
         for i in 0..SIDE {
-            let row = if i < rows {
-                &src[i * stride..][..k]
-            } else {
-                &[]
-            };
-            let lanes =
-                |q: usize| _mm512_permutexvar_epi8(by_plane, sixteen(row, step * STEP + q * 16));
+            let row = if i < rows { &src[i * stride..][..k] } else { &[] };
+            let lanes = |q: usize| _mm512_permutexvar_epi8(by_plane, sixteen(row, step * STEP + q * 16));
             let (v0, v1, v2, v3) = (lanes(0), lanes(1), lanes(2), lanes(3));
             // Lanes as a 4 x 4 matrix, transposed.
-            let (a, b) = (
-                _mm512_shuffle_i32x4::<0x44>(v0, v1),
-                _mm512_shuffle_i32x4::<0x44>(v2, v3),
-            );
-            let (c, d) = (
-                _mm512_shuffle_i32x4::<0xee>(v0, v1),
-                _mm512_shuffle_i32x4::<0xee>(v2, v3),
-            );
+            let (a, b) = (_mm512_shuffle_i32x4::<0x44>(v0, v1), _mm512_shuffle_i32x4::<0x44>(v2, v3));
+            let (c, d) = (_mm512_shuffle_i32x4::<0xee>(v0, v1), _mm512_shuffle_i32x4::<0xee>(v2, v3));
             store(&mut tiles[i], _mm512_shuffle_i32x4::<0x88>(a, b));
             store(&mut tiles[TILE + i], _mm512_shuffle_i32x4::<0xdd>(a, b));
             store(&mut tiles[2 * TILE + i], _mm512_shuffle_i32x4::<0x88>(c, d));
@@ -98,17 +75,9 @@ pub(super) unsafe fn pack_left_u64(
 ) {
     // Byte p of eight elements into quarter-lane p.
     let by_plane = load(&std::array::from_fn(|i| (i % 8 * 8 + i / 8) as u8));
-    for (step, tiles) in panel
-        .chunks_exact_mut(8 * TILE)
-        .take(padded.div_ceil(STEP))
-        .enumerate()
-    {
+    for (step, tiles) in panel.chunks_exact_mut(8 * TILE).take(padded.div_ceil(STEP)).enumerate() {
         for i in 0..SIDE {
-            let row = if i < rows {
-                &src[i * stride..][..k]
-            } else {
-                &[]
-            };
+            let row = if i < rows { &src[i * stride..][..k] } else { &[] };
             let mut v = [_mm512_setzero_si512(); 8];
             for (q, v) in v.iter_mut().enumerate() {
                 *v = _mm512_permutexvar_epi8(by_plane, eight(row, step * STEP + q * 8));
@@ -137,8 +106,7 @@ fn transpose(v: [__m512i; 8]) -> [__m512i; 8] {
         fours[half + 3] = _mm512_shuffle_i32x4::<0xee>(p[2], p[3]);
         for (lane, from) in [(0, half), (2, half + 2)] {
             out[2 * lane + half / 4] = _mm512_shuffle_i32x4::<0x88>(fours[from], fours[from + 1]);
-            out[2 * lane + 2 + half / 4] =
-                _mm512_shuffle_i32x4::<0xdd>(fours[from], fours[from + 1]);
+            out[2 * lane + 2 + half / 4] = _mm512_shuffle_i32x4::<0xdd>(fours[from], fours[from + 1]);
         }
     }
     out
@@ -151,10 +119,7 @@ fn transpose(v: [__m512i; 8]) -> [__m512i; 8] {
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) unsafe fn pack_right_u32(strip: &Strip<u32>, panels: &mut [Line], panel: usize) {
     let at = strip.at;
-    for (from, panel) in (0..strip.cols)
-        .step_by(SIDE)
-        .zip(panels.chunks_exact_mut(panel))
-    {
+    for (from, panel) in (0..strip.cols).step_by(SIDE).zip(panels.chunks_exact_mut(panel)) {
         let tiles = &mut panel[at / STEP * 4 * TILE..][..4 * TILE];
         for q in 0..STRIP / 4 {
             let row = |i: usize| sixteen(strip.row(4 * q + i, from), 0);
@@ -168,14 +133,8 @@ pub(super) unsafe fn pack_right_u32(strip: &Strip<u32>, panels: &mut [Line], pan
                 _mm512_unpacklo_epi8(c, d),
                 _mm512_unpackhi_epi8(c, d),
             ];
-            let (a, b) = (
-                _mm512_unpacklo_epi32(column[0], column[1]),
-                _mm512_unpacklo_epi32(column[2], column[3]),
-            );
-            let (c, d) = (
-                _mm512_unpackhi_epi32(column[0], column[1]),
-                _mm512_unpackhi_epi32(column[2], column[3]),
-            );
+            let (a, b) = (_mm512_unpacklo_epi32(column[0], column[1]), _mm512_unpacklo_epi32(column[2], column[3]));
+            let (c, d) = (_mm512_unpackhi_epi32(column[0], column[1]), _mm512_unpackhi_epi32(column[2], column[3]));
             let line = at % STEP / 4 + q;
             store(&mut tiles[line], _mm512_unpacklo_epi64(a, b));
             store(&mut tiles[TILE + line], _mm512_unpackhi_epi64(a, b));
@@ -194,10 +153,7 @@ pub(super) unsafe fn pack_right_u64(strip: &Strip<u64>, panels: &mut [Line], pan
     let at = strip.at;
     let even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
     let odd = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
-    for (from, panel) in (0..strip.cols)
-        .step_by(SIDE)
-        .zip(panels.chunks_exact_mut(panel))
-    {
+    for (from, panel) in (0..strip.cols).step_by(SIDE).zip(panels.chunks_exact_mut(panel)) {
         let tiles = &mut panel[at / STEP * 8 * TILE..][..8 * TILE];
         for q in 0..STRIP / 4 {
             let row = |i: usize, half: usize| eight(strip.row(4 * q + i, from), half);
@@ -205,14 +161,8 @@ pub(super) unsafe fn pack_right_u64(strip: &Strip<u64>, panels: &mut [Line], pan
             let right = planes([row(0, 8), row(1, 8), row(2, 8), row(3, 8)]);
             let line = at % STEP / 4 + q;
             for (pair, (l, r)) in left.into_iter().zip(right).enumerate() {
-                store(
-                    &mut tiles[2 * pair * TILE + line],
-                    _mm512_permutex2var_epi64(l, even, r),
-                );
-                store(
-                    &mut tiles[(2 * pair + 1) * TILE + line],
-                    _mm512_permutex2var_epi64(l, odd, r),
-                );
+                store(&mut tiles[2 * pair * TILE + line], _mm512_permutex2var_epi64(l, even, r));
+                store(&mut tiles[(2 * pair + 1) * TILE + line], _mm512_permutex2var_epi64(l, odd, r));
             }
         }
     }
