@@ -189,50 +189,43 @@ impl<'a, R: Ring> Im2col<'a, R> {
         Self { shape, x, group, out_width, places: shape.out_height() * out_width }
     }
 
-    fn row(&self, k: usize, from: usize, out: &mut [R]) {
+    fn row(&self, k: usize, from: usize, mut out: &mut [R]) {
         let s = self.shape;
         let (kernel, area) = (s.kernel[1], s.kernel[0] * s.kernel[1]);
         let (channel, ky, kx) = (k / area, k % area / kernel, k % kernel);
         let channel = self.group * (s.in_channels / s.groups) + channel;
+        let (down, right) = (ky * s.dilation[0], kx * s.dilation[1]);
         // Output columns whose input column exists.
-        let first = s.pads[1].saturating_sub(kx * s.dilation[1]).div_ceil(s.stride[1]);
-        let reach =
-            (s.in_width + s.pads[1]).saturating_sub(kx * s.dilation[1]).div_ceil(s.stride[1]).min(self.out_width);
+        let first = s.pads[1].saturating_sub(right).div_ceil(s.stride[1]).min(self.out_width);
+        let reach = (s.in_width + s.pads[1]).saturating_sub(right).div_ceil(s.stride[1]).clamp(first, self.out_width);
         let (mut item, place) = (from / self.places, from % self.places);
         let (mut oy, mut ox) = (place / self.out_width, place % self.out_width);
         let rows = self.places / self.out_width;
-        let mut out = out;
         while !out.is_empty() {
-            let (now, later) = out.split_at_mut(out.len().min(self.out_width - ox));
-            let end = ox + now.len();
-            let y = oy * s.stride[0] + ky * s.dilation[0];
+            let input = &self.x[(item * s.in_channels + channel) * s.in_height * s.in_width..];
+            let line = |oy: usize| {
+                let y = (oy * s.stride[0] + down).wrapping_sub(s.pads[0]);
+                (y < s.in_height).then(|| &input[y * s.in_width..][..s.in_width])
+            };
+            // Whole output rows of one item where they are, a part of one where the columns asked for begin or end in it.
+            let whole = if ox == 0 { (out.len() / self.out_width).min(rows - oy) } else { 0 };
+            let (now, later) =
+                out.split_at_mut(if whole > 0 { whole * self.out_width } else { out.len().min(self.out_width - ox) });
+            let end = if whole > 0 { self.out_width } else { ox + now.len() };
             let (lo, hi) = (first.clamp(ox, end), reach.clamp(ox, end));
-            if y < s.pads[0] || y - s.pads[0] >= s.in_height || lo >= hi {
-                now.fill(R::ZERO);
-            } else {
-                clear(&mut now[..lo - ox]);
-                clear(&mut now[hi - ox..]);
-                let line = ((item * s.in_channels + channel) * s.in_height + y - s.pads[0]) * s.in_width;
-                let start = line + lo * s.stride[1] + kx * s.dilation[1] - s.pads[1];
-                let inside = &mut now[lo - ox..hi - ox];
-                if s.stride[1] == 1 {
-                    copy(inside, &self.x[start..][..hi - lo]);
-                } else if s.stride[1] == 2 {
-                    let (last, inside) = inside.split_last_mut().expect("lo < hi");
-                    let pairs = self.x[start..][..2 * inside.len() + 1].as_chunks::<2>().0;
-                    for (o, pair) in inside.iter_mut().zip(pairs) {
-                        *o = pair[0];
+            for (i, now) in now.chunks_exact_mut(end - ox).enumerate() {
+                match line(oy + i) {
+                    Some(line) if lo < hi => {
+                        clear(&mut now[..lo - ox]);
+                        clear(&mut now[hi - ox..]);
+                        take(&mut now[lo - ox..hi - ox], &line[lo * s.stride[1] + right - s.pads[1]..], s.stride[1]);
                     }
-                    *last = self.x[start + 2 * inside.len()];
-                } else {
-                    for (o, v) in inside.iter_mut().zip(self.x[start..].iter().step_by(s.stride[1])) {
-                        *o = *v;
-                    }
+                    _ => now.fill(R::ZERO),
                 }
             }
             out = later;
             ox = 0;
-            oy += 1;
+            oy += whole.max(1);
             if oy == rows {
                 (oy, item) = (0, item + 1);
             }
@@ -261,6 +254,22 @@ impl<R: Ring> Right<R> for Im2col<'_, R> {
 fn clear<R: Ring>(out: &mut [R]) {
     if !out.is_empty() {
         out.fill(R::ZERO);
+    }
+}
+
+/// `out[i] = from[i * stride]`.
+#[inline(always)]
+fn take<R: Ring>(out: &mut [R], from: &[R], stride: usize) {
+    match stride {
+        1 => copy(out, &from[..out.len()]),
+        2 => {
+            let (last, out) = out.split_last_mut().expect("not empty");
+            *last = from[2 * out.len()];
+            for (o, pair) in out.iter_mut().zip(from.as_chunks::<2>().0) {
+                *o = pair[0];
+            }
+        }
+        _ => out.iter_mut().zip(from.iter().step_by(stride)).for_each(|(o, v)| *o = *v),
     }
 }
 
