@@ -213,6 +213,18 @@ impl<'a, R: Ring> Im2col<'a, R> {
                 out.split_at_mut(if whole > 0 { whole * self.out_width } else { out.len().min(self.out_width - ox) });
             let end = if whole > 0 { self.out_width } else { ox + now.len() };
             let (lo, hi) = (first.clamp(ox, end), reach.clamp(ox, end));
+            if whole > 0 && s.stride[1] == 1 && s.pads == [0; 4] {
+                // Nothing is outside.
+                let lines = input[(oy * s.stride[0] + down) * s.in_width..].chunks(s.in_width).step_by(s.stride[0]);
+                for (now, line) in now.chunks_exact_mut(self.out_width).zip(lines) {
+                    copy(now, &line[right..][..self.out_width]);
+                }
+                (out, oy) = (later, oy + whole);
+                if oy == rows {
+                    (oy, item) = (0, item + 1);
+                }
+                continue;
+            }
             for (i, now) in now.chunks_exact_mut(end - ox).enumerate() {
                 match line(oy + i) {
                     Some(line) if lo < hi => {
@@ -273,17 +285,25 @@ fn take<R: Ring>(out: &mut [R], from: &[R], stride: usize) {
     }
 }
 
-/// A copy of mostly few elements: by eights, the last one overlapping the one before it, without a call.
+/// A copy of mostly few elements: two pieces that overlap, or a row of pieces, without a call.
 #[inline(always)]
 fn copy<R: Ring>(out: &mut [R], from: &[R]) {
-    const PIECE: usize = 8;
-    let n = out.len();
-    if !(PIECE..=64).contains(&n) {
-        out.copy_from_slice(from);
-        return;
+    #[inline(always)]
+    fn ends<R: Ring, const N: usize>(out: &mut [R], from: &[R]) {
+        if let (Some(o), Some(f)) = (out.first_chunk_mut::<N>(), from.first_chunk()) {
+            *o = *f;
+        }
+        if let (Some(o), Some(f)) = (out.last_chunk_mut::<N>(), from.last_chunk()) {
+            *o = *f;
+        }
     }
-    for (o, f) in out.as_chunks_mut::<PIECE>().0.iter_mut().zip(from.as_chunks::<PIECE>().0) {
-        *o = *f;
+    match out.len() {
+        0..=3 => out.iter_mut().zip(from).for_each(|(o, f)| *o = *f),
+        4..=7 => ends::<R, 4>(out, from),
+        8..=16 => ends::<R, 8>(out, from),
+        17..=32 => {
+            ends::<R, 16>(out, from);
+        }
+        _ => out.copy_from_slice(from),
     }
-    *out.last_chunk_mut::<PIECE>().expect("at least eight") = *from.last_chunk().expect("as many");
 }
