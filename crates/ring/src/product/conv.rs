@@ -261,11 +261,13 @@ impl<R: Ring> Right<R> for Im2col<'_, R> {
     }
 }
 
-/// Zeros; there are mostly none.
+/// Zeros; there is mostly none or one.
 #[inline(always)]
 fn clear<R: Ring>(out: &mut [R]) {
-    if !out.is_empty() {
-        out.fill(R::ZERO);
+    match out {
+        [] => {}
+        [one] => *one = R::ZERO,
+        more => more.fill(R::ZERO),
     }
 }
 
@@ -301,9 +303,7 @@ fn copy<R: Ring>(out: &mut [R], from: &[R]) {
         0..=3 => out.iter_mut().zip(from).for_each(|(o, f)| *o = *f),
         4..=7 => ends::<R, 4>(out, from),
         8..=16 => ends::<R, 8>(out, from),
-        17..=32 => {
-            ends::<R, 16>(out, from);
-        }
+        17..=32 => ends::<R, 16>(out, from),
         _ => out.copy_from_slice(from),
     }
 }
