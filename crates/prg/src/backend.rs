@@ -26,21 +26,13 @@ pub enum BackendError {
     #[error("operator: ARIANN_AES={0} was asked for, but this processor cannot do it (it can: {available}); unset ARIANN_AES or choose one of these", available = names(&Backend::available()))]
     Missing(Backend),
     /// No back end has this name.
-    #[error(
-        "operator: ARIANN_AES={0:?} names no AES path; use one of vaes512, vaes, aesni, armv8, soft, or unset it"
-    )]
+    #[error("operator: ARIANN_AES={0:?} names no AES path; use one of vaes512, vaes, aesni, armv8, soft, or unset it")]
     Unknown(String),
 }
 
 impl Backend {
     /// Every back end, the fastest first.
-    pub const ALL: [Backend; 5] = [
-        Backend::Vaes512,
-        Backend::Vaes256,
-        Backend::AesNi,
-        Backend::ArmV8,
-        Backend::Soft,
-    ];
+    pub const ALL: [Backend; 5] = [Backend::Vaes512, Backend::Vaes256, Backend::AesNi, Backend::ArmV8, Backend::Soft];
 
     /// The value of `ARIANN_AES` that forces this back end.
     pub const fn name(self) -> &'static str {
@@ -60,19 +52,14 @@ impl Backend {
 
     /// The back ends of this processor, the fastest first; never empty.
     pub fn available() -> Vec<Backend> {
-        Backend::ALL
-            .into_iter()
-            .filter(|backend| backend.is_available())
-            .collect()
+        Backend::ALL.into_iter().filter(|backend| backend.is_available()).collect()
     }
 
     /// The back end in use: the one that the environment variable `ARIANN_AES` forces, else the fastest. Looked up
     /// once. A program calls this first, so that a setting the machine cannot follow is an error and not a panic.
     pub fn active() -> Result<Backend, BackendError> {
         static ACTIVE: OnceLock<Result<Backend, BackendError>> = OnceLock::new();
-        ACTIVE
-            .get_or_init(|| choose(std::env::var("ARIANN_AES").ok().as_deref()))
-            .clone()
+        ACTIVE.get_or_init(|| choose(std::env::var("ARIANN_AES").ok().as_deref())).clone()
     }
 }
 
@@ -81,21 +68,13 @@ fn choose(forced: Option<&str>) -> Result<Backend, BackendError> {
         None | Some("") => Ok(Backend::available()[0]),
         Some(name) => {
             let backend: Backend = name.parse()?;
-            if backend.is_available() {
-                Ok(backend)
-            } else {
-                Err(BackendError::Missing(backend))
-            }
+            if backend.is_available() { Ok(backend) } else { Err(BackendError::Missing(backend)) }
         }
     }
 }
 
 fn names(backends: &[Backend]) -> String {
-    backends
-        .iter()
-        .map(|backend| backend.name())
-        .collect::<Vec<_>>()
-        .join(", ")
+    backends.iter().map(|backend| backend.name()).collect::<Vec<_>>().join(", ")
 }
 
 impl fmt::Display for Backend {
@@ -122,26 +101,13 @@ mod tests {
     #[test]
     fn a_forced_path_is_followed_or_refused() {
         assert_eq!(choose(Some("soft")), Ok(Backend::Soft));
-        assert_eq!(
-            choose(Some("fast")),
-            Err(BackendError::Unknown("fast".into()))
-        );
+        assert_eq!(choose(Some("fast")), Err(BackendError::Unknown("fast".into())));
         for backend in Backend::ALL {
             let forced = choose(Some(backend.name()));
-            assert_eq!(
-                forced,
-                if backend.is_available() {
-                    Ok(backend)
-                } else {
-                    Err(BackendError::Missing(backend))
-                }
-            );
+            assert_eq!(forced, if backend.is_available() { Ok(backend) } else { Err(BackendError::Missing(backend)) });
         }
         let message = BackendError::Missing(Backend::ArmV8).to_string();
-        assert!(
-            message.contains("armv8") && message.contains("soft"),
-            "{message}"
-        );
+        assert!(message.contains("armv8") && message.contains("soft"), "{message}");
     }
 
     #[test]

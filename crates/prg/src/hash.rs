@@ -24,10 +24,7 @@ pub struct HashKeys {
 impl HashKeys {
     /// Fresh keys, different from each other.
     pub fn from_entropy() -> Result<HashKeys, EntropyError> {
-        let mut keys = HashKeys {
-            inner: [0; 16],
-            leaf: [0; 16],
-        };
+        let mut keys = HashKeys { inner: [0; 16], leaf: [0; 16] };
         while keys.inner == keys.leaf {
             entropy(&mut keys.inner)?;
             entropy(&mut keys.leaf)?;
@@ -56,10 +53,7 @@ pub struct Ends {
 
 impl Default for Ends {
     fn default() -> Ends {
-        Ends {
-            turns: [0; LANES],
-            leaves: [0; LANES],
-        }
+        Ends { turns: [0; LANES], leaves: [0; LANES] }
     }
 }
 
@@ -79,11 +73,7 @@ impl TreeHash {
         if !backend.is_available() {
             return Err(BackendError::Missing(backend));
         }
-        Ok(TreeHash {
-            inner: Schedule::new(&keys.inner),
-            leaf: Schedule::new(&keys.leaf),
-            backend,
-        })
+        Ok(TreeHash { inner: Schedule::new(&keys.inner), leaf: Schedule::new(&keys.leaf), backend })
     }
 
     /// The back end that does the work.
@@ -93,24 +83,12 @@ impl TreeHash {
 
     /// Replaces every block x by H(x).
     pub fn inner(&self, blocks: &mut [[u8; 16]]) {
-        kernel::run(
-            self.backend,
-            Hash {
-                keys: &self.inner,
-                blocks,
-            },
-        );
+        kernel::run(self.backend, Hash { keys: &self.inner, blocks });
     }
 
     /// Replaces every block x by H'(x).
     pub fn leaf(&self, blocks: &mut [[u8; 16]]) {
-        kernel::run(
-            self.backend,
-            Hash {
-                keys: &self.leaf,
-                blocks,
-            },
-        );
+        kernel::run(self.backend, Hash { keys: &self.leaf, blocks });
     }
 
     /// A party's walk along the public `points` of a domain of `domain_bits`, on [`LANES`] instances:
@@ -133,16 +111,7 @@ impl TreeHash {
         check(domain_bits, keys.len());
         kernel::run(
             self.backend,
-            Walk {
-                inner: &self.inner,
-                leaf: &self.leaf,
-                party,
-                domain_bits,
-                roots,
-                keys,
-                points,
-                ends,
-            },
+            Walk { inner: &self.inner, leaf: &self.leaf, party, domain_bits, roots, keys, points, ends },
         );
     }
 
@@ -151,37 +120,14 @@ impl TreeHash {
     ///
     /// # Panics
     /// When `keys` has another length or `domain_bits` is outside 1..=63.
-    pub fn grow(
-        &self,
-        domain_bits: u32,
-        roots: [&[u8; 16 * LANES]; 2],
-        points: &[u64; LANES],
-        keys: &mut [u8],
-    ) {
+    pub fn grow(&self, domain_bits: u32, roots: [&[u8; 16 * LANES]; 2], points: &[u64; LANES], keys: &mut [u8]) {
         check(domain_bits, keys.len());
-        kernel::run(
-            self.backend,
-            Grow {
-                inner: &self.inner,
-                leaf: &self.leaf,
-                domain_bits,
-                roots,
-                points,
-                keys,
-            },
-        );
+        kernel::run(self.backend, Grow { inner: &self.inner, leaf: &self.leaf, domain_bits, roots, points, keys });
     }
 }
 
 fn check(domain_bits: u32, keys: usize) {
-    assert!(
-        (1..=63).contains(&domain_bits),
-        "a domain of {domain_bits} bits"
-    );
+    assert!((1..=63).contains(&domain_bits), "a domain of {domain_bits} bits");
     let rows = domain_bits.saturating_sub(7) as usize + 1;
-    assert_eq!(
-        keys,
-        rows * ROW,
-        "bytes of keys for a domain of {domain_bits} bits"
-    );
+    assert_eq!(keys, rows * ROW, "bytes of keys for a domain of {domain_bits} bits");
 }

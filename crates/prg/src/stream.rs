@@ -20,11 +20,7 @@ pub struct Address {
 impl Address {
     /// kind ‖ gate ‖ slot, little-endian fields of 1, 3 and 4 bytes.
     fn low_half(self) -> u64 {
-        assert!(
-            self.gate < 1 << 24,
-            "gate {} does not fit an address",
-            self.gate
-        );
+        assert!(self.gate < 1 << 24, "gate {} does not fit an address", self.gate);
         u64::from(self.kind) | u64::from(self.gate) << 8 | u64::from(self.slot) << 32
     }
 }
@@ -45,9 +41,7 @@ impl Prg {
     /// # Panics
     /// When `ARIANN_AES` forces a back end that this processor lacks: see [`Backend::active`].
     pub fn new(seed: &Seed) -> Prg {
-        Backend::active()
-            .and_then(|backend| Prg::with_backend(seed, backend))
-            .unwrap_or_else(|error| panic!("{error}"))
+        Backend::active().and_then(|backend| Prg::with_backend(seed, backend)).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Expands the seed for a named back end.
@@ -55,10 +49,7 @@ impl Prg {
         if !backend.is_available() {
             return Err(BackendError::Missing(backend));
         }
-        Ok(Prg {
-            keys: Schedule::new(seed.expose()),
-            backend,
-        })
+        Ok(Prg { keys: Schedule::new(seed.expose()), backend })
     }
 
     /// Blocks `first_block`, `first_block + 1`, ... of an address, as bytes. Any length; the last block is cut.
@@ -68,32 +59,13 @@ impl Prg {
     pub fn fill_blocks(&self, address: Address, first_block: u64, out: &mut [u8]) {
         let low = address.low_half();
         let count = out.len().div_ceil(16) as u64;
-        assert!(
-            first_block <= BLOCKS && count <= BLOCKS - first_block,
-            "more than 2^40 blocks of one address"
-        );
+        assert!(first_block <= BLOCKS && count <= BLOCKS - first_block, "more than 2^40 blocks of one address");
         let (whole, rest) = out.as_chunks_mut::<16>();
         let after = first_block + whole.len() as u64;
-        kernel::run(
-            self.backend,
-            Words {
-                keys: &self.keys,
-                low,
-                high: first_block,
-                out: whole,
-            },
-        );
+        kernel::run(self.backend, Words { keys: &self.keys, low, high: first_block, out: whole });
         if !rest.is_empty() {
             let mut last = [[0u8; 16]];
-            kernel::run(
-                self.backend,
-                Words {
-                    keys: &self.keys,
-                    low,
-                    high: after,
-                    out: &mut last,
-                },
-            );
+            kernel::run(self.backend, Words { keys: &self.keys, low, high: after, out: &mut last });
             rest.copy_from_slice(&last[0][..rest.len()]);
         }
     }
@@ -122,9 +94,7 @@ impl Prg {
     /// When a block is not below 2^40 or the gate not below 2^24.
     pub fn fill<R: Ring>(&self, address: Address, first_word: u64, out: &mut [R]) {
         let size = size_of::<R>();
-        let first = first_word
-            .checked_mul(size as u64)
-            .expect("word index within the stream");
+        let first = first_word.checked_mul(size as u64).expect("word index within the stream");
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(out);
         self.fill_bytes(address, first, bytes);
         if cfg!(target_endian = "big") {

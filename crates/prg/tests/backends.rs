@@ -60,10 +60,7 @@ proptest! {
 fn fips_197_appendix_c_on_every_path() {
     // the plain text of the standard is the address whose fields are its bytes
     let key: [u8; 16] = std::array::from_fn(|i| i as u8);
-    let cipher = [
-        0x69, 0xc4, 0xe0, 0xd8, 0x6a, 0x7b, 0x04, 0x30, 0xd8, 0xcd, 0xb7, 0x80, 0x70, 0xb4, 0xc5,
-        0x5a,
-    ];
+    let cipher = [0x69, 0xc4, 0xe0, 0xd8, 0x6a, 0x7b, 0x04, 0x30, 0xd8, 0xcd, 0xb7, 0x80, 0x70, 0xb4, 0xc5, 0x5a];
     let plain: [u8; 16] = std::array::from_fn(|i| 0x11 * i as u8);
     assert_eq!(oracle(key, plain), cipher);
     // H(x) = AES(σ(x)) xor σ(x) at the x with σ(x) = plain: L is the low half of σ(x), and R = L xor its high half
@@ -71,40 +68,22 @@ fn fips_197_appendix_c_on_every_path() {
     let (high, low) = ((sigma >> 64) as u64, sigma as u64);
     let x = u128::from(low) << 64 | u128::from(low ^ high);
     for backend in Backend::available() {
-        let hash = TreeHash::with_backend(
-            &HashKeys {
-                inner: key,
-                leaf: key,
-            },
-            backend,
-        )
-        .unwrap();
+        let hash = TreeHash::with_backend(&HashKeys { inner: key, leaf: key }, backend).unwrap();
         let mut block = [x.to_le_bytes()];
         hash.inner(&mut block);
-        assert_eq!(
-            (u128::from_le_bytes(block[0]) ^ sigma).to_le_bytes(),
-            cipher,
-            "{backend}"
-        );
+        assert_eq!((u128::from_le_bytes(block[0]) ^ sigma).to_le_bytes(), cipher, "{backend}");
     }
 }
 
 #[test]
 fn tree_loops_agree_with_the_portable_ones() {
-    let keys = HashKeys {
-        inner: *bytes(1, 16).first_chunk().unwrap(),
-        leaf: *bytes(2, 16).first_chunk().unwrap(),
-    };
-    let roots: [[u8; 16 * LANES]; 2] = [
-        bytes(3, 16 * LANES).try_into().unwrap(),
-        bytes(4, 16 * LANES).try_into().unwrap(),
-    ];
+    let keys = HashKeys { inner: *bytes(1, 16).first_chunk().unwrap(), leaf: *bytes(2, 16).first_chunk().unwrap() };
+    let roots: [[u8; 16 * LANES]; 2] =
+        [bytes(3, 16 * LANES).try_into().unwrap(), bytes(4, 16 * LANES).try_into().unwrap()];
     for domain_bits in 1..=63u32 {
         let point = |label: u64| -> [u64; LANES] {
             let random = bytes(label + u64::from(domain_bits), 8 * LANES);
-            std::array::from_fn(|i| {
-                u64::from_le_bytes(*random[8 * i..].first_chunk().unwrap()) >> (64 - domain_bits)
-            })
+            std::array::from_fn(|i| u64::from_le_bytes(*random[8 * i..].first_chunk().unwrap()) >> (64 - domain_bits))
         };
         let (alphas, xs) = (point(100), point(200));
         let len = 16 * LANES * (domain_bits.saturating_sub(7) as usize + 1);
@@ -114,14 +93,7 @@ fn tree_loops_agree_with_the_portable_ones() {
             hash.grow(domain_bits, [&roots[0], &roots[1]], &alphas, &mut made);
             let ends = [false, true].map(|party| {
                 let mut ends = Ends::default();
-                hash.walk(
-                    party,
-                    domain_bits,
-                    &roots[usize::from(party)],
-                    &made,
-                    &xs,
-                    &mut ends,
-                );
+                hash.walk(party, domain_bits, &roots[usize::from(party)], &made, &xs, &mut ends);
                 (ends.turns, ends.leaves)
             });
             (made, ends)
@@ -135,10 +107,7 @@ fn tree_loops_agree_with_the_portable_ones() {
 
 #[test]
 fn hashes_of_any_number_of_blocks() {
-    let keys = HashKeys {
-        inner: [1; 16],
-        leaf: [2; 16],
-    };
+    let keys = HashKeys { inner: [1; 16], leaf: [2; 16] };
     for count in [0, 1, 3, 7, 8, 9, 31, 33] {
         let blocks: Vec<[u8; 16]> = bytes(5, 16 * count).as_chunks().0.to_vec();
         let both = |backend| {
@@ -157,19 +126,10 @@ fn hashes_of_any_number_of_blocks() {
 #[test]
 fn a_path_that_is_missing_is_an_error() {
     for backend in Backend::ALL {
-        let made = TreeHash::with_backend(
-            &HashKeys {
-                inner: [1; 16],
-                leaf: [2; 16],
-            },
-            backend,
-        )
-        .map(|hash| hash.backend());
+        let made =
+            TreeHash::with_backend(&HashKeys { inner: [1; 16], leaf: [2; 16] }, backend).map(|hash| hash.backend());
         assert_eq!(made.ok(), backend.is_available().then_some(backend));
-        assert_eq!(
-            Prg::with_backend(&Seed::from_bytes([0; 16]), backend).is_ok(),
-            backend.is_available()
-        );
+        assert_eq!(Prg::with_backend(&Seed::from_bytes([0; 16]), backend).is_ok(), backend.is_available());
     }
 }
 
@@ -177,11 +137,7 @@ fn a_path_that_is_missing_is_an_error() {
 fn the_last_block_is_within_reach() {
     let mut last = [0; 16];
     Prg::new(&Seed::from_bytes([0; 16])).fill_blocks(
-        Address {
-            kind: 0,
-            gate: (1 << 24) - 1,
-            slot: 0,
-        },
+        Address { kind: 0, gate: (1 << 24) - 1, slot: 0 },
         (1 << 40) - 1,
         &mut last,
     );
@@ -192,26 +148,14 @@ fn the_last_block_is_within_reach() {
 #[test]
 #[should_panic(expected = "2^40 blocks")]
 fn blocks_end_at_2_to_the_40() {
-    let address = Address {
-        kind: 0,
-        gate: 0,
-        slot: 0,
-    };
+    let address = Address { kind: 0, gate: 0, slot: 0 };
     Prg::new(&Seed::from_bytes([0; 16])).fill_blocks(address, (1 << 40) - 1, &mut [0; 17]);
 }
 
 #[test]
 #[should_panic(expected = "does not fit an address")]
 fn gates_end_at_2_to_the_24() {
-    Prg::new(&Seed::from_bytes([0; 16])).fill_blocks(
-        Address {
-            kind: 0,
-            gate: 1 << 24,
-            slot: 0,
-        },
-        0,
-        &mut [0; 16],
-    );
+    Prg::new(&Seed::from_bytes([0; 16])).fill_blocks(Address { kind: 0, gate: 1 << 24, slot: 0 }, 0, &mut [0; 16]);
 }
 
 #[test]

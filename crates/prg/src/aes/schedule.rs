@@ -15,14 +15,8 @@ impl Schedule {
         let mut constant = 1u32;
         for round in 1..11 {
             let before = rounds.0[round - 1];
-            let word = |i: usize| {
-                u32::from_le_bytes([
-                    before[4 * i],
-                    before[4 * i + 1],
-                    before[4 * i + 2],
-                    before[4 * i + 3],
-                ])
-            };
+            let word =
+                |i: usize| u32::from_le_bytes([before[4 * i], before[4 * i + 1], before[4 * i + 2], before[4 * i + 3]]);
             let mut last = sub_word(word(3).rotate_right(8)) ^ constant;
             for i in 0..4 {
                 last ^= word(i);
@@ -43,8 +37,5 @@ impl Schedule {
 fn sub_word(word: u32) -> u32 {
     let mut planes: [u32; 8] = std::array::from_fn(|p| (word >> p) & 0x0101_0101);
     sub_bytes(&mut planes);
-    planes
-        .iter()
-        .enumerate()
-        .fold(0, |sum, (p, plane)| sum | (plane & 0x0101_0101) << p)
+    planes.iter().enumerate().fold(0, |sum, (p, plane)| sum | (plane & 0x0101_0101) << p)
 }

@@ -41,9 +41,7 @@ fn add_key(state: &mut Planes, keys: &Schedule, round: usize) {
 
 /// Row r moves r columns to the left.
 fn shift_rows(plane: u128) -> u128 {
-    (0..4).fold(0, |moved, r| {
-        moved | (plane & (ROW_0 << (8 * r))).rotate_right(32 * r)
-    })
+    (0..4).fold(0, |moved, r| moved | (plane & (ROW_0 << (8 * r))).rotate_right(32 * r))
 }
 
 /// Column (a0 a1 a2 a3) becomes 2·a_r + 3·a_(r+1) + a_(r+2) + a_(r+3) in GF(2^8).
@@ -66,8 +64,7 @@ fn slice(blocks: &[u128; WIDTH]) -> Planes {
     let bytes = blocks.map(u128::to_le_bytes);
     let mut planes = [[0u8; 16]; 8];
     for j in 0..16 {
-        let rows =
-            transpose(u64::from_le_bytes(std::array::from_fn(|b| bytes[b][j]))).to_le_bytes();
+        let rows = transpose(u64::from_le_bytes(std::array::from_fn(|b| bytes[b][j]))).to_le_bytes();
         for p in 0..8 {
             planes[p][j] = rows[p];
         }
@@ -79,8 +76,7 @@ fn unslice(state: &Planes) -> [u128; WIDTH] {
     let planes = state.map(u128::to_le_bytes);
     let mut blocks = [[0u8; 16]; WIDTH];
     for j in 0..16 {
-        let rows =
-            transpose(u64::from_le_bytes(std::array::from_fn(|p| planes[p][j]))).to_le_bytes();
+        let rows = transpose(u64::from_le_bytes(std::array::from_fn(|p| planes[p][j]))).to_le_bytes();
         for b in 0..8 {
             blocks[b][j] = rows[b];
         }
@@ -90,11 +86,7 @@ fn unslice(state: &Planes) -> [u128; WIDTH] {
 
 /// Transposes an 8×8 matrix of bits: bit c of byte r changes places with bit r of byte c.
 fn transpose(mut m: u64) -> u64 {
-    for (mask, shift) in [
-        (0x00aa_00aa_00aa_00aa, 7),
-        (0x0000_cccc_0000_cccc, 14),
-        (0x0000_0000_f0f0_f0f0, 28),
-    ] {
+    for (mask, shift) in [(0x00aa_00aa_00aa_00aa, 7), (0x0000_cccc_0000_cccc, 14), (0x0000_0000_f0f0_f0f0, 28)] {
         let swap = (m ^ (m >> shift)) & mask;
         m ^= swap ^ (swap << shift);
     }

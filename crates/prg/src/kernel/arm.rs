@@ -9,8 +9,7 @@ use std::arch::aarch64::*;
 pub(super) struct One(uint64x2_t);
 
 pub(super) fn is_available() -> bool {
-    std::arch::is_aarch64_feature_detected!("neon")
-        && std::arch::is_aarch64_feature_detected!("aes")
+    std::arch::is_aarch64_feature_detected!("neon") && std::arch::is_aarch64_feature_detected!("aes")
 }
 
 /// # Safety
@@ -63,12 +62,7 @@ impl Vector for One {
     #[inline(always)]
     unsafe fn sigma(self) -> Self {
         // SAFETY: the caller has the instructions
-        unsafe {
-            One(veorq_u64(
-                vextq_u64::<1>(self.0, self.0),
-                vandq_u64(self.0, Self::splat(0, !0).0),
-            ))
-        }
+        unsafe { One(veorq_u64(vextq_u64::<1>(self.0, self.0), vandq_u64(self.0, Self::splat(0, !0).0))) }
     }
     #[inline(always)]
     unsafe fn test(self, bits: Self) -> Self::Mask {
@@ -93,11 +87,7 @@ impl Vector for One {
     #[inline(always)]
     unsafe fn prefetch(_: *const u8) {}
     #[inline(always)]
-    unsafe fn encrypt<const N: usize>(
-        keys: &Schedule,
-        mut state: [Self; N],
-        tail: [Self; N],
-    ) -> [Self; N] {
+    unsafe fn encrypt<const N: usize>(keys: &Schedule, mut state: [Self; N], tail: [Self; N]) -> [Self; N] {
         // SAFETY: the caller has the instructions; round keys are 16 bytes each
         unsafe {
             // AESE adds its key first, so the tenth key is left over and takes the tail along
@@ -123,17 +113,11 @@ impl Vector for One {
 #[inline]
 #[target_feature(enable = "neon,aes")]
 fn round(block: One, key: One) -> One {
-    One(vreinterpretq_u64_u8(vaesmcq_u8(vaeseq_u8(
-        vreinterpretq_u8_u64(block.0),
-        vreinterpretq_u8_u64(key.0),
-    ))))
+    One(vreinterpretq_u64_u8(vaesmcq_u8(vaeseq_u8(vreinterpretq_u8_u64(block.0), vreinterpretq_u8_u64(key.0)))))
 }
 
 #[inline]
 #[target_feature(enable = "neon,aes")]
 fn last_round(block: One, key: One) -> One {
-    One(vreinterpretq_u64_u8(vaeseq_u8(
-        vreinterpretq_u8_u64(block.0),
-        vreinterpretq_u8_u64(key.0),
-    )))
+    One(vreinterpretq_u64_u8(vaeseq_u8(vreinterpretq_u8_u64(block.0), vreinterpretq_u8_u64(key.0))))
 }

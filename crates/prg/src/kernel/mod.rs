@@ -47,11 +47,7 @@ pub(crate) trait Vector: Copy {
     /// Asks for a cache line; any address will do.
     unsafe fn prefetch(from: *const u8);
     /// AES of every block, xor `tail`.
-    unsafe fn encrypt<const N: usize>(
-        keys: &Schedule,
-        state: [Self; N],
-        tail: [Self; N],
-    ) -> [Self; N];
+    unsafe fn encrypt<const N: usize>(keys: &Schedule, state: [Self; N], tail: [Self; N]) -> [Self; N];
 }
 
 /// A loop over registers, to be compiled for a back end.

@@ -62,11 +62,7 @@ impl Vector for u128 {
     #[inline(always)]
     unsafe fn prefetch(_: *const u8) {}
     #[inline(always)]
-    unsafe fn encrypt<const N: usize>(
-        keys: &Schedule,
-        mut state: [Self; N],
-        tail: [Self; N],
-    ) -> [Self; N] {
+    unsafe fn encrypt<const N: usize>(keys: &Schedule, mut state: [Self; N], tail: [Self; N]) -> [Self; N] {
         for blocks in state.chunks_mut(soft::WIDTH) {
             let mut eight = [0; soft::WIDTH];
             eight[..blocks.len()].copy_from_slice(blocks);

@@ -63,9 +63,7 @@ impl Kernel for Walk<'_> {
                     for j in 0..N {
                         V::prefetch(row.wrapping_add(AHEAD + j * step));
                         let right = V::load(points.add(j * step)).test(bit);
-                        tail[j] = tail[j]
-                            .xor_where(right, s[j])
-                            .xor_where(s[j].control(), V::load(row.add(j * step)));
+                        tail[j] = tail[j].xor_where(right, s[j]).xor_where(s[j].control(), V::load(row.add(j * step)));
                     }
                     let next = V::encrypt(self.inner, sigma, tail);
                     for j in 0..N {
@@ -83,20 +81,8 @@ impl Kernel for Walk<'_> {
                 }
                 let leaves = V::encrypt(self.leaf, sigma, tail);
                 for j in 0..N {
-                    turns[j].store(
-                        self.ends
-                            .turns
-                            .as_mut_ptr()
-                            .cast::<u8>()
-                            .add(pass + j * step),
-                    );
-                    leaves[j].store(
-                        self.ends
-                            .leaves
-                            .as_mut_ptr()
-                            .cast::<u8>()
-                            .add(pass + j * step),
-                    );
+                    turns[j].store(self.ends.turns.as_mut_ptr().cast::<u8>().add(pass + j * step));
+                    leaves[j].store(self.ends.leaves.as_mut_ptr().cast::<u8>().add(pass + j * step));
                 }
             }
         }
@@ -132,18 +118,13 @@ impl Kernel for Grow<'_> {
                         let right = V::load(points.add(j * step)).test(bit);
                         let correction = h0[j].xor(h1[j]).xor_unless(right, delta[j]);
                         correction.store(row.add(j * step));
-                        s[j] = h0[j]
-                            .xor_where(right, s[j])
-                            .xor_where(s[j].control(), correction);
+                        s[j] = h0[j].xor_where(right, s[j]).xor_where(s[j].control(), correction);
                     }
                     row = row.add(ROW);
                 }
                 let (h0, h1) = both(self.leaf, &s, &delta);
                 for j in 0..N {
-                    h0[j]
-                        .xor(h1[j])
-                        .xor(V::load(units.add(j * step)))
-                        .store(row.add(j * step));
+                    h0[j].xor(h1[j]).xor(V::load(units.add(j * step))).store(row.add(j * step));
                 }
             }
         }
@@ -161,9 +142,7 @@ unsafe fn roots<V: Vector, const N: usize>(row: &[u8; ROW], pass: usize, party: 
         let (clear, control) = (V::splat(!1, !0), V::splat(u64::from(party), 0));
         let mut roots = [control; N];
         for (j, root) in roots.iter_mut().enumerate() {
-            *root = V::load(row.as_ptr().add(pass + j * V::BLOCKS * 16))
-                .and(clear)
-                .xor(control);
+            *root = V::load(row.as_ptr().add(pass + j * V::BLOCKS * 16)).and(clear).xor(control);
         }
         roots
     }
@@ -187,11 +166,7 @@ unsafe fn sigmas<V: Vector, const N: usize>(mut s: [V; N]) -> [V; N] {
 /// # Safety
 /// The processor has the instructions of `V`.
 #[inline(always)]
-unsafe fn both<V: Vector, const N: usize>(
-    keys: &Schedule,
-    s: &[V; N],
-    delta: &[V; N],
-) -> ([V; N], [V; N]) {
+unsafe fn both<V: Vector, const N: usize>(keys: &Schedule, s: &[V; N], delta: &[V; N]) -> ([V; N], [V; N]) {
     // SAFETY: the caller's promise
     unsafe {
         let first = sigmas(*s);
@@ -200,10 +175,7 @@ unsafe fn both<V: Vector, const N: usize>(
             second[j] = second[j].xor(delta[j]);
         }
         let second = sigmas(second);
-        (
-            V::encrypt(keys, first, first),
-            V::encrypt(keys, second, second),
-        )
+        (V::encrypt(keys, first, first), V::encrypt(keys, second, second))
     }
 }
 

@@ -33,11 +33,7 @@ impl Kernel for Words<'_> {
             }
             let rest = rows.into_remainder();
             for (i, block) in rest.iter_mut().enumerate() {
-                let word = V::encrypt::<1>(
-                    self.keys,
-                    [V::splat(self.low, high.wrapping_add(i as u64))],
-                    [zero],
-                );
+                let word = V::encrypt::<1>(self.keys, [V::splat(self.low, high.wrapping_add(i as u64))], [zero]);
                 store_first(word[0], block);
             }
         }

@@ -10,9 +10,8 @@ use quad::Quad;
 use twin::Twin;
 
 pub(super) fn is_available(backend: Backend) -> bool {
-    let base = is_x86_feature_detected!("aes")
-        && is_x86_feature_detected!("sse4.1")
-        && is_x86_feature_detected!("popcnt");
+    let base =
+        is_x86_feature_detected!("aes") && is_x86_feature_detected!("sse4.1") && is_x86_feature_detected!("popcnt");
     let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("vaes");
     let avx512 = is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512dq")

@@ -50,12 +50,7 @@ impl Vector for One {
     #[inline(always)]
     unsafe fn sigma(self) -> Self {
         // SAFETY: the caller has the instructions
-        unsafe {
-            One(_mm_xor_si128(
-                _mm_shuffle_epi32(self.0, 0x4e),
-                _mm_and_si128(self.0, _mm_set_epi64x(-1, 0)),
-            ))
-        }
+        unsafe { One(_mm_xor_si128(_mm_shuffle_epi32(self.0, 0x4e), _mm_and_si128(self.0, _mm_set_epi64x(-1, 0)))) }
     }
     #[inline(always)]
     unsafe fn test(self, bits: Self) -> Self::Mask {
@@ -83,11 +78,7 @@ impl Vector for One {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
     #[inline(always)]
-    unsafe fn encrypt<const N: usize>(
-        keys: &Schedule,
-        mut state: [Self; N],
-        tail: [Self; N],
-    ) -> [Self; N] {
+    unsafe fn encrypt<const N: usize>(keys: &Schedule, mut state: [Self; N], tail: [Self; N]) -> [Self; N] {
         // SAFETY: the caller has the instructions
         unsafe {
             let first = round(keys, 0);

@@ -25,22 +25,12 @@ impl Vector for Quad {
     #[inline(always)]
     unsafe fn splat(low: u64, high: u64) -> Self {
         // SAFETY: the caller has the instructions
-        unsafe {
-            Quad(_mm512_broadcast_i32x4(_mm_set_epi64x(
-                high as i64,
-                low as i64,
-            )))
-        }
+        unsafe { Quad(_mm512_broadcast_i32x4(_mm_set_epi64x(high as i64, low as i64))) }
     }
     #[inline(always)]
     unsafe fn count(low: u64, high: u64) -> Self {
         // SAFETY: the caller has the instructions
-        unsafe {
-            Quad(_mm512_add_epi64(
-                Self::splat(low, high).0,
-                _mm512_set_epi64(3, 0, 2, 0, 1, 0, 0, 0),
-            ))
-        }
+        unsafe { Quad(_mm512_add_epi64(Self::splat(low, high).0, _mm512_set_epi64(3, 0, 2, 0, 1, 0, 0, 0))) }
     }
     #[inline(always)]
     unsafe fn advance(self, by: u64) -> Self {
@@ -73,9 +63,7 @@ impl Vector for Quad {
     #[inline(always)]
     unsafe fn control(self) -> Self::Mask {
         // SAFETY: the caller has the instructions
-        unsafe {
-            _mm512_test_epi64_mask(_mm512_unpacklo_epi64(self.0, self.0), _mm512_set1_epi64(1))
-        }
+        unsafe { _mm512_test_epi64_mask(_mm512_unpacklo_epi64(self.0, self.0), _mm512_set1_epi64(1)) }
     }
     #[inline(always)]
     unsafe fn xor_where(self, mask: Self::Mask, other: Self) -> Self {
@@ -93,11 +81,7 @@ impl Vector for Quad {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
     #[inline(always)]
-    unsafe fn encrypt<const N: usize>(
-        keys: &Schedule,
-        mut state: [Self; N],
-        tail: [Self; N],
-    ) -> [Self; N] {
+    unsafe fn encrypt<const N: usize>(keys: &Schedule, mut state: [Self; N], tail: [Self; N]) -> [Self; N] {
         // SAFETY: the caller has the instructions
         unsafe {
             let first = round(keys, 0);

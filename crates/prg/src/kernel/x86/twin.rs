@@ -25,22 +25,12 @@ impl Vector for Twin {
     #[inline(always)]
     unsafe fn splat(low: u64, high: u64) -> Self {
         // SAFETY: the caller has the instructions
-        unsafe {
-            Twin(_mm256_broadcastsi128_si256(_mm_set_epi64x(
-                high as i64,
-                low as i64,
-            )))
-        }
+        unsafe { Twin(_mm256_broadcastsi128_si256(_mm_set_epi64x(high as i64, low as i64))) }
     }
     #[inline(always)]
     unsafe fn count(low: u64, high: u64) -> Self {
         // SAFETY: the caller has the instructions
-        unsafe {
-            Twin(_mm256_add_epi64(
-                Self::splat(low, high).0,
-                _mm256_set_epi64x(1, 0, 0, 0),
-            ))
-        }
+        unsafe { Twin(_mm256_add_epi64(Self::splat(low, high).0, _mm256_set_epi64x(1, 0, 0, 0))) }
     }
     #[inline(always)]
     unsafe fn advance(self, by: u64) -> Self {
@@ -93,11 +83,7 @@ impl Vector for Twin {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
     #[inline(always)]
-    unsafe fn encrypt<const N: usize>(
-        keys: &Schedule,
-        mut state: [Self; N],
-        tail: [Self; N],
-    ) -> [Self; N] {
+    unsafe fn encrypt<const N: usize>(keys: &Schedule, mut state: [Self; N], tail: [Self; N]) -> [Self; N] {
         // SAFETY: the caller has the instructions
         unsafe {
             let first = round(keys, 0);
