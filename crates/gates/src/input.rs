@@ -9,7 +9,7 @@ use ariann_device::Device;
 use ariann_fss::Party;
 use ariann_ring::Ring;
 
-use crate::{Context, Cost, GateError, Keys, Traffic, kind, other};
+use crate::{Context, Cost, GateError, Traffic, kind, other};
 
 /// The party that brings the inputs.
 pub const OWNER: Party = Party::P1;
@@ -40,7 +40,7 @@ impl Input {
     /// The other party reads the wire.
     pub fn receive<R: Ring, D: Device>(&self, ctx: &Context<'_, D>, message: &[u8]) -> Result<D::Words<R>, GateError> {
         debug_assert!(ctx.party == other(OWNER));
-        let whole = Keys { sections: message, section_len: message.len() };
-        ctx.device.unpack(whole, 0, self.len * ctx.items(), R::BITS).map_err(GateError::Message)
+        let zeros = ctx.device.upload(&vec![R::ZERO; self.len * ctx.items()]);
+        ctx.device.open(zeros, message, R::BITS).map_err(GateError::Message)
     }
 }

@@ -8,6 +8,7 @@ mod context;
 mod cost;
 
 pub mod argmax;
+pub mod bench;
 pub mod drelu;
 pub mod input;
 pub mod linear;

@@ -185,8 +185,8 @@ impl Linear {
         &self, device: &D, party: Party, gate: u32, seed: &Prg, own: Option<&[R]>, bias: Option<&[R]>, theirs: &[u8],
     ) -> Result<LayerWeights<R, D>, GateError> {
         let received = || {
-            let whole = Keys { sections: theirs, section_len: theirs.len() };
-            device.unpack(whole, 0, self.shape.weight_len(), R::BITS).map_err(GateError::Message)
+            let zeros = device.upload(&vec![R::ZERO; self.shape.weight_len()]);
+            device.open(zeros, theirs, R::BITS).map_err(GateError::Message)
         };
         let bias = bias.map(|bias| {
             let spread = self.shape.out_len() / self.shape.channels();

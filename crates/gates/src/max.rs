@@ -6,7 +6,7 @@
 //! Material   DReLU's 16(ν+1) bytes to each, plus 3w/8 bytes to P1, a pair.
 //! Online     2 exchanges: 1 bit, then w bits, each way, a pair.
 //! Error      none: rounding happened once, at the opening.
-//! Bound      |a|, |b| <= 2^(w-2), so that the difference has a sign in w bits.
+//! Bound      a and b in [-2^(w-2), 2^(w-2)), so that the difference has a sign in w bits.
 //! Source     AriaNN (PoPETs 2022) §4.3 for the tree; masked as in docs/protocol.md.
 
 use ariann_device::{Device, Keys, Lift};

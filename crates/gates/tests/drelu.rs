@@ -1,0 +1,69 @@
+//! The sign bit: never wrong.
+
+mod common;
+
+use ariann_gates::drelu::DRelu;
+use ariann_ring::Ring;
+use common::*;
+
+in_both_rings!(every_value_under_every_mask, millions_of_values);
+
+/// d of every wire.
+fn signs<R: Ring>(world: &World, width: u32, len: usize, alpha: &[R], wire: &[R]) -> Vec<u8> {
+    let gate = DRelu { len, width };
+    let items = wire.len() / len;
+    let cost = gate.cost();
+    assert_eq!(cost.comparisons, len as u64);
+    assert_eq!(
+        cost.material,
+        [16 * (width.saturating_sub(8) as usize + 1) * len; 2],
+        "16(ν+1) bytes, ν = max(w - 8, 0)"
+    );
+    let (r_d, sections) = world.deal(5, items, &cost, |slot, dealing, sections| {
+        gate.deal(dealing, &alpha[slot * len..][..len].to_vec(), sections)
+    });
+    let wire = wire.to_vec();
+    let [ctx0, ctx1] = world.both(5, items);
+    let (bit0, message0) = gate.start(&ctx0, sections[0].keys(), &wire);
+    let (bit1, message1) = gate.start(&ctx1, sections[1].keys(), &wire);
+    check_sent(&cost, 0, items, [&message0, &message1]);
+    let d = bit0.finish(&ctx0, &message1).unwrap();
+    assert_eq!(d, bit1.finish(&ctx1, &message0).unwrap());
+    d.iter().zip(r_d.concat()).map(|(d, r)| d ^ r).collect()
+}
+
+fn every_value_under_every_mask<R: Ring>() {
+    let world = World::new(1);
+    for width in 3..=10 {
+        let bound = 1i64 << (width - 1);
+        let (mut x, mut alpha) = (Vec::new(), Vec::new());
+        for a in 0..1u64 << width {
+            for value in -bound..bound {
+                x.push(value);
+                alpha.push(R::from_u64(a));
+            }
+        }
+        let d = signs(&world, width, x.len(), &alpha, &wires(&x, &alpha, width));
+        assert!(d.iter().zip(&x).all(|(d, x)| *d == u8::from(*x >= 0)), "w = {width}");
+    }
+}
+
+fn millions_of_values<R: Ring>() {
+    let world = World::new(2);
+    let mut random = Random::new(3);
+    const COUNT: usize = 300_000;
+    for width in [11, 12, 16, 20, 24, 31, 32, 33, 40, 48, 63, 64].into_iter().filter(|width| *width <= R::BITS) {
+        let bound = ((1i128 << (width - 1)) - 1) as i64;
+        let x: Vec<i64> = (0..COUNT).map(|_| random.edgy(bound)).collect();
+        // Masks at their edges too.
+        let alpha: Vec<R> = x
+            .iter()
+            .map(|x| {
+                if random.next() % 8 == 0 { R::from_i64(random.within(-2, 2).wrapping_sub(*x)) } else { random.word() }
+            })
+            .collect();
+        let alpha: Vec<R> = alpha.iter().map(|a| a.and(R::low_mask(width))).collect();
+        let d = signs(&world, width, COUNT / 4, &alpha, &wires(&x, &alpha, width));
+        assert!(d.iter().zip(&x).all(|(d, x)| *d == u8::from(*x >= 0)), "w = {width}");
+    }
+}

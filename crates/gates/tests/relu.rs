@@ -1,0 +1,130 @@
+//! ReLU with and without its lift, alone and behind a window opening.
+
+mod common;
+
+use ariann_gates::open::Open;
+use ariann_gates::relu::Relu;
+use ariann_gates::{Receiver, Window, other};
+use ariann_ring::Ring;
+use ariann_ring::pack::packed_len;
+use common::*;
+
+in_both_rings!(
+    every_value_under_every_mask,
+    without_a_lift,
+    behind_a_window_at_its_bounds,
+    costs_are_what_the_formulas_say
+);
+
+/// Results of a ReLU on wires, at each receiver.
+fn relu<R: Ring>(world: &World, gate: &Relu, alpha: &[R], wire: &[R]) -> [Option<Vec<i64>>; 2] {
+    let (len, items) = (gate.len, wire.len() / gate.len);
+    let cost = gate.cost::<R>();
+    let (masks, sections) = world.deal(6, items, &cost, |slot, dealing, sections| {
+        gate.deal(dealing, &alpha[slot * len..][..len].to_vec(), sections)
+    });
+    let wire = wire.to_vec();
+    let [ctx0, ctx1] = world.both(6, items);
+    let (bit0, bits0) = gate.start(&ctx0, sections[0].keys(), &wire);
+    let (bit1, bits1) = gate.start(&ctx1, sections[1].keys(), &wire);
+    check_sent(&cost, 0, items, [&bits0, &bits1]);
+    let (open0, words0) = gate.select_open(&ctx0, sections[0].keys(), &wire, bit0, &bits1).unwrap();
+    let (open1, words1) = gate.select_open(&ctx1, sections[1].keys(), &wire, bit1, &bits0).unwrap();
+    check_sent(&cost, 1, items, [&words0, &words1]);
+    assert_eq!(cost.exchanges.len(), 2);
+    let masks = masks.concat();
+    let wires = [open0.finish(&ctx0, &words1).unwrap(), open1.finish(&ctx1, &words0).unwrap()];
+    wires.map(|wire: Option<Vec<R>>| wire.map(|wire| unwire(&wire, &masks, R::BITS)))
+}
+
+fn rectified(x: &[i64]) -> Vec<i64> {
+    x.iter().map(|x| (*x).max(0)).collect()
+}
+
+fn every_value_under_every_mask<R: Ring>() {
+    let world = World::new(1);
+    for width in 3..=9 {
+        let bound = 1i64 << (width - 1);
+        let (mut x, mut alpha) = (Vec::new(), Vec::new());
+        for a in 0..1u64 << width {
+            for value in -bound..bound {
+                x.push(value);
+                alpha.push(R::from_u64(a));
+            }
+        }
+        for to in [Receiver::Both, Receiver::P0, Receiver::P1] {
+            let out = relu(&world, &Relu { len: x.len(), width, to }, &alpha, &wires(&x, &alpha, width));
+            for party in BOTH {
+                assert_eq!(out[party as usize].is_some(), to.includes(party));
+            }
+            for out in out.into_iter().flatten() {
+                assert_eq!(out, rectified(&x), "w = {width}");
+            }
+        }
+    }
+}
+
+fn without_a_lift<R: Ring>() {
+    let world = World::new(2);
+    let mut random = Random::new(3);
+    let bound = ((1i128 << (R::BITS - 1)) - 1) as i64;
+    let x: Vec<i64> = (0..100_000).map(|_| random.edgy(bound)).collect();
+    let alpha: Vec<R> = random.words(x.len());
+    let gate = Relu { len: 1000, width: R::BITS, to: Receiver::Both };
+    for out in relu(&world, &gate, &alpha, &wires(&x, &alpha, R::BITS)).into_iter().flatten() {
+        assert_eq!(out, rectified(&x));
+    }
+}
+
+/// |z| up to 2^(m-1) - 2^(s+1): less than two units from max(z / 2^s, 0), and no sign is wrong where |z| >= 2^(s+1).
+fn behind_a_window_at_its_bounds<R: Ring>() {
+    let world = World::new(4);
+    let mut random = Random::new(5);
+    let k = R::BITS;
+    for (shift, top) in [(0, 3), (0, k), (1, 4), (2, 8), (12, 15), (12, 28), (12, 32), (k - 3, k)] {
+        let window = Window { shift, top };
+        let bound = ((1i128 << (top - 1)) - (1i128 << (shift + 1))) as i64;
+        let len = 100_000;
+        let near = (1i64 << (shift + 1)).min(bound);
+        let z: Vec<i64> = (0..len).map(|i| if i % 4 == 0 { random.edgy(near) } else { random.edgy(bound) }).collect();
+        let open = Open { len, window, to: Receiver::Both };
+        let (alpha, _) = world.deal(3, 1, &open.cost(), |_, dealing, _| open.deal::<R, _>(dealing));
+        let shares = share(&mut random, &z.iter().map(|z| R::from_i64(*z)).collect::<Vec<_>>());
+        let [ctx0, ctx1] = world.both(3, 1);
+        let (opening, _) = open.start(&ctx0, &shares[0]);
+        let (_, message) = open.start(&ctx1, &shares[1]);
+        let wire = opening.finish(&ctx0, &message).unwrap().unwrap();
+        let rounded = unwire(&wire, &alpha[0], window.width());
+        let [out, _] = relu(&world, &Relu { len, width: window.width(), to: Receiver::Both }, &alpha[0], &wire);
+        let out = out.unwrap();
+        assert_eq!(out, rectified(&rounded));
+        for (y, z) in out.iter().zip(&z) {
+            let error = (i128::from(*y) << shift) - i128::from((*z).max(0));
+            assert!(if shift == 0 { error == 0 } else { error.abs() < 2 << shift }, "{z} by 2^{shift}, m = {top}: {y}");
+            assert!(*z > -(2 << shift) || *y == 0, "a negative value passed: {z} by 2^{shift}: {y}");
+        }
+    }
+}
+
+/// 16(ν+1) bytes to each and 5k/8 (3k/8 without a lift) to P1; 1 bit, then k bits.
+fn costs_are_what_the_formulas_say<R: Ring>() {
+    for width in 3..=R::BITS {
+        for to in [Receiver::Both, Receiver::P0, Receiver::P1] {
+            let cost = Relu { len: 8, width, to }.cost::<R>();
+            let keys = 8 * 16 * (width.saturating_sub(8) as usize + 1);
+            let planes = if width == R::BITS { 3 } else { 5 };
+            assert_eq!(cost.material, [keys, keys + packed_len(8 * planes, R::BITS)]);
+            assert_eq!(packed_len(8 * planes, R::BITS), 8 * planes * R::BITS as usize / 8);
+            for party in BOTH {
+                let sent: Vec<u64> = cost.exchanges.iter().map(|sent| sent[party as usize].bits()).collect();
+                assert_eq!(sent, [8, if to.includes(other(party)) { 8 * u64::from(R::BITS) } else { 0 }]);
+            }
+        }
+    }
+    if R::BITS == 32 {
+        // The table of docs/protocol.md, one element.
+        for (width, bytes) in [(20, [208, 228]), (16, [144, 164])] {
+            assert_eq!(Relu { len: 1, width, to: Receiver::Both }.cost::<R>().material, bytes);
+        }
+    }
+}
