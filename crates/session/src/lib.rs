@@ -12,6 +12,7 @@ mod handshake;
 pub mod hooks;
 pub mod local;
 pub mod making;
+pub mod planning;
 mod messages;
 mod preparing;
 pub mod query;

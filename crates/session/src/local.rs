@@ -1,1 +1,266 @@
-//! Role processes on one machine: starts them, watches them, ends them.
+//! Dealer, P0 and P1 as three processes on this machine, over TLS on loopback: starts them, watches them, ends them.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use ariann_net::Identity;
+use ariann_plan::Plan;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::SessionError;
+use crate::config::{DealConfig, DealServe, Deadlines, IdentityConfig, QueryConfig, Remote, ServeConfig};
+use crate::events::{Event, Events};
+use crate::report::{DealerReport, PartyReport};
+
+/// What to run.
+pub struct Local<'a> {
+    /// The program whose `deal`, `serve` and `query` are started.
+    pub program: PathBuf,
+    /// An empty folder for identities, plan, states and material.
+    pub folder: &'a Path,
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The model, for P0 alone.
+    pub model: PathBuf,
+    /// The inputs, for P1 alone.
+    pub input: PathBuf,
+    /// How many of them.
+    pub items: usize,
+    /// Items computed together.
+    pub batch: u32,
+    /// Threads of each party; the dealer works alone and takes twice as many.
+    pub threads: usize,
+}
+
+/// What the three roles report.
+pub struct Reports {
+    /// The dealer's.
+    pub dealer: DealerReport,
+    /// P0's.
+    pub p0: PartyReport,
+    /// P1's.
+    pub p1: PartyReport,
+}
+
+/// Validity of the identities of one run.
+const VALIDITY: Duration = Duration::from_secs(86_400);
+/// How long the other roles get to say why they stopped, after one did.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A line that a role printed, or its end.
+enum Said {
+    Line(Value),
+    Ended,
+}
+
+/// A role process. Ends with this object.
+struct Role {
+    name: &'static str,
+    child: Child,
+    result: Option<Value>,
+    error: Option<String>,
+    ended: bool,
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Local<'_> {
+    /// Runs the three roles to their end.
+    pub fn run(&self, events: &mut dyn Events) -> Result<Reports, SessionError> {
+        let pins = ["dealer", "p0", "p1"].map(|name| self.identity(name));
+        let [dealer_pin, pin0, pin1] = pins;
+        let (dealer_pin, pin0, pin1) = (dealer_pin?, pin0?, pin1?);
+        let plan = self.folder.join("plan.json");
+        self.plan.write(&plan)?;
+        let (say, hear) = channel();
+        let mut watch = Watch { roles: Vec::new(), say, hear, events };
+
+        let slots = self.items.div_ceil(self.batch as usize) * self.batch as usize;
+        let count = u32::try_from(slots).map_err(|_| SessionError::Config(format!("{slots} items are too many for one run")))?;
+        let any = "127.0.0.1:0".to_string();
+        let deal = DealConfig {
+            plan: plan.clone(),
+            count,
+            state: self.folder.join("state-dealer"),
+            new_weights: false,
+            out: None,
+            serve: Some(DealServe { listen: any.clone(), identity: self.own("dealer"), p0: pin0.clone(), p1: pin1.clone() }),
+            threads: 2 * self.threads,
+            deadlines: Deadlines::default(),
+        };
+        let dealer_at = watch.start(self, "dealer", "deal", &deal)?;
+        let dealer = dealer_at.map(|address| Remote { address: address.to_string(), fingerprint: dealer_pin });
+        let serve = ServeConfig {
+            plan: plan.clone(),
+            model: absolute(&self.model)?,
+            state: self.folder.join("state-p0"),
+            listen: any,
+            identity: self.own("p0"),
+            peer: pin1,
+            dealer: dealer.clone(),
+            material: Vec::new(),
+            threads: self.threads,
+            sessions: 1,
+            deadlines: Deadlines::default(),
+        };
+        let address = watch.start(self, "p0", "serve", &serve)?.map(|address| address.to_string()).unwrap_or_default();
+        let query = QueryConfig {
+            plan,
+            input: absolute(&self.input)?,
+            state: self.folder.join("state-p1"),
+            peer: Remote { address, fingerprint: pin0 },
+            identity: self.own("p1"),
+            dealer,
+            material: Vec::new(),
+            batch: self.batch,
+            limit: Some(self.items),
+            threads: self.threads,
+            deadlines: Deadlines::default(),
+        };
+        watch.spawn(self, "p1", "query", &query)?;
+        watch.until_ended()?;
+        Ok(Reports { dealer: watch.report("dealer")?, p0: watch.report("p0")?, p1: watch.report("p1")? })
+    }
+
+    fn identity(&self, name: &str) -> Result<String, SessionError> {
+        Ok(Identity::create(self.folder, name, VALIDITY)?.fingerprint().to_string())
+    }
+
+    fn own(&self, name: &str) -> IdentityConfig {
+        IdentityConfig { folder: self.folder.to_path_buf(), name: name.to_string() }
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, SessionError> {
+    std::path::absolute(path).map_err(|source| SessionError::file("resolving", path, source))
+}
+
+/// Listens to all roles at once.
+struct Watch<'a> {
+    roles: Vec<Role>,
+    say: Sender<(usize, Said)>,
+    hear: Receiver<(usize, Said)>,
+    events: &'a mut dyn Events,
+}
+
+impl Watch<'_> {
+    /// Starts a role and waits until it listens; tells where.
+    fn start<C: serde::Serialize>(&mut self, local: &Local<'_>, name: &'static str, command: &str, config: &C) -> Result<Option<SocketAddr>, SessionError> {
+        self.spawn(local, name, command, config)?;
+        let index = self.roles.len() - 1;
+        loop {
+            let (role, said) = self.hear.recv().expect("a sender is kept");
+            if let Said::Line(line) = &said
+                && role == index
+                && line["event"] == "listening"
+            {
+                let address = line["address"].as_str().and_then(|text| text.parse().ok());
+                return Ok(address);
+            }
+            self.note(role, said);
+            if self.roles.iter().any(|role| role.ended) {
+                self.failure()?;
+            }
+        }
+    }
+
+    fn spawn<C: serde::Serialize>(&mut self, local: &Local<'_>, name: &'static str, command: &str, config: &C) -> Result<(), SessionError> {
+        let path = local.folder.join(format!("{name}.toml"));
+        let text = toml::to_string(config).map_err(|error| SessionError::Config(error.to_string()))?;
+        std::fs::write(&path, text).map_err(|source| SessionError::file("writing", &path, source))?;
+        let child = Command::new(&local.program)
+            .arg(command)
+            .arg("--config")
+            .arg(&path)
+            .args(["--json", "--supervised"])
+            // The role ends when this pipe closes: with this process, however it ends.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn();
+        let mut child = child.map_err(|source| SessionError::file("starting", &local.program, source))?;
+        let stdout = child.stdout.take().expect("piped");
+        let (say, index) = (self.say.clone(), self.roles.len());
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Ok(value) = serde_json::from_str(&line) {
+                    let _ = say.send((index, Said::Line(value)));
+                }
+            }
+            let _ = say.send((index, Said::Ended));
+        });
+        self.roles.push(Role { name, child, result: None, error: None, ended: false });
+        Ok(())
+    }
+
+    fn note(&mut self, role: usize, said: Said) {
+        let role = &mut self.roles[role];
+        match said {
+            Said::Ended => role.ended = true,
+            Said::Line(mut line) => match line["event"].as_str() {
+                Some("result") => role.result = Some(line["report"].take()),
+                Some("error" | "session_failed") => role.error = Some(line["error"].as_str().unwrap_or("unknown").to_string()),
+                Some("progress") => {
+                    let number = |key: &str| line[key].as_u64().unwrap_or(0);
+                    let stages = ["dealing", "preparing", "predicting"];
+                    // Each stage is told by one role only.
+                    let wanted = stages.iter().find(|stage| line["stage"] == **stage);
+                    if let Some(stage) = wanted.filter(|stage| **stage != "preparing" || role.name == "p1") {
+                        self.events.progress(stage, number("done"), number("total"));
+                    }
+                }
+                Some("gate") if role.name == "p1" => {
+                    let (number, name) = (line["number"].as_u64().unwrap_or(0) as u32, line["name"].as_str().unwrap_or("").to_string());
+                    self.events.tell(Event::Gate { number, name });
+                }
+                Some("notice") => self.events.notice(format!("{}: {}", role.name, line["text"].as_str().unwrap_or(""))),
+                _ => {}
+            },
+        }
+    }
+
+    /// Waits for all roles; the first that stops without a result stops the run.
+    fn until_ended(&mut self) -> Result<(), SessionError> {
+        while self.roles.iter().any(|role| !role.ended) {
+            let (role, said) = self.hear.recv().expect("a sender is kept");
+            self.note(role, said);
+            if self.roles.iter().any(|role| role.ended && role.result.is_none() || role.error.is_some()) {
+                self.failure()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Names the role that failed first, with the reason of the one that knows best.
+    fn failure(&mut self) -> Result<(), SessionError> {
+        // Who ended first may be the victim of another: hear the others out.
+        let until = std::time::Instant::now() + LAST_WORDS;
+        while self.roles.iter().any(|role| !role.ended) {
+            let left = until.saturating_duration_since(std::time::Instant::now());
+            let Ok((role, said)) = self.hear.recv_timeout(left) else { break };
+            self.note(role, said);
+        }
+        let silent = self.roles.iter().find(|role| role.ended && role.result.is_none() && role.error.is_none());
+        let blamed = silent.or_else(|| self.roles.iter().find(|role| role.error.is_some()));
+        let Some(role) = blamed else { return Ok(()) };
+        let killed = || "it was killed, or ended without a word".to_string();
+        Err(SessionError::Role { role: role.name.to_string(), reason: role.error.clone().unwrap_or_else(killed) })
+    }
+
+    fn report<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, SessionError> {
+        let role = self.roles.iter_mut().find(|role| role.name == name).expect("started");
+        let value = role.result.take().unwrap_or(Value::Null);
+        serde_json::from_value(value)
+            .map_err(|error| SessionError::Role { role: name.to_string(), reason: format!("its report is not one: {error}") })
+    }
+}

@@ -1,6 +1,6 @@
 //! Control messages between the roles. Bulk messages have no form of their own: their lengths follow from the plan.
 
-use ariann_material::{BatchId, WeightsVersion};
+use ariann_material::BatchId;
 use serde::{Deserialize, Serialize};
 
 /// Batches that a party offers in a handshake at most.
@@ -28,10 +28,6 @@ pub struct Offer {
 impl Offer {
     pub fn id(&self) -> BatchId {
         BatchId(self.batch)
-    }
-
-    pub fn version(&self) -> WeightsVersion {
-        WeightsVersion(self.weights)
     }
 }
 

@@ -1,0 +1,111 @@
+//! `ariann material`: what is left, and whether it is whole.
+
+use std::path::PathBuf;
+
+use ariann_gates::Party;
+use ariann_material::{Batch, Store};
+use ariann_plan::Plan;
+use ariann_report::{bytes, table};
+use ariann_session::{SessionError, expected};
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::output::Output;
+
+/// Arguments of `material`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// How many inferences are left in a party's state folder.
+    Ls {
+        /// The state folder; its role must not be running.
+        #[arg(long)]
+        state: PathBuf,
+    },
+    /// Check a material file from its first to its last byte.
+    Verify {
+        /// The file.
+        file: PathBuf,
+        /// The plan that it is for.
+        #[arg(long)]
+        plan: PathBuf,
+    },
+}
+
+pub fn run(args: &Args, output: &Output) -> Result<(), SessionError> {
+    match &args.action {
+        Action::Ls { state } => ls(state, output),
+        Action::Verify { file, plan } => verify(file, plan, output),
+    }
+}
+
+fn ls(state: &std::path::Path, output: &Output) -> Result<(), SessionError> {
+    if !state.join("ledger.redb").exists() {
+        let reason = "no state folder of a party is there; check --state";
+        return Err(SessionError::Config(format!("{}: {reason}", state.display())));
+    }
+    // The folder knows whose it is.
+    let store = Store::open(state, 0).or_else(|_| Store::open(state, 1))?;
+    let (mut rows, mut list, mut left) = (Vec::new(), Vec::new(), 0);
+    for entry in store.ls()? {
+        let label = entry.label.as_ref().ok();
+        match &entry.status {
+            Ok(status) => {
+                left += u64::from(status.left);
+                list.push(json!({
+                    "batch": entry.batch.to_string(), "slots": status.slots, "left": status.left, "used": status.used,
+                    "burnt": status.burnt, "bytes": entry.bytes, "plan": label.map(|l| hex(&l.plan_digest)),
+                    "weights": label.map(|l| l.weights.to_string()), "prepared": !entry.prepared.is_empty(),
+                    "whole": entry.label.is_ok(),
+                }));
+                rows.push(vec![
+                    entry.batch.to_string(),
+                    status.left.to_string(),
+                    status.used.to_string(),
+                    status.burnt.to_string(),
+                    bytes(entry.bytes),
+                    label.map_or("missing or damaged".to_string(), |l| hex(&l.plan_digest)[..16].to_string()),
+                ]);
+            }
+            Err(error) => {
+                list.push(json!({ "batch": entry.batch.to_string(), "error": error.to_string() }));
+                rows.push(vec![entry.batch.to_string(), error.to_string()]);
+            }
+        }
+    }
+    if output.is_json() {
+        output.document(&json!({ "left": left, "batches": list }));
+    } else {
+        output.line(&table(&["batch", "left", "used", "burnt", "size", "plan"], &rows));
+        output.line(&format!("{left} inferences left"));
+    }
+    Ok(())
+}
+
+fn verify(file: &std::path::Path, plan: &std::path::Path, output: &Output) -> Result<(), SessionError> {
+    let plan = Plan::read(plan)?;
+    let label = ariann_material::inspect(file)?;
+    let party = if label.party == 0 { Party::P0 } else { Party::P1 };
+    let batch = Batch::open(file, &expected(&plan, party)?)?;
+    let mut events = output.events();
+    batch.verify_all(|done, total| {
+        if !output.is_json() {
+            ariann_session::events::Events::tell(&mut events, ariann_session::events::Event::Progress { stage: "verifying", done, total });
+        }
+    })?;
+    if output.is_json() {
+        output.document(&json!({ "batch": label.batch.to_string(), "party": label.party, "slots": label.slots, "whole": true }));
+    } else {
+        output.line(&format!("batch {}: {} slots for P{}, whole", label.batch, label.slots, label.party));
+    }
+    Ok(())
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,108 @@
+//! `ariann query`: P1, which holds the data.
+
+use std::path::PathBuf;
+
+use ariann_report::{bytes, seconds, table};
+use ariann_session::SessionError;
+use ariann_session::config::{self, QueryConfig, Remote};
+use ariann_session::hooks::Hooks;
+use ariann_session::report::PartyReport;
+
+use super::serve::identity;
+use crate::output::Output;
+
+/// Arguments of `query`: a configuration file, or all of the flags. Flags override the file. There is no model here.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Configuration, TOML.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The plan file.
+    #[arg(long, required_unless_present = "config")]
+    plan: Option<PathBuf>,
+    /// Images: IDX (also gzip), .npy, PNG, JPEG, or a folder.
+    #[arg(long, required_unless_present = "config")]
+    input: Option<PathBuf>,
+    /// State folder: material and ledger.
+    #[arg(long, required_unless_present = "config")]
+    state: Option<PathBuf>,
+    /// HOST:PORT of P0.
+    #[arg(long, required_unless_present = "config")]
+    connect: Option<String>,
+    /// Fingerprint of P0.
+    #[arg(long, required_unless_present = "config")]
+    peer: Option<String>,
+    /// Folder and name of the own identity: FOLDER/NAME.
+    #[arg(long, required_unless_present = "config", value_name = "FOLDER/NAME")]
+    identity: Option<PathBuf>,
+    /// Material file to take in; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    material: Vec<PathBuf>,
+    /// Items computed together; the last batch is filled up.
+    #[arg(long)]
+    batch: Option<u32>,
+    /// First items of the input only.
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Threads; all cores when 0.
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionError> {
+    let own = args.identity.as_deref().map(identity).transpose()?;
+    let mut config = match &args.config {
+        Some(path) => config::read::<QueryConfig>(path)?,
+        None => QueryConfig {
+            plan: args.plan.clone().expect("required by the parser"),
+            input: args.input.clone().expect("required by the parser"),
+            state: args.state.clone().expect("required by the parser"),
+            peer: Remote {
+                address: args.connect.clone().expect("required by the parser"),
+                fingerprint: args.peer.clone().expect("required by the parser"),
+            },
+            identity: own.clone().expect("required by the parser"),
+            dealer: None,
+            material: Vec::new(),
+            batch: 1,
+            limit: None,
+            threads: 0,
+            deadlines: Default::default(),
+        },
+    };
+    config.plan = args.plan.unwrap_or(config.plan);
+    config.input = args.input.unwrap_or(config.input);
+    config.state = args.state.unwrap_or(config.state);
+    config.peer.address = args.connect.unwrap_or(config.peer.address);
+    config.peer.fingerprint = args.peer.unwrap_or(config.peer.fingerprint);
+    config.identity = own.unwrap_or(config.identity);
+    config.material.extend(args.material);
+    config.batch = args.batch.unwrap_or(config.batch);
+    config.limit = args.limit.or(config.limit);
+    config.threads = args.threads.unwrap_or(config.threads);
+    let report = ariann_session::query::query(&config, hooks, &mut output.events())?;
+    if output.is_json() {
+        output.result(&report);
+        return Ok(());
+    }
+    results(&report, output);
+    output.line(&format!(
+        "{} items in {} online ({} an item), {} sent",
+        report.items,
+        seconds(report.online.seconds),
+        seconds(report.online.seconds / report.items.max(1) as f64),
+        bytes(report.online.bytes_sent)
+    ));
+    Ok(())
+}
+
+/// Predictions, for a party that learns them.
+pub fn results(report: &PartyReport, output: &Output) {
+    let Some(predictions) = &report.predictions else { return };
+    let row = |(item, label): (usize, &u32)| {
+        let best = report.logits.as_ref().map(|rows| format!("{:.4}", rows[item][*label as usize]));
+        vec![item.to_string(), label.to_string(), best.unwrap_or_default()]
+    };
+    let rows: Vec<Vec<String>> = predictions.iter().enumerate().map(row).collect();
+    output.line(&table(&["item", "label", "logit"], &rows));
+}

@@ -1,0 +1,98 @@
+//! `ariann serve`: P0, which holds the model.
+
+use std::path::PathBuf;
+
+use ariann_report::{bytes, seconds};
+use ariann_session::SessionError;
+use ariann_session::config::{self, IdentityConfig, ServeConfig};
+use ariann_session::hooks::Hooks;
+
+use crate::output::Output;
+
+/// Arguments of `serve`: a configuration file, or all of the flags. Flags override the file.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Configuration, TOML.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The plan file.
+    #[arg(long, required_unless_present = "config")]
+    plan: Option<PathBuf>,
+    /// The model, ONNX.
+    #[arg(long, required_unless_present = "config")]
+    model: Option<PathBuf>,
+    /// State folder: material and ledger.
+    #[arg(long, required_unless_present = "config")]
+    state: Option<PathBuf>,
+    /// HOST:PORT to listen at.
+    #[arg(long, required_unless_present = "config")]
+    listen: Option<String>,
+    /// Folder and name of the own identity: FOLDER/NAME.
+    #[arg(long, required_unless_present = "config", value_name = "FOLDER/NAME")]
+    identity: Option<PathBuf>,
+    /// Fingerprint of P1.
+    #[arg(long, required_unless_present = "config")]
+    peer: Option<String>,
+    /// Material file to take in; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    material: Vec<PathBuf>,
+    /// End after so many sessions; never when 0.
+    #[arg(long)]
+    sessions: Option<u64>,
+    /// Threads; all cores when 0.
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+/// FOLDER/NAME as an identity.
+pub fn identity(path: &std::path::Path) -> Result<IdentityConfig, SessionError> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| SessionError::Config(format!("--identity {}: give FOLDER/NAME", path.display())))?;
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    Ok(IdentityConfig { folder, name: name.to_string() })
+}
+
+pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionError> {
+    let own = args.identity.as_deref().map(identity).transpose()?;
+    let mut config = match &args.config {
+        Some(path) => config::read::<ServeConfig>(path)?,
+        None => ServeConfig {
+            plan: args.plan.clone().expect("required by the parser"),
+            model: args.model.clone().expect("required by the parser"),
+            state: args.state.clone().expect("required by the parser"),
+            listen: args.listen.clone().expect("required by the parser"),
+            identity: own.clone().expect("required by the parser"),
+            peer: args.peer.clone().expect("required by the parser"),
+            dealer: None,
+            material: Vec::new(),
+            threads: 0,
+            sessions: 0,
+            deadlines: Default::default(),
+        },
+    };
+    config.plan = args.plan.unwrap_or(config.plan);
+    config.model = args.model.unwrap_or(config.model);
+    config.state = args.state.unwrap_or(config.state);
+    config.listen = args.listen.unwrap_or(config.listen);
+    config.identity = own.unwrap_or(config.identity);
+    config.peer = args.peer.unwrap_or(config.peer);
+    config.material.extend(args.material);
+    config.sessions = args.sessions.unwrap_or(config.sessions);
+    config.threads = args.threads.unwrap_or(config.threads);
+    let report = ariann_session::serve::serve(&config, hooks, &mut output.events())?;
+    if output.is_json() {
+        output.result(&report);
+        return Ok(());
+    }
+    output.line(&format!(
+        "{} items in {} online, {} sent",
+        report.items,
+        seconds(report.online.seconds),
+        bytes(report.online.bytes_sent)
+    ));
+    super::query::results(&report, output);
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! How the program speaks: tables and a progress bar to people, JSON lines to scripts.
+
+use std::cell::RefCell;
+use std::io::{IsTerminal, Read, Write};
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use ariann_session::events::{Event, Events};
+use ariann_session::{Fault, SessionError};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::json;
+
+/// The program's voice.
+pub struct Output {
+    json: bool,
+    bar: Rc<RefCell<Option<Bar>>>,
+}
+
+struct Bar {
+    stage: &'static str,
+    bar: ProgressBar,
+}
+
+impl Output {
+    pub fn new(json: bool) -> Self {
+        Output { json, bar: Rc::default() }
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// One line of standard output. A reader that went away is no failure of ours.
+    pub fn line(&self, text: &str) {
+        self.end_bar();
+        let _ = writeln!(std::io::stdout(), "{text}");
+    }
+
+    /// A JSON document.
+    pub fn document(&self, value: &impl Serialize) {
+        self.line(&serde_json::to_string_pretty(value).expect("a report is JSON"));
+    }
+
+    /// The last JSON line of a role.
+    pub fn result(&self, report: &impl Serialize) {
+        self.line(&json!({ "event": "result", "report": report }).to_string());
+    }
+
+    /// Tells an error and its exit code.
+    pub fn failure(&self, error: &SessionError) -> ExitCode {
+        let fault = error.fault();
+        if self.json {
+            self.line(&json!({ "event": "error", "fault": fault.name(), "error": error.to_string() }).to_string());
+        } else {
+            self.end_bar();
+            eprintln!("error ({}): {error}", fault.name());
+        }
+        ExitCode::from(match fault {
+            Fault::Operator => 2,
+            Fault::Input => 3,
+            Fault::Peer => 4,
+            Fault::Dealer => 5,
+            Fault::Machine => 6,
+        })
+    }
+
+    /// Where a role's events go.
+    pub fn events(&self) -> Teller {
+        Teller { json: self.json, bar: self.bar.clone(), terminal: std::io::stderr().is_terminal() }
+    }
+
+    fn end_bar(&self) {
+        if let Some(bar) = self.bar.borrow_mut().take() {
+            bar.bar.finish_and_clear();
+        }
+    }
+}
+
+/// Tells events: JSON lines on standard output, or a progress bar and notices on standard error.
+pub struct Teller {
+    json: bool,
+    terminal: bool,
+    bar: Rc<RefCell<Option<Bar>>>,
+}
+
+impl Events for Teller {
+    fn tell(&mut self, event: Event) {
+        if self.json {
+            let _ = writeln!(std::io::stdout(), "{}", serde_json::to_string(&event).expect("an event is JSON"));
+            return;
+        }
+        match event {
+            Event::Progress { stage, done, total } => self.progress(stage, done, total),
+            Event::Gate { number, name } => {
+                if let Some(bar) = &*self.bar.borrow() {
+                    bar.bar.set_message(format!("gate {number} {name}"));
+                }
+            }
+            Event::Listening { address } => self.say(&format!("listening at {address}")),
+            Event::Notice { text } => self.say(&text),
+            Event::SessionFailed { fault, error } => self.say(&format!("session failed ({fault}): {error}")),
+            Event::SessionDone { items } => self.say(&format!("session done: {items} items")),
+        }
+    }
+}
+
+impl Teller {
+    fn say(&self, text: &str) {
+        match &*self.bar.borrow() {
+            Some(bar) if self.terminal => bar.bar.suspend(|| eprintln!("{text}")),
+            _ => eprintln!("{text}"),
+        }
+    }
+
+    fn progress(&self, stage: &'static str, done: u64, total: u64) {
+        let mut held = self.bar.borrow_mut();
+        if held.as_ref().is_none_or(|bar| bar.stage != stage) {
+            if let Some(old) = held.take() {
+                old.bar.finish_and_clear();
+            }
+            let style = ProgressStyle::with_template("{prefix:>18} {bar:30} {percent:>3} %  {elapsed} / {eta} left  {msg}");
+            let bar = ProgressBar::new(total).with_style(style.expect("a fixed template"));
+            bar.set_prefix(stage);
+            *held = Some(Bar { stage, bar });
+        }
+        if let Some(bar) = &*held {
+            bar.bar.set_length(total);
+            bar.bar.set_position(done);
+        }
+    }
+}
+
+/// Ends the process when standard input closes. What is on disk is consistent at every moment, so this may happen at any.
+pub fn end_with_stdin() {
+    std::thread::spawn(|| {
+        let mut sink = [0; 256];
+        let mut stdin = std::io::stdin();
+        while stdin.read(&mut sink).is_ok_and(|n| n > 0) {}
+        std::process::exit(7);
+    });
+}

@@ -1,0 +1,115 @@
+//! Making a plan from a model file, options, and value ranges that are observed or proven.
+
+use std::path::{Path, PathBuf};
+
+use ariann_data::Preprocess;
+use ariann_gates::linear::Weights;
+use ariann_graph::{Graph, Ranges};
+use ariann_plan::{Options, Plan, Reveal};
+
+use crate::SessionError;
+
+/// How to plan.
+#[derive(Clone, Debug)]
+pub struct Planning {
+    /// The model, ONNX.
+    pub model: PathBuf,
+    /// Items whose values are observed: public ones, or the model owner's. Without it ranges are proven by interval bounds.
+    pub calibration: Option<PathBuf>,
+    /// First items of it that are used.
+    pub calibration_limit: usize,
+    /// The file with the private inputs, when it is known here: never a calibration file.
+    pub input: Option<PathBuf>,
+    /// k.
+    pub ring: u32,
+    /// Who knows the weights.
+    pub weights: Weights,
+    /// What comes out, and to whom.
+    pub reveal: Reveal,
+    /// How bytes become numbers.
+    pub preprocess: Preprocess,
+    /// Declared range of the inputs; that of all bytes when none is given.
+    pub input_range: Option<[f64; 2]>,
+}
+
+/// A model with its plan.
+pub struct Planned {
+    /// The model.
+    pub graph: Graph,
+    /// Its value ranges.
+    pub ranges: Ranges,
+    /// Its plan.
+    pub plan: Plan,
+}
+
+impl Planning {
+    /// Reads the model, observes or proves its ranges, and compiles.
+    pub fn make(&self) -> Result<Planned, SessionError> {
+        let graph = ariann_graph::import(&self.model)?;
+        self.preprocess.check()?;
+        let byte_ranges = self.preprocess.range();
+        let [lo, hi] = self.input_range.unwrap_or_else(|| {
+            let lo = byte_ranges.iter().map(|range| f64::from(range.0)).fold(f64::INFINITY, f64::min);
+            let hi = byte_ranges.iter().map(|range| f64::from(range.1)).fold(f64::NEG_INFINITY, f64::max);
+            [lo, hi]
+        });
+        if !(lo < hi && lo.is_finite() && hi.is_finite()) {
+            return Err(SessionError::Config(format!("--input-range {lo},{hi}: give two numbers, the least first")));
+        }
+        let ranges = match &self.calibration {
+            Some(path) => self.observe(&graph, path, lo, hi)?,
+            None => {
+                let channels = match self.input_range {
+                    Some(_) => vec![(lo as f32, hi as f32)],
+                    None => byte_ranges,
+                };
+                ariann_graph::interval::interval_by_channel(&graph, &channels).map_err(|e| SessionError::Input(e.to_string()))?
+            }
+        };
+        let options = Options {
+            ring: self.ring,
+            weights: self.weights,
+            reveal: self.reveal,
+            input_range: [lo, hi],
+            scale: self.preprocess.scale,
+            mean: self.preprocess.mean.clone(),
+            std: self.preprocess.std.clone(),
+        };
+        let plan = ariann_plan::compile(&graph, &ranges, &options).map_err(|e| SessionError::ModelPlan(e.to_string()))?;
+        Ok(Planned { graph, ranges, plan })
+    }
+
+    fn observe(&self, graph: &Graph, path: &Path, lo: f64, hi: f64) -> Result<Ranges, SessionError> {
+        if let Some(input) = &self.input
+            && same_content(path, input)
+        {
+            return Err(SessionError::Config(format!(
+                "--calibration {} is the --input file: its values would shape the public plan; calibrate on public items or on the \
+                 model owner's",
+                path.display()
+            )));
+        }
+        if self.calibration_limit == 0 {
+            return Err(SessionError::Config("--calibration-limit 0: give at least 1".to_string()));
+        }
+        let items = ariann_data::load(path, &self.preprocess, Some(self.calibration_limit))?.fit(&graph.input.shape)?;
+        ariann_data::check_range(&items, lo as f32, hi as f32)?;
+        ariann_graph::calibrate(graph, items.count, &items.values).map_err(|e| SessionError::Input(e.to_string()))
+    }
+}
+
+/// Whether two paths lead to the same file or folder, or to files of the same bytes.
+fn same_content(a: &Path, b: &Path) -> bool {
+    if let (Ok(a), Ok(b)) = (a.canonicalize(), b.canonicalize())
+        && a == b
+    {
+        return true;
+    }
+    let len = |path: &Path| std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len());
+    let digest = |path: &Path| -> Option<blake3::Hash> {
+        let mut hasher = blake3::Hasher::new();
+        std::io::copy(&mut std::fs::File::open(path).ok()?, &mut hasher).ok()?;
+        Some(hasher.finalize())
+    };
+    len(a).is_some() && len(a) == len(b) && digest(a).is_some() && digest(a) == digest(b)
+}
