@@ -2,9 +2,9 @@
 
 use ariann_fss::{self as fss, Party};
 use ariann_prg::{Address, Prg, TreeHash};
+use ariann_ring::Ring;
 use ariann_ring::pack::{self, PackError};
 use ariann_ring::{Matrix, conv2d, matmul};
-use ariann_ring::Ring;
 use rayon::prelude::*;
 
 use crate::{Device, Keys, Lift, LinearShape, Stream, Window};
@@ -77,7 +77,9 @@ impl Device for Cpu {
 
     fn expand_bits(&self, prg: &Prg, stream: &Stream) -> Vec<u8> {
         let mut out = vec![0; stream.total()];
-        each_item(&mut out, stream.len, |item, part| prg.fill_bits(address(stream, stream.slots.start + item as u32), 0, part));
+        each_item(&mut out, stream.len, |item, part| {
+            prg.fill_bits(address(stream, stream.slots.start + item as u32), 0, part)
+        });
         out
     }
 
@@ -157,7 +159,15 @@ impl Device for Cpu {
     }
 
     fn drelu<R: Ring>(
-        &self, hash: &TreeHash, party: Party, prg: &Prg, roots: &Stream, keys: Keys<'_>, x: &Vec<R>, width: u32, pad: Vec<u8>,
+        &self,
+        hash: &TreeHash,
+        party: Party,
+        prg: &Prg,
+        roots: &Stream,
+        keys: Keys<'_>,
+        x: &Vec<R>,
+        width: u32,
+        pad: Vec<u8>,
     ) -> Vec<u8> {
         let bits = width - 1;
         let (low, len, bytes) = (R::low_mask(bits), roots.len, roots.len * fss::key_len(bits));
@@ -182,7 +192,8 @@ impl Device for Cpu {
         let planes = lift.planes();
         let mut out = vec![R::ZERO; d.len()];
         each_item(&mut out, len, |item, out| {
-            let (d, v, table) = (&d[item * len..][..len], &v[item * len..][..len], &table[item * len * planes..][..len * planes]);
+            let (d, v, table) =
+                (&d[item * len..][..len], &v[item * len..][..len], &table[item * len * planes..][..len * planes]);
             let entry = |plane: usize, i: usize| table[plane * len + i];
             for (i, out) in out.iter_mut().enumerate() {
                 // Masks in place of branches, although d̂ and the top bit are public.
@@ -225,7 +236,14 @@ impl Device for Cpu {
     }
 
     fn deal_drelu<R: Ring>(
-        &self, hash: &TreeHash, prgs: [&Prg; 2], roots: &Stream, alpha: &Vec<R>, width: u32, pads: [Vec<u8>; 2], keys: &mut Vec<u8>,
+        &self,
+        hash: &TreeHash,
+        prgs: [&Prg; 2],
+        roots: &Stream,
+        alpha: &Vec<R>,
+        width: u32,
+        pads: [Vec<u8>; 2],
+        keys: &mut Vec<u8>,
     ) -> Vec<u8> {
         let bits = width - 1;
         let (low, len, bytes) = (R::low_mask(bits), roots.len, roots.len * fss::key_len(bits));

@@ -103,7 +103,13 @@ pub trait Device: Sync {
     /// Brings ring elements back.
     fn download<R: Ring>(&self, words: &Self::Words<R>) -> Vec<R>;
     /// Unpacks `count` words of `width` bits out of each item's section, from byte `offset` of it.
-    fn unpack<R: Ring>(&self, keys: Keys<'_>, offset: usize, count: usize, width: u32) -> Result<Self::Words<R>, PackError>;
+    fn unpack<R: Ring>(
+        &self,
+        keys: Keys<'_>,
+        offset: usize,
+        count: usize,
+        width: u32,
+    ) -> Result<Self::Words<R>, PackError>;
     /// Packs elements for a message or a section, `width` bits each.
     fn pack<R: Ring>(&self, words: &Self::Words<R>, width: u32) -> Vec<u8>;
 
@@ -117,7 +123,13 @@ pub trait Device: Sync {
     // Arithmetic.
 
     /// The product of a linear layer, without bias.
-    fn linear<R: Ring>(&self, shape: &LinearShape, items: usize, weights: &Self::Words<R>, x: &Self::Words<R>) -> Self::Words<R>;
+    fn linear<R: Ring>(
+        &self,
+        shape: &LinearShape,
+        items: usize,
+        weights: &Self::Words<R>,
+        x: &Self::Words<R>,
+    ) -> Self::Words<R>;
     /// `a += b`; a shorter `b` is repeated (a bias already spread over one item's outputs).
     fn add<R: Ring>(&self, a: &mut Self::Words<R>, b: &Self::Words<R>);
     /// `a -= b`, `b` repeated likewise.
@@ -135,7 +147,13 @@ pub trait Device: Sync {
     // Openings.
 
     /// A party's own part of an opening: bits `[s, m)` of share + mask (+ h when `half`).
-    fn window<R: Ring>(&self, share: &Self::Words<R>, mask: &Self::Words<R>, window: Window, half: bool) -> Self::Words<R>;
+    fn window<R: Ring>(
+        &self,
+        share: &Self::Words<R>,
+        mask: &Self::Words<R>,
+        window: Window,
+        half: bool,
+    ) -> Self::Words<R>;
     /// own + theirs modulo 2^width, theirs as it came from the wire.
     fn open<R: Ring>(&self, own: Self::Words<R>, theirs: &[u8], width: u32) -> Result<Self::Words<R>, PackError>;
     /// A message of bits.
@@ -149,32 +167,69 @@ pub trait Device: Sync {
     /// at the low `width - 1` bits, xor the pad, xor (at P0) the wire's top bit.
     #[allow(clippy::too_many_arguments)]
     fn drelu<R: Ring>(
-        &self, hash: &TreeHash, party: Party, prg: &Prg, roots: &Stream, keys: Keys<'_>, x: &Self::Words<R>, width: u32, pad: Self::Bits,
+        &self,
+        hash: &TreeHash,
+        party: Party,
+        prg: &Prg,
+        roots: &Stream,
+        keys: Keys<'_>,
+        x: &Self::Words<R>,
+        width: u32,
+        pad: Self::Bits,
     ) -> Self::Bits;
     /// A share of (select by d̂) + r: see `gates::select`. `table` holds, for every item, the planes r_d, u_0, u_1 (, u_2, u_3).
     fn select<R: Ring>(
-        &self, party: Party, d: &Self::Bits, v: &Self::Words<R>, lift: Lift, len: usize, table: &Self::Words<R>,
+        &self,
+        party: Party,
+        d: &Self::Bits,
+        v: &Self::Words<R>,
+        lift: Lift,
+        len: usize,
+        table: &Self::Words<R>,
     ) -> Self::Words<R>;
     /// A share of the signed value of a wire of `width` bits: see `gates::truncate`. `alpha` and `top` are shares of the
     /// wire's mask and of its top bit.
     fn unmask<R: Ring>(
-        &self, party: Party, x: &Self::Words<R>, width: u32, alpha: &Self::Words<R>, top: &Self::Words<R>,
+        &self,
+        party: Party,
+        x: &Self::Words<R>,
+        width: u32,
+        alpha: &Self::Words<R>,
+        top: &Self::Words<R>,
     ) -> Self::Words<R>;
 
     // Gates, the dealer's half.
 
     /// α = ((mask + coin) >> s) mod 2^w, without coins when nothing is dropped below.
-    fn deal_window<R: Ring>(&self, mask: &Self::Words<R>, coins: Option<&Self::Bits>, window: Window) -> Self::Words<R>;
+    fn deal_window<R: Ring>(&self, mask: &Self::Words<R>, coins: Option<&Self::Bits>, window: Window)
+    -> Self::Words<R>;
     /// Comparison keys at the low `width - 1` bits of α (appended to `keys`), and r_d = 1 xor top(α) xor pads.
     #[allow(clippy::too_many_arguments)]
     fn deal_drelu<R: Ring>(
-        &self, hash: &TreeHash, prgs: [&Prg; 2], roots: &Stream, alpha: &Self::Words<R>, width: u32, pads: [Self::Bits; 2], keys: &mut Vec<u8>,
+        &self,
+        hash: &TreeHash,
+        prgs: [&Prg; 2],
+        roots: &Stream,
+        alpha: &Self::Words<R>,
+        width: u32,
+        pads: [Self::Bits; 2],
+        keys: &mut Vec<u8>,
     ) -> Self::Bits;
     /// The planes of a select's table, less P0's pads (which `table` holds on entry): r_d,
     /// then r - (r_d or 1 - r_d)·C for every public index.
     fn deal_select<R: Ring>(
-        &self, r_d: &Self::Bits, c: &Self::Words<R>, r: &Self::Words<R>, lift: Lift, table: &mut Self::Words<R>,
+        &self,
+        r_d: &Self::Bits,
+        c: &Self::Words<R>,
+        r: &Self::Words<R>,
+        lift: Lift,
+        table: &mut Self::Words<R>,
     );
     /// α and top(α), each less P0's pads.
-    fn deal_unmask<R: Ring>(&self, alpha: &Self::Words<R>, width: u32, pads: [Self::Words<R>; 2]) -> [Self::Words<R>; 2];
+    fn deal_unmask<R: Ring>(
+        &self,
+        alpha: &Self::Words<R>,
+        width: u32,
+        pads: [Self::Words<R>; 2],
+    ) -> [Self::Words<R>; 2];
 }

@@ -3,9 +3,9 @@
 //! A plan comes from a file or from the other party; nobody runs one that this does not accept.
 
 use ariann_gates::linear::{HOLDER, Weights};
-use ariann_gates::{LinearShape, Party, Receiver, Windows};
+use ariann_gates::{LinearShape, Party, Receiver, Window, Windows};
 
-use crate::{Gate, Plan, Revealed, VERSION};
+use crate::{Entry, Gate, InputSpec, Plan, Revealed, VERSION};
 
 /// What is wrong with a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,11 +33,24 @@ pub enum CheckError {
 enum Form {
     Nothing,
     Share(usize),
-    Wire { len: usize, width: u32, to: Receiver },
-    Ranked { len: usize, width: u32 },
+    /// The owner's input: masked by the owner alone, so only a linear layer takes it.
+    Input(usize),
+    /// `own`: its mask is the parties' words of the gate before, whole. A linear layer and a revealed wire need that.
+    Wire {
+        len: usize,
+        width: u32,
+        to: Receiver,
+        own: bool,
+    },
+    Ranked {
+        len: usize,
+        width: u32,
+    },
 }
 
 const LARGEST: usize = 1 << 32;
+/// The most fractional bits of a sensible scale.
+const FRAC: i64 = 1 << 10;
 
 impl Plan {
     /// Accepts or refuses the plan.
@@ -52,12 +65,41 @@ impl Plan {
         let product = self.input.shape.iter().try_fold(1usize, |a, b| a.checked_mul(*b));
         head(product.is_none_or(|len| len == 0 || len > LARGEST), "input shape is out of bounds")?;
         head(!(self.input.range[0] <= self.input.range[1]), "input range is empty")?;
+        let InputSpec { scale, mean, std, .. } = &self.input;
+        head(!scale.is_finite() || *scale <= 0.0, "input scale is not positive")?;
+        head(mean.iter().any(|mean| !mean.is_finite()), "input mean is not finite")?;
+        head(std.iter().any(|std| !std.is_finite() || *std <= 0.0), "input deviation is not positive")?;
         head(self.gates.len() < 3 || self.gates.len() >= 1 << 24, "number of gates is out of bounds")?;
         let mut form = Form::Nothing;
         for (number, entry) in self.gates.iter().enumerate() {
-            form = self.step(number, &entry.gate, form).map_err(|reason| CheckError::Gate { number, name: entry.name.clone(), reason })?;
+            form = self.step(number, &entry.gate, form).map_err(|reason| CheckError::Gate {
+                number,
+                name: entry.name.clone(),
+                reason,
+            })?;
         }
-        head(form != Form::Nothing, "gates do not end in a result")
+        head(!matches!(self.gates.last(), Some(Entry { gate: Gate::Reveal(_), .. })), "gates do not end in a result")?;
+        self.check_scales()
+    }
+
+    /// The scales belong to the windows that the gates open.
+    fn check_scales(&self) -> Result<(), CheckError> {
+        let mut frac = i64::from(self.scales.input_frac);
+        let small = |frac: i64| frac.abs() <= FRAC;
+        let mut fits = small(frac);
+        for ((number, _), scale) in self.linear_gates().zip(&self.scales.layers) {
+            let opened = match self.gates.get(number as usize + 1).map(|entry| &entry.gate) {
+                Some(Gate::Open(open)) => Some(open.window),
+                _ => None,
+            };
+            fits &= opened == scale.truncated.then_some(Window { shift: scale.shift, top: scale.top });
+            fits &= scale.truncated || (scale.shift == 0 && scale.top == self.ring);
+            fits &= small(i64::from(scale.weight_frac));
+            frac += i64::from(scale.weight_frac) - i64::from(scale.shift);
+            fits &= small(frac);
+        }
+        fits &= frac == i64::from(self.output.frac_bits);
+        if fits { Ok(()) } else { Err(CheckError::Head("scales are not those of its gates")) }
     }
 
     fn step(&self, number: usize, gate: &Gate, form: Form) -> Result<Form, &'static str> {
@@ -66,14 +108,25 @@ impl Plan {
         match (gate, form) {
             (Gate::Input(gate), Form::Nothing) => {
                 need(gate.len == self.input_len(), "its length is not that of the input")?;
-                Ok(Form::Wire { len: gate.len, width: self.ring, to: Receiver::Both })
+                Ok(Form::Input(gate.len))
             }
-            (Gate::Linear(gate), Form::Wire { len, width, to }) => {
-                if let LinearShape::Conv(shape) = &gate.shape {
-                    need(shape.validate().is_ok(), "its convolution has no valid shape")?;
-                }
+            (Gate::Linear(gate), form @ (Form::Wire { .. } | Form::Input(_))) => {
+                let (len, to) = match form {
+                    Form::Wire { len, width, to, own } => {
+                        need(own && width == self.ring, "its operand is no freshly opened wire of the whole ring")?;
+                        (len, to)
+                    }
+                    _ => (self.input_len(), Receiver::Both),
+                };
+                let bounded = match &gate.shape {
+                    LinearShape::Conv(shape) => shape.validate().is_ok(),
+                    LinearShape::Dense { inputs, outputs } => {
+                        inputs.checked_mul(*outputs).is_some_and(|len| len <= LARGEST)
+                    }
+                };
+                need(bounded, "it has no valid shape")?;
                 need(gate.weights == self.weights, "its weights are not known to whom the plan says")?;
-                need(gate.shape.in_len() == len && width == self.ring, "its operand has another size")?;
+                need(gate.shape.in_len() == len, "its operand has another size")?;
                 need(gate.shape.out_len() > 0 && gate.shape.out_len() <= LARGEST, "its output is out of bounds")?;
                 need(gate.source as usize + 1 == number, "its operand's mask is another gate's")?;
                 need(gate.masked_by == [number > 1, true], "its operand is masked by others")?;
@@ -92,27 +145,32 @@ impl Plan {
                 let whole = window.shift == 0 && window.top == self.ring;
                 need(whole || window.width() >= 3, "its window is narrower than 3 bits")?;
                 need(whole || gate.to == Receiver::Both, "a window is opened to both")?;
-                Ok(Form::Wire { len, width: window.width(), to: gate.to })
+                Ok(Form::Wire { len, width: window.width(), to: gate.to, own: whole })
             }
-            (Gate::Max(gate), Form::Wire { len, width, to: Receiver::Both }) => {
+            (Gate::Max(gate), Form::Wire { len, width, to: Receiver::Both, .. }) => {
                 need(valid(&gate.windows), "its windows have no valid shape")?;
+                need(matches!(gate.windows, Windows::Pool(_)), "it has no pooling windows")?;
                 need(gate.level < gate.windows.levels(), "it has no such level")?;
                 need(gate.windows.len_before(gate.level) == len && gate.width == width, "its wires have another size")?;
-                Ok(Form::Wire { len: gate.windows.len_before(gate.level + 1), width, to: Receiver::Both })
+                Ok(Form::Wire { len: gate.windows.len_before(gate.level + 1), width, to: Receiver::Both, own: false })
             }
-            (Gate::Relu(gate), Form::Wire { len, width, to: Receiver::Both }) => {
+            (Gate::Relu(gate), Form::Wire { len, width, to: Receiver::Both, .. }) => {
                 need(gate.len == len && gate.width == width && width >= 3, "its wires have another size")?;
-                Ok(Form::Wire { len, width: self.ring, to: gate.to })
+                Ok(Form::Wire { len, width: self.ring, to: gate.to, own: true })
             }
-            (Gate::Truncate(gate), Form::Wire { len, width, to: Receiver::Both }) => {
+            (Gate::Truncate(gate), Form::Wire { len, width, to: Receiver::Both, .. }) => {
                 need(gate.len == len && gate.width == width && width >= 3, "its wires have another size")?;
                 Ok(Form::Share(len))
             }
-            (Gate::ArgMax(gate), Form::Wire { len, width, to: Receiver::Both } | Form::Ranked { len, width }) => {
+            (Gate::ArgMax(gate), Form::Wire { len, width, to: Receiver::Both, .. } | Form::Ranked { len, width }) => {
                 let windows = Windows::Row(gate.len);
                 need((gate.level == 0) == matches!(form, Form::Wire { .. }), "its levels are out of order")?;
+                need(gate.len == self.output.classes, "it compares another number of values")?;
                 need(gate.level < windows.levels(), "it has no such level")?;
-                need(gate.width == width && width >= 3 && gate.len >> (width - 1) == 0, "its wires are too narrow for its indices")?;
+                need(
+                    gate.width == width && width >= 3 && gate.len >> (width - 1) == 0,
+                    "its wires are too narrow for its indices",
+                )?;
                 need(windows.len_before(gate.level) == len, "it compares another number of values")?;
                 Ok(Form::Ranked { len: windows.len_before(gate.level + 1), width })
             }
@@ -121,15 +179,22 @@ impl Plan {
                 need(gate.to == self.reveal.to, "it reveals to another receiver than the plan says")?;
                 let (len, width) = match form {
                     Form::Share(len) => (len, self.ring),
-                    Form::Wire { len, width, to } => {
+                    Form::Wire { len, width, to, own } => {
+                        need(own, "its wire's mask is not the gate's before it")?;
                         need(to == Receiver::Both || to == gate.to, "its wire is not known to the receiver")?;
                         (len, width)
                     }
                     Form::Ranked { len, width } => (len, width),
-                    Form::Nothing => (0, 0),
+                    Form::Input(_) | Form::Nothing => return Err("it reveals no result"),
                 };
-                need((self.reveal.what == Revealed::Label) == matches!(form, Form::Ranked { .. }), "it reveals another kind of result")?;
-                need(gate.len == len && gate.width == width && len == self.revealed_len(), "it reveals another number of values")?;
+                need(
+                    (self.reveal.what == Revealed::Label) == matches!(form, Form::Ranked { .. }),
+                    "it reveals another kind of result",
+                )?;
+                need(
+                    gate.len == len && gate.width == width && len == self.revealed_len(),
+                    "it reveals another number of values",
+                )?;
                 Ok(Form::Nothing)
             }
             _ => Err("it does not take what the gate before it gives"),
@@ -137,18 +202,23 @@ impl Plan {
     }
 }
 
-/// The geometry of a pooling, before anything is computed from it.
+/// The geometry of a pooling, before anything is computed from it: every window has a place inside the image.
 fn valid(windows: &Windows) -> bool {
     let Windows::Pool(pool) = windows else { return true };
     let axis = |axis: usize| {
-        let positive = [pool.input[axis], pool.output[axis], pool.kernel[axis], pool.stride[axis], pool.dilation[axis]];
-        let small = positive.iter().chain([&pool.pads[axis]]).all(|value| *value < 1 << 16);
-        // Every window begins inside the image or reaches into it.
-        let reach = (pool.kernel[axis].wrapping_sub(1)).wrapping_mul(pool.dilation[axis]);
-        positive.iter().all(|value| *value > 0)
-            && small
-            && pool.pads[axis] <= reach
-            && (pool.output[axis] - 1) * pool.stride[axis] < pool.input[axis] + pool.pads[axis]
+        let (input, pad, dilation) = (pool.input[axis], pool.pads[axis], pool.dilation[axis]);
+        let positive = [input, pool.output[axis], pool.kernel[axis], pool.stride[axis], dilation];
+        let small =
+            positive.iter().chain([&pad]).all(|value| *value < 1 << 16) && positive.iter().all(|value| *value > 0);
+        small
+            && (0..pool.output[axis]).all(|at| {
+                let start = at * pool.stride[axis];
+                let tap = pad.saturating_sub(start).div_ceil(dilation);
+                tap < pool.kernel[axis] && start + tap * dilation < pad + input
+            })
     };
-    pool.channels > 0 && pool.channels < 1 << 24 && axis(0) && axis(1)
+    let candidates = [pool.channels, pool.output[0], pool.output[1], pool.kernel[0], pool.kernel[1]];
+    let product = |sizes: &[usize]| sizes.iter().try_fold(1usize, |a, b| a.checked_mul(*b));
+    let bounded = |sizes: &[usize]| product(sizes).is_some_and(|len| len > 0 && len <= LARGEST);
+    axis(0) && axis(1) && bounded(&candidates) && bounded(&[pool.channels, pool.input[0], pool.input[1]])
 }

@@ -10,7 +10,7 @@ use ariann_gates::truncate::Truncate;
 use ariann_gates::{LinearShape, Party, Pooling, Receiver, Window, Windows, reveal};
 use ariann_graph::{FixedPoint, Graph, Op, Pool, Ranges};
 
-use crate::scales::{self, Fate, ScaleError};
+use crate::scales::{self, Fate, ScaleError, Way};
 use crate::{Entry, Gate, InputSpec, OutputSpec, Plan, Reveal, Revealed, VERSION};
 
 /// What the planner may choose.
@@ -44,6 +44,9 @@ pub enum CompileError {
     /// Layers that no gate computes, all of them.
     #[error("these layers cannot be computed privately yet:\n{}", .0.join("\n"))]
     Unsupported(Vec<String>),
+    /// The label of one output says nothing.
+    #[error("the model has one output ({0}), so its label is always 0; use --reveal logits")]
+    OneClass(String),
     /// The ranges belong to another graph.
     #[error("the value ranges list {got} linear layers and the model has {expected}; calibrate again with this model")]
     Ranges {
@@ -64,8 +67,11 @@ pub fn compile(graph: &Graph, ranges: &Ranges, options: &Options) -> Result<Plan
         return Err(CompileError::Ranges { expected: linear.len(), got: ranges.layers.len() });
     }
     supported(graph)?;
-    let fates: Vec<Fate> = linear.iter().map(|node| fate(graph, *node, options.reveal.what)).collect();
-    let scales = scales::choose(graph, ranges, options.ring, &fates)?;
+    if options.reveal.what == Revealed::Label && graph.output_len() < 2 {
+        return Err(CompileError::OneClass(graph.output_name.clone()));
+    }
+    let ways: Vec<Way> = linear.iter().map(|node| way(graph, *node, options.reveal.what)).collect();
+    let scales = scales::choose(graph, ranges, options.ring, &ways)?;
     let builder = Builder { graph, options, scales: &scales, gates: Vec::new(), form: Form::Wide };
     let gates = builder.build();
     let frac_bits = output_frac(&scales);
@@ -83,7 +89,12 @@ pub fn compile(graph: &Graph, ranges: &Ranges, options: &Options) -> Result<Plan
             mean: options.mean.clone(),
             std: options.std.clone(),
         },
-        output: OutputSpec { name: graph.output_name.clone(), classes: graph.output_len(), frac_bits, softmax: graph.softmax },
+        output: OutputSpec {
+            name: graph.output_name.clone(),
+            classes: graph.output_len(),
+            frac_bits,
+            softmax: graph.softmax,
+        },
         ranges: ranges.source,
         scales,
         gates,
@@ -106,8 +117,15 @@ fn supported(graph: &Graph) -> Result<(), CompileError> {
             refused.push(format!("  {} ({}): branches are not supported", node.name, node.op.name()));
         } else if !seen_linear && !matches!(node.op, Op::Reshape) {
             refused.push(format!("  {} ({}): stands before the first linear layer", node.name, node.op.name()));
+        } else if matches!(&node.op, Op::MaxPool(pool) if pool.kernel == [1, 1] && node.len() != graph.len(node.inputs[0]))
+        {
+            refused.push(format!("  {} ({}): windows of one place that leave others out", node.name, node.op.name()));
         } else if matches!(node.op, Op::MaxPool(_) | Op::Relu) && rectified_before(graph, index) {
-            refused.push(format!("  {} ({}): stands after a Relu with no linear layer between", node.name, node.op.name()));
+            refused.push(format!(
+                "  {} ({}): stands after a Relu with no linear layer between",
+                node.name,
+                node.op.name()
+            ));
         }
     }
     if !seen_linear {
@@ -122,16 +140,21 @@ fn rectified_before(graph: &Graph, index: usize) -> bool {
 }
 
 /// What becomes of linear layer `node`'s output.
-fn fate(graph: &Graph, node: usize, revealed: Revealed) -> Fate {
-    let after: Vec<&Op> = graph.nodes[node + 1..].iter().map(|node| &node.op).take_while(|op| !op.is_linear()).collect();
+fn way(graph: &Graph, node: usize, revealed: Revealed) -> Way {
+    let after: Vec<&Op> =
+        graph.nodes[node + 1..].iter().map(|node| &node.op).take_while(|op| !op.is_linear()).collect();
     let last = node + 1 + after.len() == graph.nodes.len();
+    let labelled = last && revealed == Revealed::Label;
     let pooled = after.iter().any(|op| matches!(op, Op::MaxPool(_)));
     let rectified = after.iter().any(|op| matches!(op, Op::Relu));
-    match (pooled, rectified) {
-        (false, false) if last && revealed == Revealed::Logits => Fate::Logits,
-        (false, true) if !last || revealed == Revealed::Logits => Fate::Rectified,
+    let fate = match (pooled, rectified) {
+        (false, false) if last && !labelled => Fate::Logits,
+        (false, true) if !labelled => Fate::Rectified,
         _ => Fate::Signed,
-    }
+    };
+    // Indices are below 2^(w-1).
+    let indices = if labelled { graph.output_len().ilog2() + 2 } else { 0 };
+    Way { fate, least: indices.max(3) }
 }
 
 /// The form of the value on the way.
@@ -201,7 +224,12 @@ impl Builder<'_> {
             let len = self.graph.len(node.inputs[0]);
             self.push(&node.name, "truncate", Gate::Truncate(Truncate { len, width }), Form::Share);
             let whole = Window { shift: 0, top: self.options.ring };
-            self.push(&node.name, "operand", Gate::Open(Open { len, window: whole, to: self.operand_to() }), Form::Wide);
+            self.push(
+                &node.name,
+                "operand",
+                Gate::Open(Open { len, window: whole, to: self.operand_to() }),
+                Form::Wide,
+            );
         }
         let shape = match &node.op {
             Op::Conv(conv) => LinearShape::Conv(conv.shape.clone()),
@@ -239,7 +267,8 @@ impl Builder<'_> {
     fn relu(&mut self, index: usize) {
         let Form::Narrow(width) = self.form else { unreachable!("refused before") };
         let node = &self.graph.nodes[index];
-        let label_follows = self.options.reveal.what == Revealed::Label && !self.graph.nodes[index + 1..].iter().any(|n| n.op.is_linear());
+        let label_follows = self.options.reveal.what == Revealed::Label
+            && !self.graph.nodes[index + 1..].iter().any(|n| n.op.is_linear());
         // The greatest of the rectified values is the greatest of the values, and the first of equal ones only when
         // all are negative: argmax takes the rectified wire itself.
         let to = if label_follows { Receiver::Both } else { self.next_to(index) };

@@ -78,7 +78,8 @@ impl Plan {
             totals.exchanges += cost.exchanges.len() as u64;
             for party in 0..2 {
                 totals.material_bytes[party] += cost.material[party] as u64;
-                totals.online_bytes[party] += cost.exchanges.iter().map(|sent| sent[party].bytes(1) as u64).sum::<u64>();
+                totals.online_bytes[party] +=
+                    cost.exchanges.iter().map(|sent| sent[party].bytes(1) as u64).sum::<u64>();
             }
         }
         for (_, sent) in self.setup_bytes() {
@@ -110,7 +111,8 @@ impl Plan {
                 Gate::ArgMax(gate) => gate.len * 12,
                 Gate::Reveal(gate) => gate.len * 2,
             };
-            let messages: usize = cost.exchanges.iter().map(|sent| sent[0].bytes(items) + sent[1].bytes(items)).max().unwrap_or(0);
+            let messages: usize =
+                cost.exchanges.iter().map(|sent| sent[0].bytes(items) + sent[1].bytes(items)).max().unwrap_or(0);
             (section * items) as u64 + live as u64 * items as u64 * word + messages as u64
         };
         weights * copies + (0..self.gates.len()).map(of_gate).max().unwrap_or(0)

@@ -35,7 +35,9 @@ pub enum PlanFileError {
         reason: String,
     },
     /// It was changed after it was made.
-    #[error("plan {path}: its digest does not match its content: it was edited or damaged; make it again with `ariann plan`")]
+    #[error(
+        "plan {path}: its digest does not match its content: it was edited or damaged; make it again with `ariann plan`"
+    )]
     Digest {
         /// The file.
         path: String,
@@ -73,13 +75,21 @@ impl Plan {
 
     /// The file's content.
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(&File { digest: self.digest_hex(), plan: self.clone() }).expect("a plan is JSON") + "\n"
+        serde_json::to_string_pretty(&File { digest: self.digest_hex(), plan: self.clone() }).expect("a plan is JSON")
+            + "\n"
     }
 
     /// Reads a file's content; `path` is for the error.
     pub fn from_json(text: &str, path: &Path) -> Result<Plan, PlanFileError> {
         let path = path.display().to_string();
-        let file: File = serde_json::from_str(text).map_err(|e| PlanFileError::Form { path: path.clone(), reason: e.to_string() })?;
+        let form = |reason: String| PlanFileError::Form { path: path.clone(), reason };
+        let file: File = serde_json::from_str(text).map_err(|e| form(e.to_string()))?;
+        // Nothing stands in the file that does not enter the digest: written again, it is the same.
+        let known = serde_json::to_string(&file).map_err(|e| form(e.to_string()))?;
+        let [read, known] = [text, known.as_str()].map(serde_json::from_str::<serde_json::Value>);
+        if read.map_err(|e| form(e.to_string()))? != known.map_err(|e| form(e.to_string()))? {
+            return Err(form("it holds keys that this version does not know".to_string()));
+        }
         file.plan.check().map_err(|source| PlanFileError::Check { path: path.clone(), source })?;
         if file.plan.digest_hex() != file.digest {
             return Err(PlanFileError::Digest { path });
@@ -89,7 +99,8 @@ impl Plan {
 
     /// Writes the plan file.
     pub fn write(&self, path: &Path) -> Result<(), PlanFileError> {
-        std::fs::write(path, self.to_json()).map_err(|source| PlanFileError::Io { path: path.display().to_string(), source })
+        std::fs::write(path, self.to_json())
+            .map_err(|source| PlanFileError::Io { path: path.display().to_string(), source })
     }
 
     /// Reads and checks a plan file.

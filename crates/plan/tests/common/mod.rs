@@ -1,0 +1,115 @@
+//! Small networks made by hand.
+#![allow(dead_code)]
+
+use ariann_gates::Receiver;
+use ariann_gates::linear::Weights;
+use ariann_graph::{Conv, Dense, Graph, Input, LayerRange, Node, Op, Pool, RangeSource, Ranges, ValueId};
+use ariann_plan::{Options, Plan, Reveal, Revealed, compile};
+use ariann_ring::{ConvShape, Tensor};
+
+/// Adds layers one after the other; weights are `weight`, alternating in sign where `mixed`.
+pub struct Builder {
+    pub graph: Graph,
+    pub weight: f32,
+    pub mixed: bool,
+}
+
+impl Builder {
+    pub fn new(shape: &[usize]) -> Self {
+        let input = Input { name: "x".into(), shape: shape.to_vec() };
+        let output = ValueId::INPUT;
+        let graph = Graph { name: "net".into(), input, nodes: vec![], output, output_name: "y".into(), softmax: false };
+        Builder { graph, weight: 0.25, mixed: true }
+    }
+
+    fn push(mut self, op: Op, shape: Vec<usize>) -> Self {
+        let (input, output) = (self.graph.output, ValueId(self.graph.nodes.len() + 1));
+        let name = format!("{}{}", op.name().to_lowercase(), output.0);
+        self.graph.nodes.push(Node { name, op, inputs: vec![input], output, shape });
+        self.graph.output = output;
+        self
+    }
+
+    fn weights(&self, shape: Vec<usize>) -> Tensor<f32> {
+        let len: usize = shape.iter().product();
+        let weight = |i: usize| if self.mixed && i % 3 == 1 { -self.weight } else { self.weight };
+        Tensor::new(shape, (0..len).map(weight).collect()).unwrap()
+    }
+
+    pub fn dense(self, outputs: usize) -> Self {
+        let inputs = self.graph.len(self.graph.output);
+        let weights = self.weights(vec![outputs, inputs]);
+        let op = Dense { weights, bias: Some(vec![0.125; outputs]), weight_name: "w".into(), bias_name: None };
+        self.push(Op::Dense(op), vec![outputs])
+    }
+
+    pub fn conv(self, out_channels: usize, kernel: usize) -> Self {
+        let &[in_channels, in_height, in_width] = self.graph.shape(self.graph.output) else { panic!("an image") };
+        let (kernel, stride, pads, dilation) = ([kernel; 2], [1; 2], [0; 4], [1; 2]);
+        let shape =
+            ConvShape { in_channels, in_height, in_width, out_channels, kernel, stride, pads, dilation, groups: 1 };
+        let out = vec![out_channels, shape.out_height(), shape.out_width()];
+        let weights = self.weights(vec![out_channels, in_channels, kernel[0], kernel[1]]);
+        let bias = Some(vec![0.125; out_channels]);
+        self.push(Op::Conv(Conv { shape, weights, bias, weight_name: "w".into(), bias_name: None }), out)
+    }
+
+    pub fn relu(self) -> Self {
+        let shape = self.graph.shape(self.graph.output).to_vec();
+        self.push(Op::Relu, shape)
+    }
+
+    pub fn pool(self, kernel: [usize; 2], stride: usize) -> Self {
+        let &[channels, in_height, in_width] = self.graph.shape(self.graph.output) else { panic!("an image") };
+        let pool = Pool { channels, in_height, in_width, kernel, stride: [stride; 2], pads: [0; 4], dilation: [1; 2] };
+        let shape = vec![channels, pool.out_height(), pool.out_width()];
+        self.push(Op::MaxPool(pool), shape)
+    }
+
+    pub fn flat(self) -> Self {
+        let len = self.graph.len(self.graph.output);
+        self.push(Op::Reshape, vec![len])
+    }
+}
+
+/// A network with every kind of gate: conv, pooling, ReLU, dense, dense on dense.
+pub fn network() -> Graph {
+    let net = Builder::new(&[1, 8, 8]).conv(3, 3).pool([2, 2], 2).relu().flat().dense(7).relu().dense(6).dense(5);
+    net.graph
+}
+
+/// Ranges as they are when all layers have outputs up to `max_abs`, inputs of rms 0.5 and weights of rms 0.25.
+pub fn ranges(graph: &Graph, source: RangeSource, max_abs: f64) -> Ranges {
+    let layer = |node: usize| LayerRange {
+        name: graph.nodes[node].name.clone(),
+        max_abs,
+        input_max: 2.0,
+        input_rms: 0.5,
+        weight_rms: 0.25,
+        weight_max: 0.25,
+    };
+    let input = ariann_graph::InputRange { max_abs: 1.0, rms: 0.5 };
+    Ranges { source, input, layers: graph.linear_nodes().map(layer).collect() }
+}
+
+pub fn options(ring: u32, weights: Weights, what: Revealed, to: Receiver) -> Options {
+    let reveal = Reveal { what, to };
+    Options { ring, weights, reveal, input_range: [0.0, 1.0], scale: 255.0, mean: vec![0.5], std: vec![0.25] }
+}
+
+/// Plans of the network in every mode.
+pub fn plans() -> Vec<Plan> {
+    let graph = network();
+    let mut plans = Vec::new();
+    for ring in [32, 64] {
+        for weights in [Weights::Held, Weights::Shared, Weights::Public] {
+            for what in [Revealed::Logits, Revealed::Label] {
+                for to in [Receiver::P0, Receiver::P1, Receiver::Both] {
+                    let ranges = ranges(&graph, RangeSource::Calibrated { items: 10 }, 6.0);
+                    plans.push(compile(&graph, &ranges, &options(ring, weights, what, to)).unwrap());
+                }
+            }
+        }
+    }
+    plans
+}
