@@ -67,7 +67,12 @@ impl Output {
 
     /// Where a role's events go.
     pub fn events(&self) -> Teller {
-        Teller { json: self.json, bar: self.bar.clone(), terminal: std::io::stderr().is_terminal() }
+        Teller { json: self.json, quiet: false, bar: self.bar.clone(), terminal: std::io::stderr().is_terminal() }
+    }
+
+    /// Events of a command that prints one JSON document: none of them beside it.
+    pub fn progress(&self) -> Teller {
+        Teller { quiet: self.json, ..self.events() }
     }
 
     fn end_bar(&self) {
@@ -80,12 +85,16 @@ impl Output {
 /// Tells events: JSON lines on standard output, or a progress bar and notices on standard error.
 pub struct Teller {
     json: bool,
+    quiet: bool,
     terminal: bool,
     bar: Rc<RefCell<Option<Bar>>>,
 }
 
 impl Events for Teller {
     fn tell(&mut self, event: Event) {
+        if self.quiet {
+            return;
+        }
         if self.json {
             let _ = writeln!(std::io::stdout(), "{}", serde_json::to_string(&event).expect("an event is JSON"));
             return;

@@ -6,6 +6,7 @@ use ariann_gates::Party;
 use ariann_material::{Batch, Store};
 use ariann_plan::Plan;
 use ariann_report::{bytes, table};
+use ariann_session::events::{Event, Events};
 use ariann_session::{SessionError, expected};
 use clap::Subcommand;
 use serde_json::json;
@@ -92,11 +93,9 @@ fn verify(file: &std::path::Path, plan: &std::path::Path, output: &Output) -> Re
     let label = ariann_material::inspect(file)?;
     let party = if label.party == 0 { Party::P0 } else { Party::P1 };
     let batch = Batch::open(file, &expected(&plan, party)?)?;
-    let mut events = output.events();
+    let mut events = output.progress();
     batch.verify_all(|done, total| {
-        if !output.is_json() {
-            ariann_session::events::Events::tell(&mut events, ariann_session::events::Event::Progress { stage: "verifying", done, total });
-        }
+        events.tell(Event::Progress { stage: "verifying", done, total });
     })?;
     if output.is_json() {
         output.document(&json!({ "batch": label.batch.to_string(), "party": label.party, "slots": label.slots, "whole": true }));

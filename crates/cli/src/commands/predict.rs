@@ -72,7 +72,7 @@ pub fn run(mut args: Args, output: &Output) -> Result<(), SessionError> {
     let work = folder.path().join("roles");
     std::fs::create_dir(&work).map_err(|source| SessionError::file("creating", &work, source))?;
     let local = Local { program, folder: &work, plan: &plan, model, input, items: items.count, batch: args.batch, threads };
-    let reports = local.run(&mut output.events())?;
+    let reports = local.run(&mut output.progress())?;
 
     let comparison = Comparison::new(&args, &graph, &plan, &items, labels.as_deref(), &reports)?;
     if output.is_json() {
