@@ -100,6 +100,29 @@ fn proven_plans_cannot_overflow() {
     }
 }
 
+/// Bounds just below a power of two, which the encoding of weights and inputs crosses.
+#[test]
+fn proven_bounds_next_to_a_power_of_two_hold() {
+    let mut crossed = 0;
+    for exponent in 8..22 {
+        for part in [0.5, 0.75, 0.9, 1.0] {
+            let mut builder = Builder::new(&[64]);
+            (builder.weight, builder.mixed, builder.bias) = (0.5 - part * 0.5f32.powi(exponent), false, 0.0);
+            let graph = builder.dense(3).relu().dense(2).graph;
+            let hi = 1.0 - 0.95 * 0.5f32.powi(13);
+            let proven = interval(&graph, 0.0, hi).unwrap();
+            let plan = plan(&graph, &proven, 32, Revealed::Logits).unwrap();
+            let run = clear::run::<u32>(&graph, &plan.scales, 1, &[hi; 64], &mut Farthest).unwrap();
+            assert_eq!(run.excess, None, "weights 1/2 - {part}/2^{exponent}");
+            // Without the error of the encoding one bit less would have seemed enough.
+            let LayerScale { weight_frac, shift, top, .. } = plan.scales.layers[0];
+            let greatest = proven.layers[0].max_abs * 2f64.powi(plan.scales.input_frac + weight_frac);
+            crossed += u32::from(greatest + 2f64.powi(shift as i32 + 1) <= 2f64.powi(top as i32 - 2));
+        }
+    }
+    assert!(crossed > 0, "no bound is near enough to show anything");
+}
+
 #[test]
 fn odd_ranges_give_plans() {
     let graph = network();

@@ -12,6 +12,7 @@ pub struct Builder {
     pub graph: Graph,
     pub weight: f32,
     pub mixed: bool,
+    pub bias: f32,
 }
 
 impl Builder {
@@ -19,7 +20,7 @@ impl Builder {
         let input = Input { name: "x".into(), shape: shape.to_vec() };
         let output = ValueId::INPUT;
         let graph = Graph { name: "net".into(), input, nodes: vec![], output, output_name: "y".into(), softmax: false };
-        Builder { graph, weight: 0.25, mixed: true }
+        Builder { graph, weight: 0.25, mixed: true, bias: 0.125 }
     }
 
     fn push(mut self, op: Op, shape: Vec<usize>) -> Self {
@@ -39,7 +40,7 @@ impl Builder {
     pub fn dense(self, outputs: usize) -> Self {
         let inputs = self.graph.len(self.graph.output);
         let weights = self.weights(vec![outputs, inputs]);
-        let op = Dense { weights, bias: Some(vec![0.125; outputs]), weight_name: "w".into(), bias_name: None };
+        let op = Dense { weights, bias: Some(vec![self.bias; outputs]), weight_name: "w".into(), bias_name: None };
         self.push(Op::Dense(op), vec![outputs])
     }
 
@@ -50,7 +51,7 @@ impl Builder {
             ConvShape { in_channels, in_height, in_width, out_channels, kernel, stride, pads, dilation, groups: 1 };
         let out = vec![out_channels, shape.out_height(), shape.out_width()];
         let weights = self.weights(vec![out_channels, in_channels, kernel[0], kernel[1]]);
-        let bias = Some(vec![0.125; out_channels]);
+        let bias = Some(vec![self.bias; out_channels]);
         self.push(Op::Conv(Conv { shape, weights, bias, weight_name: "w".into(), bias_name: None }), out)
     }
 
