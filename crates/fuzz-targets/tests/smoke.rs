@@ -64,3 +64,15 @@ fn a_panic_is_found() {
     let failure = run(&target, 1, target.tries).expect_err("some mutated sample is longer");
     assert!(failure.contains("self-test: panicked"), "{failure}");
 }
+
+#[test]
+fn every_target_has_its_program() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).expect("fuzz/Cargo.toml");
+    for target in TARGETS {
+        let name = target.name;
+        assert!(manifest.contains(&format!("name = \"{name}\"")), "fuzz/Cargo.toml has no program {name}");
+        let program = std::fs::read_to_string(folder.join(format!("fuzz_targets/{name}.rs"))).expect("its source");
+        assert!(program.contains(&format!("run(\"{name}\"")), "fuzz_targets/{name}.rs runs another target");
+    }
+}
