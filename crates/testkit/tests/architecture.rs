@@ -44,7 +44,6 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("prost", &["graph"]),
     ("image", &["data"]),
     ("clap", &["cli"]),
-    ("miette", &["cli"]),
     ("indicatif", &["cli"]),
     ("comfy-table", &["report"]),
 ];
