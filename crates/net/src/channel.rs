@@ -171,12 +171,13 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    pub fn new() -> Buffers {
+    /// Buffers that hold `plain` already.
+    pub fn with(plain: Vec<u8>) -> Buffers {
         Buffers {
             raw: vec![0; READ],
             start: 0,
             end: 0,
-            plain: Vec::new(),
+            plain,
             taken: 0,
         }
     }

@@ -151,9 +151,9 @@ impl Attempt<'_> {
                 Err(e) => return Err(e.into()),
             }
         }
-        let (tls, fingerprint) = greeting.finish();
+        let (tls, fingerprint, rest) = greeting.finish();
         let channel = Channel::new(Box::new(link), tls);
-        Peer::start(channel, self.name, fingerprint, self.limits).map_err(Failed::Final)
+        Peer::start(channel, self.name, fingerprint, rest, self.limits).map_err(Failed::Final)
     }
 
     fn reach(&self, end: Instant) -> Result<TcpStream, Failed> {

@@ -159,7 +159,8 @@ impl Greeting {
         };
         let heard = Header::decode(bytes).and_then(|header| header.expect_empty(kind, 0));
         heard.map_err(Refused::Misbehaved)?;
-        if self.plain.len() > HEADER {
+        // The accepting end is done first and may go on at once; the connecting end has nothing to say before the welcome.
+        if self.accepting && self.plain.len() > HEADER {
             let reason = "it goes on before the greeting is complete".to_owned();
             return Err(Refused::Misbehaved(Misbehaviour::Control(reason)));
         }
@@ -210,13 +211,14 @@ impl Greeting {
         }
     }
 
-    /// The connection and the identity that the other end has shown.
-    pub fn finish(self) -> (Option<Connection>, Option<Fingerprint>) {
+    /// The connection, the identity that the other end has shown, and what it said after the greeting.
+    pub fn finish(mut self) -> (Option<Connection>, Option<Fingerprint>, Vec<u8>) {
         let certificates = self.tls.as_ref().and_then(|tls| tls.peer_certificates());
         let fingerprint = certificates
             .and_then(<[_]>::first)
             .map(|certificate| Fingerprint::of_certificate(certificate));
-        (self.tls, fingerprint)
+        let rest = self.plain.split_off(HEADER.min(self.plain.len()));
+        (self.tls, fingerprint, rest)
     }
 }
 

@@ -54,13 +54,14 @@ impl<'a> Watch<'a> {
 }
 
 impl Incoming {
-    pub fn new(name: &str, limits: &Limits) -> Incoming {
+    /// `heard` is what came together with the end of the greeting.
+    pub fn new(name: &str, heard: Vec<u8>, limits: &Limits) -> Incoming {
         Incoming {
             name: name.to_owned(),
             limits: limits.clone(),
             payload: 0,
             tap: None,
-            buffers: Buffers::new(),
+            buffers: Buffers::with(heard),
             sequence: 1,
             heard: Instant::now(),
         }

@@ -268,7 +268,7 @@ impl Listener {
 
     /// A peer that is greeted, unless its last step failed.
     fn welcome(&mut self, pending: Pending) -> Result<Option<Peer>, NetError> {
-        let (tls, fingerprint) = pending.greeting.finish();
+        let (tls, fingerprint, rest) = pending.greeting.finish();
         let name = match (&self.mode, fingerprint) {
             (Mode::Plain { name }, _) => Some(name.as_str()),
             (Mode::Tls { allowed, .. }, Some(shown)) => allowed
@@ -282,7 +282,7 @@ impl Listener {
             return Ok(None);
         };
         let channel = Channel::new(Box::new(link), tls);
-        Peer::start(channel, name, fingerprint, &self.limits).map(Some)
+        Peer::start(channel, name, fingerprint, rest, &self.limits).map(Some)
     }
 
     fn turn_away(&mut self, pending: &Pending, why: Option<Refused>) {

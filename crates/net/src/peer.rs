@@ -45,7 +45,7 @@ const LOOK: Duration = Duration::from_millis(500);
 impl Peer {
     /// A connection over `link` without TLS and without authentication: for memory and tests. `name` is the peer's.
     pub fn over(link: Box<dyn Link>, name: &str, limits: &Limits) -> Result<Peer, NetError> {
-        Peer::start(Channel::new(link, None), name, None, limits)
+        Peer::start(Channel::new(link, None), name, None, Vec::new(), limits)
     }
 
     /// Two connected peers in memory. The first is at P0 and is connected to P1, the second at P1.
@@ -62,11 +62,12 @@ impl Peer {
         channel: Channel,
         name: &str,
         fingerprint: Option<Fingerprint>,
+        heard: Vec<u8>,
         limits: &Limits,
     ) -> Result<Peer, NetError> {
         let channel = Arc::new(channel);
         let outgoing = Outgoing::start(channel.clone(), name, limits)?;
-        let incoming = Incoming::new(name, limits);
+        let incoming = Incoming::new(name, heard, limits);
         Ok(Peer {
             incoming,
             outgoing,

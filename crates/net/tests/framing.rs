@@ -10,7 +10,7 @@ use ariann_net::{
     Identity, Kind, Limits, Misbehaviour, NetError, PIECE, Peer, decode_control, feed_stranger,
     memory_links,
 };
-use common::{brisk, by_hand, frame, tls_pair};
+use common::{brisk, by_hand, by_hand_with, frame, tls_pair};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -315,4 +315,15 @@ fn strangers_never_panic_the_tls_greeting() {
         bytes.splice(.., [22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]);
     }
     assert!(feed_stranger(None, &frame(Kind::Hello, 0, 0, 0)));
+}
+
+#[test]
+fn what_comes_together_with_the_welcome_is_kept() {
+    let message = frame(Kind::Data, 3, 1, 2);
+    for cut in 0..=message.len() + 2 {
+        let bytes = [&message[..], &[7, 8]].concat();
+        let (mut peer, mut socket) = by_hand_with(&brisk(), &bytes[..cut]);
+        socket.write_all(&bytes[cut..]).unwrap();
+        assert_eq!(peer.recv(3, 2, "a message").unwrap(), [7, 8], "cut at {cut}");
+    }
 }

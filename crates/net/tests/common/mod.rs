@@ -44,6 +44,11 @@ pub fn tls_pair(limits: &Limits) -> (Peer, Peer) {
 
 /// A peer connected over plain TCP to a socket on which a test writes bytes by hand.
 pub fn by_hand(limits: &Limits) -> (Peer, TcpStream) {
+    by_hand_with(limits, &[])
+}
+
+/// The same, with `more` in the same write as the welcome.
+pub fn by_hand_with(limits: &Limits, more: &[u8]) -> (Peer, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap().to_string();
     std::thread::scope(|s| {
@@ -52,7 +57,8 @@ pub fn by_hand(limits: &Limits) -> (Peer, TcpStream) {
         let mut hello = [0; 24];
         socket.read_exact(&mut hello).unwrap();
         assert_eq!(Header::decode(&hello).unwrap().kind, Kind::Hello);
-        socket.write_all(&frame(Kind::Welcome, 0, 0, 0)).unwrap();
+        let welcome = frame(Kind::Welcome, 0, 0, 0);
+        socket.write_all(&[&welcome, more].concat()).unwrap();
         (connecting.join().unwrap(), socket)
     })
 }
