@@ -1,5 +1,7 @@
 //! The device interface on the CPU: buffers are vectors, kernels run on rayon's current pool, one slot a task.
 
+use std::ops::Range;
+
 use ariann_fss::{self as fss, Party};
 use ariann_prg::{Address, Prg, TreeHash};
 use ariann_ring::Ring;
@@ -12,6 +14,9 @@ use crate::{Device, Keys, Lift, LinearShape, Stream, Window};
 /// The CPU. Which SIMD kernels run is decided once, in `ring` and `prg`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu;
+
+/// Bytes that stay in a core's own cache.
+const CACHED: usize = 1 << 20;
 
 fn address(stream: &Stream, slot: u32) -> Address {
     Address { kind: stream.kind, gate: stream.gate, slot }
@@ -38,6 +43,11 @@ fn each_item<T: Send>(out: &mut [T], len: usize, task: impl Fn(usize, &mut [T]) 
 impl Device for Cpu {
     type Words<R: Ring> = Vec<R>;
     type Bits = Vec<u8>;
+
+    fn items_at_once(&self, section_len: usize) -> usize {
+        // What a core reads, checks and evaluates then stays in its cache.
+        rayon::current_num_threads() * (CACHED / section_len.max(1)).max(1)
+    }
 
     fn upload<R: Ring>(&self, words: &[R]) -> Vec<R> {
         words.to_vec()
@@ -164,27 +174,27 @@ impl Device for Cpu {
         party: Party,
         prg: &Prg,
         roots: &Stream,
+        items: Range<usize>,
         keys: Keys<'_>,
         x: &Vec<R>,
         width: u32,
-        pad: Vec<u8>,
-    ) -> Vec<u8> {
-        let bits = width - 1;
-        let (low, len, bytes) = (R::low_mask(bits), roots.len, roots.len * fss::key_len(bits));
-        let mut out = pad;
-        each_item(&mut out, len, |item, out| {
-            let x = &x[item * len..][..len];
+        bits: &mut Vec<u8>,
+    ) {
+        let domain = width - 1;
+        let (low, len, bytes) = (R::low_mask(domain), roots.len, roots.len * fss::key_len(domain));
+        let first = items.start;
+        each_item(&mut bits[first * len..items.end * len], len, |item, out| {
+            let x = &x[(first + item) * len..][..len];
             let lo: Vec<R> = x.iter().map(|x| x.and(low)).collect();
-            let blocks = root_blocks(prg, roots, roots.slots.start + item as u32);
+            let blocks = root_blocks(prg, roots, roots.slots.start + (first + item) as u32);
             let keys = &keys.sections[item * keys.section_len..][..bytes];
             let mut less = vec![0; len];
-            fss::less_than(hash, party, bits, &blocks, keys, &lo, &mut less).expect("lengths follow from the plan");
+            fss::less_than(hash, party, domain, &blocks, keys, &lo, &mut less).expect("lengths follow from the plan");
             let top = u64::from(party == Party::P0);
             for ((out, less), x) in out.iter_mut().zip(less).zip(x) {
-                *out ^= less ^ (x.shr(bits).to_u64() & top) as u8;
+                *out ^= less ^ (x.shr(domain).to_u64() & top) as u8;
             }
         });
-        out
     }
 
     fn select<R: Ring>(&self, party: Party, d: &Vec<u8>, v: &Vec<R>, lift: Lift, len: usize, table: &Vec<R>) -> Vec<R> {

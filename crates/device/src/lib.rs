@@ -96,6 +96,9 @@ pub trait Device: Sync {
     /// Bits, one an element.
     type Bits: Send + Sync;
 
+    /// How many items' sections of `section_len` bytes are best brought at once.
+    fn items_at_once(&self, section_len: usize) -> usize;
+
     // Movement.
 
     /// Brings ring elements to the device.
@@ -163,8 +166,9 @@ pub trait Device: Sync {
 
     // Gates, a party's half.
 
-    /// This party's part of the masked bit d̂ = 1{x >= 0} xor r_d of a wire of `width` bits: the comparison key's less-than
-    /// at the low `width - 1` bits, xor the pad, xor (at P0) the wire's top bit.
+    /// This party's part of the masked bit d̂ = 1{x >= 0} xor r_d of a wire of `width` bits, for the items `items` of the
+    /// run, whose keys are given: the comparison key's less-than at the low `width - 1` bits, xor (at P0) the wire's top
+    /// bit, xored into `bits`, which holds the pads of all items.
     #[allow(clippy::too_many_arguments)]
     fn drelu<R: Ring>(
         &self,
@@ -172,11 +176,12 @@ pub trait Device: Sync {
         party: Party,
         prg: &Prg,
         roots: &Stream,
+        items: Range<usize>,
         keys: Keys<'_>,
         x: &Self::Words<R>,
         width: u32,
-        pad: Self::Bits,
-    ) -> Self::Bits;
+        bits: &mut Self::Bits,
+    );
     /// A share of (select by d̂) + r: see `gates::select`. `table` holds, for every item, the planes r_d, u_0, u_1 (, u_2, u_3).
     fn select<R: Ring>(
         &self,

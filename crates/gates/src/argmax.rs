@@ -8,7 +8,7 @@
 //! Error      none on the wires' values.
 //! Source     AriaNN (PoPETs 2022) §4.4 compares all pairs; the tree with a carried index: docs/protocol.md.
 
-use ariann_device::{Device, Keys, Lift};
+use ariann_device::{Device, Lift};
 use ariann_ring::Ring;
 
 use crate::drelu::{DRelu, MaskedBit};
@@ -16,7 +16,7 @@ use crate::max::{difference, merge};
 use crate::open::{self, Opening};
 use crate::select::Select;
 use crate::windows::Level;
-use crate::{Context, Cost, Dealing, GateError, Receiver, Windows, kind};
+use crate::{Context, Cost, Dealing, GateError, Receiver, Sections, Windows, kind};
 
 /// A level of the argmax of `len` wires of `width` bits that both know; len < 2^(width-1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -102,22 +102,22 @@ impl ArgMax {
 
     /// The masked bit's exchange.
     pub fn start<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, keys: Keys<'_>, state: Candidates<D::Words<R>>,
-    ) -> (Compared<R, D>, Vec<u8>) {
+        &self, ctx: &Context<'_, D>, sections: &dyn Sections, state: Candidates<D::Words<R>>,
+    ) -> Result<(Compared<R, D>, Vec<u8>), GateError> {
         let level = self.windows().level(self.level);
         let value = difference(ctx.device, &state.open.value, ctx.items(), &level, self.width);
         let index = difference(ctx.device, &state.open.index, ctx.items(), &level, self.width);
-        let (bit, message) = self.drelu().start(ctx, keys, &value.0);
-        (Compared { state, value, index, level, bit }, message)
+        let (bit, message) = self.drelu().start(ctx, sections, &value.0)?;
+        Ok((Compared { state, value, index, level, bit }, message))
     }
 
     /// The re-masking exchange.
     pub fn select_open<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, keys: Keys<'_>, compared: Compared<R, D>, theirs: &[u8],
+        &self, ctx: &Context<'_, D>, compared: Compared<R, D>, theirs: &[u8],
     ) -> Result<(Selected<R, D>, Vec<u8>), GateError> {
         let Compared { state, value, index, level, bit } = compared;
-        let d = bit.finish(ctx, theirs)?;
-        let mut offset = self.drelu().key_len();
+        let (d, tables) = bit.finish(ctx, theirs)?;
+        let (keys, mut offset) = (tables.keys(), 0);
         let mut shares = Vec::with_capacity(2);
         if !self.last() {
             shares.push(self.select(kind::TABLE).share(ctx, keys, offset, &d, &value.0)?);

@@ -87,10 +87,10 @@ impl Bench {
         let mut sections = [Vec::new(), Vec::new()];
         let (_, deal_relu) = timed(|| relu.deal(&self.dealing(1), &alpha, &mut sections));
         let relus = self.both(1, &sections, |ctx, keys, theirs| match theirs {
-            [] => relu.start(ctx, keys, &x).1,
+            [] => relu.start(ctx, &keys, &x).expect("well formed").1,
             [bit, rest @ ..] => {
-                let (own, _) = relu.start(ctx, keys, &x);
-                let (opening, message) = relu.select_open(ctx, keys, &x, own, bit).expect("well formed");
+                let (own, _) = relu.start(ctx, &keys, &x).expect("well formed");
+                let (opening, message) = relu.select_open(ctx, &x, own, bit).expect("well formed");
                 rest.first().map_or(message, |theirs| seen(opening.finish(ctx, theirs)))
             }
         });
@@ -99,10 +99,10 @@ impl Bench {
         let mut pooled = [Vec::new(), Vec::new()];
         let (_, deal_max) = timed(|| max.deal(&self.dealing(2), &alpha, &mut pooled));
         let maxima = self.both(2, &pooled, |ctx, keys, theirs| match theirs {
-            [] => max.start(ctx, keys, x.clone()).1,
+            [] => max.start(ctx, &keys, x.clone()).expect("well formed").1,
             [bit, rest @ ..] => {
-                let (own, _) = max.start(ctx, keys, x.clone());
-                let (selected, message) = max.select_open(ctx, keys, own, bit).expect("well formed");
+                let (own, _) = max.start(ctx, &keys, x.clone()).expect("well formed");
+                let (selected, message) = max.select_open(ctx, own, bit).expect("well formed");
                 rest.first().map_or(message, |theirs| seen(max.finish(ctx, selected, theirs).map(Some)))
             }
         });

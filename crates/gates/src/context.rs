@@ -1,8 +1,9 @@
 //! What a gate is given: seeds, slots, the device; and how it refuses a message.
 
+use std::error::Error;
 use std::ops::Range;
 
-use ariann_device::{Device, Stream};
+use ariann_device::{Device, Keys, Stream};
 use ariann_fss::Party;
 use ariann_prg::{Prg, TreeHash};
 use ariann_ring::Ring;
@@ -43,6 +44,34 @@ impl Receiver {
     }
 }
 
+/// A gate's material of all items of a run, read a few items at a time.
+pub trait Sections: Sync {
+    /// Bytes of one item's section.
+    fn section_len(&self) -> usize;
+    /// Reads the sections of `items`, one after the other, into `out`.
+    fn read(&self, items: Range<usize>, out: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync>>;
+}
+
+impl Sections for Keys<'_> {
+    fn section_len(&self) -> usize {
+        self.section_len
+    }
+
+    fn read(&self, items: Range<usize>, out: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
+        out.copy_from_slice(&self.sections[items.start * self.section_len..items.end * self.section_len]);
+        Ok(())
+    }
+}
+
+/// The sections of the first `items` items at once, for gates whose sections are small.
+pub(crate) fn read_all(sections: &dyn Sections, items: usize) -> Result<Vec<u8>, GateError> {
+    let mut bytes = vec![0; items * sections.section_len()];
+    if !bytes.is_empty() {
+        sections.read(0..items, &mut bytes).map_err(GateError::Sections)?;
+    }
+    Ok(bytes)
+}
+
 /// Why a gate stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
@@ -52,6 +81,9 @@ pub enum GateError {
     /// A section of the material does not have the form that the plan gives it.
     #[error("the material has the wrong form: {0}")]
     Material(PackError),
+    /// A section of the material cannot be read.
+    #[error("the material cannot be read: {0}")]
+    Sections(Box<dyn Error + Send + Sync>),
 }
 
 /// One party's view while it runs a gate for the items of a run, one slot an item.

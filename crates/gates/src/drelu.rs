@@ -14,7 +14,7 @@ use ariann_fss::{self as fss};
 use ariann_ring::Ring;
 use ariann_ring::pack::packed_len;
 
-use crate::{Context, Cost, Dealing, GateError, Traffic, kind};
+use crate::{Context, Cost, Dealing, GateError, Sections, Traffic, kind};
 
 /// The sign of `len` wires of `width` bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,25 +52,57 @@ impl DRelu {
         r_d
     }
 
-    /// This party's part of d̂ and its message.
-    pub fn start<R: Ring, D: Device>(&self, ctx: &Context<'_, D>, keys: Keys<'_>, x: &D::Words<R>) -> (MaskedBit<D>, Vec<u8>) {
-        let pad = ctx.device.expand_bits(ctx.prg, &ctx.stream(kind::BIT, self.len));
+    /// This party's part of d̂ and its message. Sections are read a few items at a time; what stands in them behind the keys
+    /// is kept for the select.
+    pub fn start<R: Ring, D: Device>(
+        &self, ctx: &Context<'_, D>, sections: &dyn Sections, x: &D::Words<R>,
+    ) -> Result<(MaskedBit<D>, Vec<u8>), GateError> {
+        let mut own = ctx.device.expand_bits(ctx.prg, &ctx.stream(kind::BIT, self.len));
         let roots = ctx.stream(kind::ROOT, self.len);
-        let own = ctx.device.drelu(ctx.hash, ctx.party, ctx.prg, &roots, keys, x, self.width, pad);
+        let (section_len, table_at) = (sections.section_len(), self.key_len());
+        let once = ctx.device.items_at_once(section_len).clamp(1, ctx.items().max(1));
+        let mut buffer = vec![0; once * section_len];
+        let mut tables = Vec::with_capacity(ctx.items() * (section_len - table_at));
+        let mut first = 0;
+        while first < ctx.items() {
+            let items = first..(first + once).min(ctx.items());
+            let bytes = &mut buffer[..items.len() * section_len];
+            sections.read(items.clone(), bytes).map_err(GateError::Sections)?;
+            let keys = Keys { sections: bytes, section_len };
+            ctx.device.drelu(ctx.hash, ctx.party, ctx.prg, &roots, items.clone(), keys, x, self.width, &mut own);
+            bytes.chunks(section_len).for_each(|section| tables.extend_from_slice(&section[table_at..]));
+            first = items.end;
+        }
         let message = ctx.device.pack_bits(&own);
         debug_assert_eq!(message.len(), packed_len(self.len * ctx.items(), 1));
-        (MaskedBit { own }, message)
+        Ok((MaskedBit { own, tables, table_len: section_len - table_at }, message))
     }
 }
 
-/// A party's part of d̂, until the other's comes.
+/// A party's part of d̂, until the other's comes, and the tables of the select that follows.
 pub struct MaskedBit<D: Device> {
     own: D::Bits,
+    tables: Vec<u8>,
+    table_len: usize,
 }
 
 impl<D: Device> MaskedBit<D> {
-    /// d̂.
-    pub fn finish(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Result<D::Bits, GateError> {
-        ctx.device.open_bits(self.own, theirs).map_err(GateError::Message)
+    /// d̂, and the tables.
+    pub fn finish(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Result<(D::Bits, Tables), GateError> {
+        let bits = ctx.device.open_bits(self.own, theirs).map_err(GateError::Message)?;
+        Ok((bits, Tables { bytes: self.tables, len: self.table_len }))
+    }
+}
+
+/// What stands behind the keys in the sections of all items.
+pub struct Tables {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Tables {
+    /// As sections.
+    pub fn keys(&self) -> Keys<'_> {
+        Keys { sections: &self.bytes, section_len: self.len }
     }
 }

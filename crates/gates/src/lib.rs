@@ -23,6 +23,6 @@ mod windows;
 pub use address::kind;
 pub use ariann_device::{Keys, Lift, LinearShape, Stream, Window};
 pub use ariann_fss::Party;
-pub use context::{Context, Dealing, GateError, Receiver, other};
+pub use context::{Context, Dealing, GateError, Receiver, Sections, other};
 pub use cost::{Cost, Traffic};
 pub use windows::{Pooling, Windows};

@@ -20,7 +20,8 @@ use ariann_prg::Prg;
 use ariann_ring::Ring;
 use ariann_ring::pack::packed_len;
 
-use crate::{Context, Cost, Dealing, GateError, Stream, Traffic, kind, other};
+use crate::context::read_all;
+use crate::{Context, Cost, Dealing, GateError, Sections, Stream, Traffic, kind, other};
 
 /// Who knows the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -222,9 +223,9 @@ impl Linear {
         self.masked_by[ctx.party as usize].then(|| ctx.device.expand(ctx.prg, &stream, R::BITS))
     }
 
-    /// The part of the output that no input enters, when the material arrives. `section` is the dealt one.
+    /// The part of the output that no input enters, when the material arrives. `sections` are the dealt ones.
     pub fn prepare<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, weights: &LayerWeights<R, D>, section: Keys<'_>,
+        &self, ctx: &Context<'_, D>, weights: &LayerWeights<R, D>, sections: &dyn Sections,
     ) -> Result<D::Words<R>, GateError> {
         let (device, len) = (ctx.device, self.shape.out_len());
         // -W·r_b, W masked or not.
@@ -235,7 +236,11 @@ impl Linear {
         device.negate(&mut out);
         let correction = match self.corrected() {
             None => return Ok(out),
-            Some(receiver) if receiver == ctx.party => device.unpack(section, 0, len, R::BITS).map_err(GateError::Material)?,
+            Some(receiver) if receiver == ctx.party => {
+                let bytes = read_all(sections, ctx.items())?;
+                let keys = Keys { sections: &bytes, section_len: sections.section_len() };
+                device.unpack(keys, 0, len, R::BITS).map_err(GateError::Material)?
+            }
             Some(_) => ctx.expand(kind::CORRECTION, len, R::BITS),
         };
         match self.weights {

@@ -9,14 +9,14 @@
 //! Bound      a and b in [-2^(w-2), 2^(w-2)), so that the difference has a sign in w bits.
 //! Source     AriaNN (PoPETs 2022) §4.3 for the tree; masked as in docs/protocol.md.
 
-use ariann_device::{Device, Keys, Lift};
+use ariann_device::{Device, Lift};
 use ariann_ring::Ring;
 
 use crate::drelu::{DRelu, MaskedBit};
 use crate::open::{self, Opening};
 use crate::select::Select;
 use crate::windows::Level;
-use crate::{Context, Cost, Dealing, GateError, Receiver, Windows, kind};
+use crate::{Context, Cost, Dealing, GateError, Receiver, Sections, Windows, kind};
 
 /// A level of the maximum of `windows`, over wires of `width` bits that both know.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -59,20 +59,20 @@ impl Max {
     }
 
     /// The masked bit's exchange.
-    pub fn start<R: Ring, D: Device>(&self, ctx: &Context<'_, D>, keys: Keys<'_>, x: D::Words<R>) -> (Compared<R, D>, Vec<u8>) {
+    pub fn start<R: Ring, D: Device>(&self, ctx: &Context<'_, D>, sections: &dyn Sections, x: D::Words<R>) -> Result<(Compared<R, D>, Vec<u8>), GateError> {
         let level = self.windows.level(self.level);
         let (difference, b) = difference(ctx.device, &x, ctx.items(), &level, self.width);
-        let (bit, message) = self.drelu().start(ctx, keys, &difference);
-        (Compared { x, b, difference, level, bit }, message)
+        let (bit, message) = self.drelu().start(ctx, sections, &difference)?;
+        Ok((Compared { x, b, difference, level, bit }, message))
     }
 
     /// The re-masking exchange.
     pub fn select_open<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, keys: Keys<'_>, compared: Compared<R, D>, theirs: &[u8],
+        &self, ctx: &Context<'_, D>, compared: Compared<R, D>, theirs: &[u8],
     ) -> Result<(Selected<R, D>, Vec<u8>), GateError> {
         let Compared { x, b, difference, level, bit } = compared;
-        let d = bit.finish(ctx, theirs)?;
-        let share = self.select().share(ctx, keys, self.drelu().key_len(), &d, &difference)?;
+        let (d, tables) = bit.finish(ctx, theirs)?;
+        let share = self.select().share(ctx, tables.keys(), 0, &d, &difference)?;
         let (opening, message) = Opening::new(ctx, share, self.width, Receiver::Both);
         Ok((Selected { x, b, level, opening }, message))
     }

@@ -7,13 +7,13 @@
 //! Error      none on the wire's value. Against the unrounded z / 2^s: below 2 units.
 //! Source     AriaNN (PoPETs 2022) §4, fused with truncation as in docs/protocol.md.
 
-use ariann_device::{Device, Keys, Lift};
+use ariann_device::{Device, Lift};
 use ariann_ring::Ring;
 
 use crate::drelu::{DRelu, MaskedBit};
 use crate::open::{self, Opening};
 use crate::select::Select;
-use crate::{Context, Cost, Dealing, GateError, Receiver, kind};
+use crate::{Context, Cost, Dealing, GateError, Receiver, Sections, kind};
 
 /// ReLU of `len` wires of `width` bits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -55,16 +55,16 @@ impl Relu {
     }
 
     /// The masked bit's exchange.
-    pub fn start<R: Ring, D: Device>(&self, ctx: &Context<'_, D>, keys: Keys<'_>, x: &D::Words<R>) -> (MaskedBit<D>, Vec<u8>) {
-        self.drelu().start(ctx, keys, x)
+    pub fn start<R: Ring, D: Device>(&self, ctx: &Context<'_, D>, sections: &dyn Sections, x: &D::Words<R>) -> Result<(MaskedBit<D>, Vec<u8>), GateError> {
+        self.drelu().start(ctx, sections, x)
     }
 
     /// The output's exchange.
     pub fn select_open<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, keys: Keys<'_>, x: &D::Words<R>, bit: MaskedBit<D>, theirs: &[u8],
+        &self, ctx: &Context<'_, D>, x: &D::Words<R>, bit: MaskedBit<D>, theirs: &[u8],
     ) -> Result<(Opening<R, D>, Vec<u8>), GateError> {
-        let d = bit.finish(ctx, theirs)?;
-        let share = self.select::<R>().share(ctx, keys, self.drelu().key_len(), &d, x)?;
+        let (d, tables) = bit.finish(ctx, theirs)?;
+        let share = self.select::<R>().share(ctx, tables.keys(), 0, &d, x)?;
         Ok(Opening::new(ctx, share, R::BITS, self.to))
     }
 }

@@ -14,7 +14,8 @@ use ariann_fss::Party;
 use ariann_ring::Ring;
 use ariann_ring::pack::packed_len;
 
-use crate::{Context, Cost, Dealing, GateError, kind};
+use crate::context::read_all;
+use crate::{Context, Cost, Dealing, GateError, Sections, kind};
 
 /// `len` wires of `width` bits to shares.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -50,8 +51,10 @@ impl Truncate {
     }
 
     /// A share of the wire's signed value.
-    pub fn share<R: Ring, D: Device>(&self, ctx: &Context<'_, D>, keys: Keys<'_>, x: &D::Words<R>) -> Result<D::Words<R>, GateError> {
+    pub fn share<R: Ring, D: Device>(&self, ctx: &Context<'_, D>, sections: &dyn Sections, x: &D::Words<R>) -> Result<D::Words<R>, GateError> {
         let parts = [(kind::ALPHA, R::BITS, 0), (kind::TOP, self.top_bits::<R>(), self.alpha_bytes::<R>())];
+        let bytes = read_all(sections, ctx.items())?;
+        let keys = Keys { sections: &bytes, section_len: sections.section_len() };
         let mut shares = Vec::with_capacity(2);
         for (kind, width, offset) in parts {
             shares.push(match ctx.party {

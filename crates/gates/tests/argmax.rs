@@ -40,11 +40,11 @@ fn labels<R: Ring>(
             world.deal(number, items, &cost, |slot, dealing, sections| gate.deal(dealing, &before[slot], sections));
         let [ctx0, ctx1] = world.both(number, items);
         let [state0, state1] = states;
-        let (compared0, bits0) = gate.start(&ctx0, sections[0].keys(), state0);
-        let (compared1, bits1) = gate.start(&ctx1, sections[1].keys(), state1);
+        let (compared0, bits0) = gate.start(&ctx0, &sections[0].keys(), state0).unwrap();
+        let (compared1, bits1) = gate.start(&ctx1, &sections[1].keys(), state1).unwrap();
         check_sent(&cost, 0, items, [&bits0, &bits1]);
-        let (selected0, words0) = gate.select_open(&ctx0, sections[0].keys(), compared0, &bits1).unwrap();
-        let (selected1, words1) = gate.select_open(&ctx1, sections[1].keys(), compared1, &bits0).unwrap();
+        let (selected0, words0) = gate.select_open(&ctx0, compared0, &bits1).unwrap();
+        let (selected1, words1) = gate.select_open(&ctx1, compared1, &bits0).unwrap();
         check_sent(&cost, 1, items, [&words0, &words1]);
         states = [gate.finish(&ctx0, selected0, &words1).unwrap(), gate.finish(&ctx1, selected1, &words0).unwrap()];
         assert_eq!(states[0].open.index, states[1].open.index);

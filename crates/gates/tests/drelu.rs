@@ -24,11 +24,11 @@ fn signs<R: Ring>(world: &World, width: u32, len: usize, alpha: &[R], wire: &[R]
     });
     let wire = wire.to_vec();
     let [ctx0, ctx1] = world.both(5, items);
-    let (bit0, message0) = gate.start(&ctx0, sections[0].keys(), &wire);
-    let (bit1, message1) = gate.start(&ctx1, sections[1].keys(), &wire);
+    let (bit0, message0) = gate.start(&ctx0, &sections[0].keys(), &wire).unwrap();
+    let (bit1, message1) = gate.start(&ctx1, &sections[1].keys(), &wire).unwrap();
     check_sent(&cost, 0, items, [&message0, &message1]);
-    let d = bit0.finish(&ctx0, &message1).unwrap();
-    assert_eq!(d, bit1.finish(&ctx1, &message0).unwrap());
+    let d = bit0.finish(&ctx0, &message1).unwrap().0;
+    assert_eq!(d, bit1.finish(&ctx1, &message0).unwrap().0);
     d.iter().zip(r_d.concat()).map(|(d, r)| d ^ r).collect()
 }
 

@@ -24,11 +24,11 @@ fn maximum<R: Ring>(world: &World, windows: &Windows, width: u32, x: &[i64], ran
         let (after, sections) =
             world.deal(number, items, &cost, |slot, dealing, sections| gate.deal(dealing, &before[slot], sections));
         let [ctx0, ctx1] = world.both(number, items);
-        let (compared0, bits0) = gate.start(&ctx0, sections[0].keys(), wire.clone());
-        let (compared1, bits1) = gate.start(&ctx1, sections[1].keys(), wire);
+        let (compared0, bits0) = gate.start(&ctx0, &sections[0].keys(), wire.clone()).unwrap();
+        let (compared1, bits1) = gate.start(&ctx1, &sections[1].keys(), wire).unwrap();
         check_sent(&cost, 0, items, [&bits0, &bits1]);
-        let (selected0, words0) = gate.select_open(&ctx0, sections[0].keys(), compared0, &bits1).unwrap();
-        let (selected1, words1) = gate.select_open(&ctx1, sections[1].keys(), compared1, &bits0).unwrap();
+        let (selected0, words0) = gate.select_open(&ctx0, compared0, &bits1).unwrap();
+        let (selected1, words1) = gate.select_open(&ctx1, compared1, &bits0).unwrap();
         check_sent(&cost, 1, items, [&words0, &words1]);
         wire = gate.finish(&ctx0, selected0, &words1).unwrap();
         assert_eq!(wire, gate.finish(&ctx1, selected1, &words0).unwrap());

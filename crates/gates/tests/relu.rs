@@ -25,11 +25,11 @@ fn relu<R: Ring>(world: &World, gate: &Relu, alpha: &[R], wire: &[R]) -> [Option
     });
     let wire = wire.to_vec();
     let [ctx0, ctx1] = world.both(6, items);
-    let (bit0, bits0) = gate.start(&ctx0, sections[0].keys(), &wire);
-    let (bit1, bits1) = gate.start(&ctx1, sections[1].keys(), &wire);
+    let (bit0, bits0) = gate.start(&ctx0, &sections[0].keys(), &wire).unwrap();
+    let (bit1, bits1) = gate.start(&ctx1, &sections[1].keys(), &wire).unwrap();
     check_sent(&cost, 0, items, [&bits0, &bits1]);
-    let (open0, words0) = gate.select_open(&ctx0, sections[0].keys(), &wire, bit0, &bits1).unwrap();
-    let (open1, words1) = gate.select_open(&ctx1, sections[1].keys(), &wire, bit1, &bits0).unwrap();
+    let (open0, words0) = gate.select_open(&ctx0, &wire, bit0, &bits1).unwrap();
+    let (open1, words1) = gate.select_open(&ctx1, &wire, bit1, &bits0).unwrap();
     check_sent(&cost, 1, items, [&words0, &words1]);
     assert_eq!(cost.exchanges.len(), 2);
     let masks = masks.concat();

@@ -73,10 +73,10 @@ fn relu_run(seed: u64, z: &[i64]) -> Vec<[Vec<u8>; 2]> {
     let (_, m1) = open.start(&c1, &shares[1]);
     let x = o0.finish(&c0, &m1).unwrap().unwrap();
     let [c0, c1] = world.both(6, 1);
-    let (b0, n0) = relu.start(&c0, sections[0].keys(), &x);
-    let (b1, n1) = relu.start(&c1, sections[1].keys(), &x);
-    let (_, w0) = relu.select_open(&c0, sections[0].keys(), &x, b0, &n1).unwrap();
-    let (_, w1) = relu.select_open(&c1, sections[1].keys(), &x, b1, &n0).unwrap();
+    let (b0, n0) = relu.start(&c0, &sections[0].keys(), &x).unwrap();
+    let (b1, n1) = relu.start(&c1, &sections[1].keys(), &x).unwrap();
+    let (_, w0) = relu.select_open(&c0, &x, b0, &n1).unwrap();
+    let (_, w1) = relu.select_open(&c1, &x, b1, &n0).unwrap();
     vec![[m0, m1], [n0, n1], [w0, w1]]
 }
 
@@ -152,10 +152,10 @@ fn inputs_maxima_and_argmax_send_uniform_words() {
             let (_, sections) =
                 world.deal(7, 1, &gate.cost(), |_, dealing, sections| gate.deal(dealing, &alpha, sections));
             let [c0, c1] = world.both(7, 1);
-            let (s0, b0) = gate.start(&c0, sections[0].keys(), wire.clone());
-            let (s1, b1) = gate.start(&c1, sections[1].keys(), wire.clone());
-            let (_, w0) = gate.select_open(&c0, sections[0].keys(), s0, &b1).unwrap();
-            let (_, w1) = gate.select_open(&c1, sections[1].keys(), s1, &b0).unwrap();
+            let (s0, b0) = gate.start(&c0, &sections[0].keys(), wire.clone()).unwrap();
+            let (s1, b1) = gate.start(&c1, &sections[1].keys(), wire.clone()).unwrap();
+            let (_, w0) = gate.select_open(&c0, s0, &b1).unwrap();
+            let (_, w1) = gate.select_open(&c1, s1, &b0).unwrap();
             pairs.push([words(&w0, 1, width), words(&w1, 1, width)].concat());
             bits_sent.push([bits(&b0, 1), bits(&b1, 1)].concat());
 
@@ -168,10 +168,10 @@ fn inputs_maxima_and_argmax_send_uniform_words() {
                 own_index_mask: vec![0u32; 3],
             };
             let [c0, c1] = world.both(8, 1);
-            let (s0, b0) = gate.start(&c0, sections[0].keys(), state());
-            let (s1, b1) = gate.start(&c1, sections[1].keys(), state());
-            let (_, w0) = gate.select_open(&c0, sections[0].keys(), s0, &b1).unwrap();
-            let (_, w1) = gate.select_open(&c1, sections[1].keys(), s1, &b0).unwrap();
+            let (s0, b0) = gate.start(&c0, &sections[0].keys(), state()).unwrap();
+            let (s1, b1) = gate.start(&c1, &sections[1].keys(), state()).unwrap();
+            let (_, w0) = gate.select_open(&c0, s0, &b1).unwrap();
+            let (_, w1) = gate.select_open(&c1, s1, &b0).unwrap();
             indices.push([words(&w0, 2, width), words(&w1, 2, width)].concat());
 
             let words_in: Vec<u32> = x.iter().map(|x| u32::from_i64(*x)).collect();

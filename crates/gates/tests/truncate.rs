@@ -25,7 +25,7 @@ fn truncate<R: Ring>(world: &World, width: u32, len: usize, alpha: &[R], wire: &
     });
     let wire = wire.to_vec();
     let [own0, own1] =
-        BOTH.map(|party| gate.share(&world.ctx(party, 4, items), sections[party as usize].keys(), &wire).unwrap());
+        BOTH.map(|party| gate.share(&world.ctx(party, 4, items), &sections[party as usize].keys(), &wire).unwrap());
     join(&own0, &own1, R::BITS).into_iter().map(|z| signed(z, R::BITS)).collect()
 }
 

@@ -7,7 +7,7 @@ use ariann_device::Device;
 use ariann_gates::argmax::{Candidates, Ranked};
 use ariann_gates::input::OWNER;
 use ariann_gates::linear::{LayerWeights, Linear};
-use ariann_gates::{Context, GateError, Keys, Party, Stream, kind};
+use ariann_gates::{Context, GateError, Keys, Party, Sections, Stream, kind};
 use ariann_material::{Batch, BatchId};
 use ariann_plan::{Gate, Plan};
 use ariann_prg::{Prg, TreeHash};
@@ -121,8 +121,7 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
         let material = run.material;
         let ctx = self.context(material, &run.slots, number);
         let failed = self.named(number);
-        let section = self.section(run, number)?;
-        let keys = Keys { sections: &section, section_len: section.len() / run.slots.len().max(1) };
+        let stored = Stored { batch: &material.dealt, slots: run.slots.clone(), gate: number };
         Ok(match (gate, value) {
             (Gate::Input(gate), _) => {
                 let masked = match input.filter(|_| self.party == OWNER) {
@@ -153,20 +152,20 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
                 Value::Wire { masked: opening.finish(&ctx, &theirs).map_err(failed)?, gate: number }
             }
             (Gate::Max(gate), Value::Wire { masked: Some(x), .. }) => {
-                let (compared, message) = gate.start(&ctx, keys, x);
+                let (compared, message) = gate.start(&ctx, &stored, x).map_err(&failed)?;
                 let theirs = self.swap(run, number, 0, message)?;
-                let (selected, message) = gate.select_open(&ctx, keys, compared, &theirs).map_err(&failed)?;
+                let (selected, message) = gate.select_open(&ctx, compared, &theirs).map_err(&failed)?;
                 let theirs = self.swap(run, number, 1, message)?;
                 Value::Wire { masked: Some(gate.finish(&ctx, selected, &theirs).map_err(&failed)?), gate: number }
             }
             (Gate::Relu(gate), Value::Wire { masked: Some(x), .. }) => {
-                let (bit, message) = gate.start(&ctx, keys, &x);
+                let (bit, message) = gate.start(&ctx, &stored, &x).map_err(&failed)?;
                 let theirs = self.swap(run, number, 0, message)?;
-                let (opening, message) = gate.select_open(&ctx, keys, &x, bit, &theirs).map_err(&failed)?;
+                let (opening, message) = gate.select_open(&ctx, &x, bit, &theirs).map_err(&failed)?;
                 let theirs = self.swap(run, number, 1, message)?;
                 Value::Wire { masked: opening.finish(&ctx, &theirs).map_err(&failed)?, gate: number }
             }
-            (Gate::Truncate(gate), Value::Wire { masked: Some(x), .. }) => Value::Share(gate.share(&ctx, keys, &x).map_err(failed)?),
+            (Gate::Truncate(gate), Value::Wire { masked: Some(x), .. }) => Value::Share(gate.share(&ctx, &stored, &x).map_err(failed)?),
             (Gate::ArgMax(gate), value) => {
                 let state = match value {
                     Value::Ranked(state) => state,
@@ -178,9 +177,9 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
                     }
                     _ => unreachable!("a checked plan"),
                 };
-                let (compared, message) = gate.start(&ctx, keys, state);
+                let (compared, message) = gate.start(&ctx, &stored, state).map_err(&failed)?;
                 let theirs = self.swap(run, number, 0, message)?;
-                let (selected, message) = gate.select_open(&ctx, keys, compared, &theirs).map_err(&failed)?;
+                let (selected, message) = gate.select_open(&ctx, compared, &theirs).map_err(&failed)?;
                 let theirs = self.swap(run, number, 1, message)?;
                 Value::Ranked(gate.finish(&ctx, selected, &theirs).map_err(&failed)?)
             }
@@ -201,32 +200,34 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
         })
     }
 
-    /// The dealt sections of a gate, all items'. A linear gate's enters what was prepared and is not read again.
-    fn section(&self, run: &Run<'_>, gate: u32) -> Result<Vec<u8>, SessionError> {
-        if matches!(self.plan.gates[gate as usize].gate, Gate::Linear(_)) {
-            return Ok(Vec::new());
-        }
-        read(&run.material.dealt, run.slots.clone(), gate)
-    }
-
     /// What this party prepared for a linear gate.
     fn prepared(&self, run: &Run<'_>, linear: &Linear, gate: u32) -> Result<Option<D::Words<R>>, SessionError> {
         let Some(prepared) = run.material.prepared.as_ref().filter(|_| linear.prepares(self.party)) else { return Ok(None) };
-        let bytes = read(prepared, run.slots.clone(), gate)?;
-        let keys = Keys { sections: &bytes, section_len: bytes.len() / run.slots.len() };
+        let stored = Stored { batch: prepared, slots: run.slots.clone(), gate };
+        let mut bytes = vec![0; stored.section_len() * run.slots.len()];
+        stored.read(0..run.slots.len(), &mut bytes).map_err(|source| self.named(gate)(GateError::Sections(source)))?;
+        let keys = Keys { sections: &bytes, section_len: stored.section_len() };
         let words = self.device.unpack(keys, 0, linear.shape.out_len(), R::BITS);
         words.map(Some).map_err(|source| self.named(gate)(GateError::Material(source)))
     }
 }
 
-/// Section `gate` of `slots`, one after the other.
-pub(crate) fn read(batch: &Batch, slots: Range<u32>, gate: u32) -> Result<Vec<u8>, SessionError> {
-    let len = batch.layout().sections()[gate as usize] as usize;
-    let mut out = vec![0; len * slots.len()];
-    if len > 0 {
-        batch.read_slots(slots, gate, &mut out)?;
+/// The sections of a gate in a batch, for the slots of a run.
+pub(crate) struct Stored<'a> {
+    pub batch: &'a Batch,
+    pub slots: Range<u32>,
+    pub gate: u32,
+}
+
+impl Sections for Stored<'_> {
+    fn section_len(&self) -> usize {
+        self.batch.layout().sections()[self.gate as usize] as usize
     }
-    Ok(out)
+
+    fn read(&self, items: Range<usize>, out: &mut [u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let at = |item: usize| self.slots.start + item as u32;
+        Ok(self.batch.read_slots(at(items.start)..at(items.end), self.gate, out)?)
+    }
 }
 
 /// Who the plan says receives the result.

@@ -122,6 +122,7 @@ impl SessionError {
                 _ => Fault::Machine,
             },
             SessionError::Gate { source: GateError::Message(_), .. } => Fault::Peer,
+            SessionError::Gate { source: GateError::Sections(_), .. } => Fault::Machine,
             SessionError::Gate { .. } => Fault::Dealer,
             SessionError::Plan(_) | SessionError::Config(_) | SessionError::Exhausted(_) => Fault::Operator,
             SessionError::Model(_) | SessionError::Data(_) | SessionError::Input(_) | SessionError::ModelPlan(_) => Fault::Input,

@@ -1,14 +1,14 @@
 //! Preparing: the products that no input enters, computed once when material and masked weights are there.
 
 use ariann_device::Device;
-use ariann_gates::{Context, Keys, Party};
+use ariann_gates::{Context, Party};
 use ariann_material::{Header, Kind, Label, Layout, Secret, Store};
 use ariann_plan::{Gate, Plan};
 use ariann_ring::Ring;
 use zeroize::Zeroizing;
 
 use crate::SessionError;
-use crate::engine::{AllWeights, Opened, read};
+use crate::engine::{AllWeights, Opened, Stored};
 use crate::events::Events;
 
 /// Slots prepared together.
@@ -45,9 +45,8 @@ pub(crate) fn prepare<R: Ring, D: Device>(
             }
             let gate = gate as u32;
             let ctx = Context { party, device, prg: &opened.prg, hash: &opened.hash, gate, slots: first..end };
-            let section = read(&opened.dealt, first..end, gate)?;
-            let keys = Keys { sections: &section, section_len: section.len() / (end - first) as usize };
-            let share = linear.prepare(&ctx, &weights[&gate], keys);
+            let stored = Stored { batch: &opened.dealt, slots: first..end, gate };
+            let share = linear.prepare(&ctx, &weights[&gate], &stored);
             let named = |source| SessionError::Gate { gate, name: entry.name.clone(), source };
             columns.push((gate, len, device.pack(&share.map_err(named)?, R::BITS)));
         }

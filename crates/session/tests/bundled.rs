@@ -2,28 +2,18 @@
 
 mod common;
 
-use ariann_data::{Items, Preprocess, bundled};
 use ariann_gates::Receiver;
 use ariann_gates::linear::Weights;
-use ariann_graph::{Executor, Graph};
+use ariann_graph::Executor;
 use ariann_plan::{Plan, Reveal, Revealed};
 use ariann_ring::{Ring, fixed};
 use ariann_session::hooks::Nothing;
 use ariann_session::query::argmax;
 
-fn model_and_items(count: usize) -> (Graph, Items) {
-    let graph = ariann_graph::import_bytes(bundled::model().bytes).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("images.gz");
-    std::fs::write(&path, bundled::test_images().bytes).unwrap();
-    let items = ariann_data::load(&path, &Preprocess::default(), Some(count)).unwrap().fit(&graph.input.shape).unwrap();
-    (graph, items)
-}
-
 fn agree<R: Ring>(weights: Weights, reveal: Reveal) {
-    let (graph, items) = model_and_items(6);
+    let (graph, items) = common::networks::bundled_model(6);
     let (plan, _): (Plan, _) = common::plan_for(&graph, &items, R::BITS, weights, reveal);
-    let [p0, p1] = common::run::<R>(&plan, &graph, &items, [&mut Nothing, &mut Nothing]);
+    let [p0, p1] = common::run::<R>(&plan, &graph, &items, &common::Seeds::draw(), [&mut Nothing, &mut Nothing]);
     assert_eq!(p0.is_some(), reveal.to != Receiver::P1);
     assert_eq!(p1.is_some(), reveal.to != Receiver::P0);
     let clear = Executor::new(&graph).run(items.count, &items.values).unwrap();

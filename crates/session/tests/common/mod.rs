@@ -1,15 +1,19 @@
 //! Both parties in one process over channels, with material in files: for tests of the engine.
+#![allow(dead_code)]
+
+pub mod networks;
+pub mod recording;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use ariann_data::Items;
-use ariann_device::Cpu;
+use ariann_device::{Cpu, Device};
 use ariann_gates::Party;
 use ariann_gates::linear::Weights;
 use ariann_graph::{Graph, Ranges, clear};
 use ariann_material::{Batch, BatchId, BatchWriter, Header, Label, Secret, WeightsVersion};
 use ariann_plan::{Options, Plan, Reveal};
-use ariann_prg::{Prg, Seed, TreeHash};
+use ariann_prg::{HashKeys, Prg, Seed, TreeHash};
 use ariann_ring::Ring;
 use ariann_session::engine::{AllWeights, Engine, Exchange, Opened};
 use ariann_session::hooks::Observer;
@@ -42,14 +46,46 @@ impl Exchange for Threads {
     }
 }
 
+/// All seeds of a run.
+pub struct Seeds {
+    pub batch: BatchSeeds,
+    pub weights: [Seed; 2],
+}
+
+impl Seeds {
+    /// Fresh ones.
+    pub fn draw() -> Self {
+        Seeds { batch: BatchSeeds::draw().unwrap(), weights: [Seed::from_entropy().unwrap(), Seed::from_entropy().unwrap()] }
+    }
+
+    /// Known ones, for tests that must know them.
+    pub fn numbered(number: u64) -> Self {
+        let bytes = |index: u64| -> [u8; 16] {
+            let hash = blake3::hash(&[number.to_le_bytes(), index.to_le_bytes()].concat());
+            hash.as_bytes()[..16].try_into().unwrap()
+        };
+        let seed = |index| Seed::from_bytes(bytes(index));
+        let hash = HashKeys { inner: bytes(3), leaf: bytes(4) };
+        Seeds { batch: BatchSeeds { parties: [seed(0), seed(1)], coins: seed(2), hash }, weights: [seed(5), seed(6)] }
+    }
+}
+
 /// Runs `items` privately and returns what P0 and P1 learn.
-pub fn run<R: Ring>(plan: &Plan, graph: &Graph, items: &Items, observers: [&mut dyn Observer; 2]) -> [Option<Vec<R>>; 2] {
+pub fn run<R: Ring>(
+    plan: &Plan, graph: &Graph, items: &Items, seeds: &Seeds, observers: [&mut dyn Observer; 2],
+) -> [Option<Vec<R>>; 2] {
+    run_on::<R, Cpu>(&Cpu, plan, graph, items, seeds, observers)
+}
+
+/// The same on `device`. The parties run in threads named "p0" and "p1".
+pub fn run_on<R: Ring, D: Device>(
+    device: &D, plan: &Plan, graph: &Graph, items: &Items, seeds: &Seeds, observers: [&mut dyn Observer; 2],
+) -> [Option<Vec<R>>; 2] {
     plan.check().expect("a compiled plan is well formed");
     let folder = tempfile::tempdir().unwrap();
-    let seeds = BatchSeeds::draw().unwrap();
-    let weight_seeds = [Seed::from_entropy().unwrap(), Seed::from_entropy().unwrap()];
+    let Seeds { batch: seeds, weights: weight_seeds } = seeds;
     let weight_prgs = [Prg::new(&weight_seeds[0]), Prg::new(&weight_seeds[1])];
-    let maker = Maker::<R, Cpu>::new(plan, &Cpu, &seeds, [&weight_seeds[0], &weight_seeds[1]]);
+    let maker = Maker::<R, D>::new(plan, device, seeds, [&weight_seeds[0], &weight_seeds[1]]);
     let slots = items.count as u32;
     let dealt = [Party::P0, Party::P1].map(|party| {
         let form = expected(plan, party).unwrap();
@@ -85,18 +121,18 @@ pub fn run<R: Ring>(plan: &Plan, graph: &Graph, items: &Items, observers: [&mut 
     }
     let setup = |party: Party| -> Vec<Vec<u8>> {
         let message = |((gate, linear), own): ((u32, &ariann_gates::linear::Linear), &(Vec<R>, Vec<R>))| {
-            let weights = (party == Party::P0).then_some(&own.0);
-            linear.mask_weights(&Cpu, party, gate, &weight_prgs[party as usize], weights)
+            let weights = (party == Party::P0).then(|| device.upload(&own.0));
+            linear.mask_weights(device, party, gate, &weight_prgs[party as usize], weights.as_ref())
         };
         plan.linear_gates().zip(&own).map(message).collect()
     };
     let messages = [setup(Party::P0), setup(Party::P1)];
-    let weights = |party: Party| -> AllWeights<R, Cpu> {
+    let weights = |party: Party| -> AllWeights<R, D> {
         let theirs = &messages[1 - party as usize];
         let layer = |(((gate, linear), own), theirs): (((u32, &ariann_gates::linear::Linear), &(Vec<R>, Vec<R>)), &Vec<u8>)| {
             let mine = party == Party::P0;
             let (weights, bias) = (mine.then_some(own.0.as_slice()), mine.then_some(own.1.as_slice()));
-            (gate, linear.weights(&Cpu, party, gate, &weight_prgs[party as usize], weights, bias, theirs).unwrap())
+            (gate, linear.weights(device, party, gate, &weight_prgs[party as usize], weights, bias, theirs).unwrap())
         };
         plan.linear_gates().zip(&own).zip(theirs).map(layer).collect()
     };
@@ -115,19 +151,20 @@ pub fn run<R: Ring>(plan: &Plan, graph: &Graph, items: &Items, observers: [&mut 
             prg: Prg::new(&seeds.parties[party as usize]),
             hash: TreeHash::new(&seeds.hash),
         };
-        opened.prepared = prepare(plan, party, &opened, &weights[party as usize], folder.path());
-        let engine = Engine { plan, device: &Cpu, party, weights: &weights[party as usize] };
+        opened.prepared = prepare(device, plan, party, &opened, &weights[party as usize], folder.path());
+        let engine = Engine { plan, device, party, weights: &weights[party as usize] };
         engine.run(&opened, 0..slots, input, &mut Threads { send, receive }, observer).unwrap()
     };
     std::thread::scope(|scope| {
-        let p0 = scope.spawn(|| party(Party::P0, dealt0, to1, from1, observer0, None));
-        let p1 = scope.spawn(|| party(Party::P1, dealt1, to0, from0, observer1, Some(&input)));
+        let named = |name: &str| std::thread::Builder::new().name(name.to_string());
+        let p0 = named("p0").spawn_scoped(scope, || party(Party::P0, dealt0, to1, from1, observer0, None)).unwrap();
+        let p1 = named("p1").spawn_scoped(scope, || party(Party::P1, dealt1, to0, from0, observer1, Some(&input))).unwrap();
         [p0.join().unwrap(), p1.join().unwrap()]
     })
 }
 
-fn prepare<R: Ring>(
-    plan: &Plan, party: Party, opened: &Opened, weights: &AllWeights<R, Cpu>, folder: &std::path::Path,
+fn prepare<R: Ring, D: Device>(
+    device: &D, plan: &Plan, party: Party, opened: &Opened, weights: &AllWeights<R, D>, folder: &std::path::Path,
 ) -> Option<Batch> {
     use ariann_gates::{Context, Keys};
     let form = prepared_expected(plan, party).unwrap();
@@ -141,12 +178,10 @@ fn prepare<R: Ring>(
         for (gate, linear) in plan.linear_gates().filter(|(_, linear)| linear.prepares(party)) {
             let mut section = vec![0; opened.dealt.layout().sections()[gate as usize] as usize];
             opened.dealt.read(slot, gate, &mut section).unwrap();
-            let ctx = Context { party, device: &Cpu, prg: &opened.prg, hash: &opened.hash, gate, slots: slot..slot + 1 };
+            let ctx = Context { party, device, prg: &opened.prg, hash: &opened.hash, gate, slots: slot..slot + 1 };
             let keys = Keys { sections: &section, section_len: section.len() };
-            let share = linear.prepare(&ctx, &weights[&gate], keys).unwrap();
-            let mut bytes = Vec::new();
-            ariann_ring::pack::pack(&share, 0, R::BITS, &mut bytes);
-            writer.write_section(slot, gate, &bytes).unwrap();
+            let share = linear.prepare(&ctx, &weights[&gate], &keys).unwrap();
+            writer.write_section(slot, gate, &device.pack(&share, R::BITS)).unwrap();
         }
     }
     Some(Batch::open(&writer.finish().unwrap(), &form).unwrap())
