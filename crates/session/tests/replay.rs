@@ -56,7 +56,6 @@ impl<R: Ring> Rounding<R> for Replay<'_> {
     }
 }
 
-
 /// One run: private, replayed, and rounded to the nearest.
 fn replay<R: Ring>(graph: &Graph, items: &Items, weights: Weights, number: u64) -> Plan {
     let reveal = Reveal { what: Revealed::Logits, to: Receiver::Both };
@@ -67,7 +66,8 @@ fn replay<R: Ring>(graph: &Graph, items: &Items, weights: Weights, number: u64) 
     assert_eq!(result, same);
 
     let layer = |(number, _): (u32, _)| (number + 1, p1.shares[&number].as_slice());
-    let mut rounding = Replay { layers: plan.linear_gates().map(layer).collect(), seeds: &seeds, items: items.count, rounded: 0 };
+    let mut rounding =
+        Replay { layers: plan.linear_gates().map(layer).collect(), seeds: &seeds, items: items.count, rounded: 0 };
     let run = clear::run::<R>(graph, &plan.scales, items.count, &items.values, &mut rounding).unwrap();
     assert_eq!(run.excess, None);
     assert_eq!(run.logits, result, "the replayed reference and the private run");
@@ -165,7 +165,8 @@ fn labels_follow_the_replayed_reference() {
         let [none, labels] = common::run::<u32>(&plan, &graph, &items, &seeds, [&mut p0, &mut p1]);
         assert!(none.is_none());
         let layer = |(number, _): (u32, _)| (number + 1, p1.shares[&number].as_slice());
-        let mut rounding = Replay { layers: plan.linear_gates().map(layer).collect(), seeds: &seeds, items: items.count, rounded: 0 };
+        let mut rounding =
+            Replay { layers: plan.linear_gates().map(layer).collect(), seeds: &seeds, items: items.count, rounded: 0 };
         let run = clear::run::<u32>(&graph, &plan.scales, items.count, &items.values, &mut rounding).unwrap();
         for (row, label) in run.logits.chunks(3).zip(labels.unwrap()) {
             let row: Vec<f32> = row.iter().map(|logit| fixed::decode(*logit, 0) as f32).collect();

@@ -55,7 +55,10 @@ pub struct Seeds {
 impl Seeds {
     /// Fresh ones.
     pub fn draw() -> Self {
-        Seeds { batch: BatchSeeds::draw().unwrap(), weights: [Seed::from_entropy().unwrap(), Seed::from_entropy().unwrap()] }
+        Seeds {
+            batch: BatchSeeds::draw().unwrap(),
+            weights: [Seed::from_entropy().unwrap(), Seed::from_entropy().unwrap()],
+        }
     }
 
     /// Known ones, for tests that must know them.
@@ -72,14 +75,23 @@ impl Seeds {
 
 /// Runs `items` privately and returns what P0 and P1 learn.
 pub fn run<R: Ring>(
-    plan: &Plan, graph: &Graph, items: &Items, seeds: &Seeds, observers: [&mut dyn Observer; 2],
+    plan: &Plan,
+    graph: &Graph,
+    items: &Items,
+    seeds: &Seeds,
+    observers: [&mut dyn Observer; 2],
 ) -> [Option<Vec<R>>; 2] {
     run_on::<R, Cpu>(&Cpu, plan, graph, items, seeds, observers)
 }
 
 /// The same on `device`. The parties run in threads named "p0" and "p1".
 pub fn run_on<R: Ring, D: Device>(
-    device: &D, plan: &Plan, graph: &Graph, items: &Items, seeds: &Seeds, observers: [&mut dyn Observer; 2],
+    device: &D,
+    plan: &Plan,
+    graph: &Graph,
+    items: &Items,
+    seeds: &Seeds,
+    observers: [&mut dyn Observer; 2],
 ) -> [Option<Vec<R>>; 2] {
     plan.check().expect("a compiled plan is well formed");
     let folder = tempfile::tempdir().unwrap();
@@ -102,7 +114,8 @@ pub fn run_on<R: Ring, D: Device>(
             layout_digest: [0; 32],
         };
         let header = Header::new(label, &form.layout, Secret::new(Zeroizing::new(vec![0; 64])).unwrap()).unwrap();
-        let mut writer = BatchWriter::create(&folder.path().join(format!("{}.mat", party as u8)), &header, &form.layout).unwrap();
+        let mut writer =
+            BatchWriter::create(&folder.path().join(format!("{}.mat", party as u8)), &header, &form.layout).unwrap();
         for slot in 0..slots {
             for (gate, sections) in maker.slot(slot).iter().enumerate() {
                 writer.write_section(slot, gate as u32, &sections[party as usize]).unwrap();
@@ -129,11 +142,15 @@ pub fn run_on<R: Ring, D: Device>(
     let messages = [setup(Party::P0), setup(Party::P1)];
     let weights = |party: Party| -> AllWeights<R, D> {
         let theirs = &messages[1 - party as usize];
-        let layer = |(((gate, linear), own), theirs): (((u32, &ariann_gates::linear::Linear), &(Vec<R>, Vec<R>)), &Vec<u8>)| {
-            let mine = party == Party::P0;
-            let (weights, bias) = (mine.then_some(own.0.as_slice()), mine.then_some(own.1.as_slice()));
-            (gate, linear.weights(device, party, gate, &weight_prgs[party as usize], weights, bias, theirs).unwrap())
-        };
+        let layer =
+            |(((gate, linear), own), theirs): (((u32, &ariann_gates::linear::Linear), &(Vec<R>, Vec<R>)), &Vec<u8>)| {
+                let mine = party == Party::P0;
+                let (weights, bias) = (mine.then_some(own.0.as_slice()), mine.then_some(own.1.as_slice()));
+                (
+                    gate,
+                    linear.weights(device, party, gate, &weight_prgs[party as usize], weights, bias, theirs).unwrap(),
+                )
+            };
         plan.linear_gates().zip(&own).zip(theirs).map(layer).collect()
     };
     let weights = [weights(Party::P0), weights(Party::P1)];
@@ -158,13 +175,19 @@ pub fn run_on<R: Ring, D: Device>(
     std::thread::scope(|scope| {
         let named = |name: &str| std::thread::Builder::new().name(name.to_string());
         let p0 = named("p0").spawn_scoped(scope, || party(Party::P0, dealt0, to1, from1, observer0, None)).unwrap();
-        let p1 = named("p1").spawn_scoped(scope, || party(Party::P1, dealt1, to0, from0, observer1, Some(&input))).unwrap();
+        let p1 =
+            named("p1").spawn_scoped(scope, || party(Party::P1, dealt1, to0, from0, observer1, Some(&input))).unwrap();
         [p0.join().unwrap(), p1.join().unwrap()]
     })
 }
 
 fn prepare<R: Ring, D: Device>(
-    device: &D, plan: &Plan, party: Party, opened: &Opened, weights: &AllWeights<R, D>, folder: &std::path::Path,
+    device: &D,
+    plan: &Plan,
+    party: Party,
+    opened: &Opened,
+    weights: &AllWeights<R, D>,
+    folder: &std::path::Path,
 ) -> Option<Batch> {
     use ariann_gates::{Context, Keys};
     let form = prepared_expected(plan, party).unwrap();
@@ -173,7 +196,8 @@ fn prepare<R: Ring, D: Device>(
     }
     let label = Label { kind: form.kind, ..opened.dealt.header().label().clone() };
     let header = Header::new(label, &form.layout, Secret::new(Zeroizing::new(Vec::new())).unwrap()).unwrap();
-    let mut writer = BatchWriter::create(&folder.join(format!("{}.prepared", party as u8)), &header, &form.layout).unwrap();
+    let mut writer =
+        BatchWriter::create(&folder.join(format!("{}.prepared", party as u8)), &header, &form.layout).unwrap();
     for slot in 0..opened.dealt.slots() {
         for (gate, linear) in plan.linear_gates().filter(|(_, linear)| linear.prepares(party)) {
             let mut section = vec![0; opened.dealt.layout().sections()[gate as usize] as usize];

@@ -19,7 +19,8 @@ pub fn small() -> Graph {
         dilation: [1, 1],
         groups: 1,
     };
-    let pool = Pool { channels: 2, in_height: 5, in_width: 5, kernel: [3, 3], stride: [2, 2], pads: [0; 4], dilation: [1, 1] };
+    let pool =
+        Pool { channels: 2, in_height: 5, in_width: 5, kernel: [3, 3], stride: [2, 2], pads: [0; 4], dilation: [1, 1] };
     let mut state = 7u32;
     let mut numbers = |len: usize| -> Vec<f32> {
         let mut one = || {
@@ -35,7 +36,8 @@ pub fn small() -> Graph {
     };
     let layers = [dense(6, 8), dense(5, 6), dense(3, 5)];
     let weights = tensor(&[2, 1, 3, 3], numbers(18));
-    let conv = Op::Conv(Conv { shape: conv, weights, bias: Some(numbers(2)), weight_name: "w".into(), bias_name: None });
+    let conv =
+        Op::Conv(Conv { shape: conv, weights, bias: Some(numbers(2)), weight_name: "w".into(), bias_name: None });
     let [first, second, third] = layers;
     let ops = [
         (conv, vec![2, 5, 5]),
@@ -91,6 +93,7 @@ pub fn sample_model(name: &str, file: &str, count: usize) -> Option<(Graph, Item
     let folder = sample_data()?;
     let graph = import(&folder.join("models").join(format!("{name}.onnx"))).unwrap();
     let images = folder.join("mnist").join(format!("{file}-images-idx3-ubyte.gz"));
-    let items = ariann_data::load(&images, &Preprocess::default(), Some(count)).unwrap().fit(&graph.input.shape).unwrap();
+    let items =
+        ariann_data::load(&images, &Preprocess::default(), Some(count)).unwrap().fit(&graph.input.shape).unwrap();
     Some((graph, items))
 }

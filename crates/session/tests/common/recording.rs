@@ -54,7 +54,8 @@ pub struct Recording {
 
 impl Recording {
     fn note(&self, prg: &Prg, stream: &Stream, taken: Taken) {
-        let thread = std::thread::current().name().filter(|name| ["p0", "p1"].contains(name)).unwrap_or("dealer").to_string();
+        let thread =
+            std::thread::current().name().filter(|name| ["p0", "p1"].contains(name)).unwrap_or("dealer").to_string();
         let Stream { kind, gate, len, .. } = *stream;
         let seed = seed_id(prg);
         let each = |slot| Expansion { seed, kind, gate, slot, taken, len, thread: thread.clone() };
@@ -151,7 +152,14 @@ impl Device for Recording {
         Cpu.deal_window(mask, coins, window)
     }
     fn deal_drelu<R: Ring>(
-        &self, hash: &TreeHash, prgs: [&Prg; 2], roots: &Stream, alpha: &Vec<R>, width: u32, pads: [Vec<u8>; 2], keys: &mut Vec<u8>,
+        &self,
+        hash: &TreeHash,
+        prgs: [&Prg; 2],
+        roots: &Stream,
+        alpha: &Vec<R>,
+        width: u32,
+        pads: [Vec<u8>; 2],
+        keys: &mut Vec<u8>,
     ) -> Vec<u8> {
         prgs.iter().for_each(|prg| self.note(prg, roots, Taken::Roots));
         Cpu.deal_drelu(hash, prgs, roots, alpha, width, pads, keys)
