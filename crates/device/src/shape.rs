@@ -53,7 +53,7 @@ impl LinearShape {
     pub fn multiply_adds(&self) -> u64 {
         match self {
             LinearShape::Dense { inputs, outputs } => (inputs * outputs) as u64,
-            LinearShape::Conv(shape) => shape.multiply_adds() as u64,
+            LinearShape::Conv(shape) => shape.multiply_adds(),
         }
     }
 }

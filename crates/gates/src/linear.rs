@@ -182,6 +182,7 @@ impl Linear {
     }
 
     /// What this party keeps: from its own weights (P0), its seed, and the other's setup message.
+    #[allow(clippy::too_many_arguments)]
     pub fn weights<R: Ring, D: Device>(
         &self, device: &D, party: Party, gate: u32, seed: &Prg, own: Option<&[R]>, bias: Option<&[R]>, theirs: &[u8],
     ) -> Result<LayerWeights<R, D>, GateError> {

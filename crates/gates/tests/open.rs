@@ -110,7 +110,7 @@ fn rounding_is_unbiased<R: Ring>() {
     {
         let window = Window { shift, top: 20 };
         let gate = Open { len: MASKS, window, to: Receiver::Both };
-        let (wires, alpha) = open(&world, &gate, &vec![R::from_i64(z); MASKS], 1, &mut random);
+        let (wires, alpha) = open(&world, &gate, &[R::from_i64(z)].repeat(MASKS), 1, &mut random);
         let exact = z as f64 / f64::from(1 << shift);
         let errors: Vec<f64> =
             unwire(&wires[0].clone().unwrap(), &alpha, window.width()).iter().map(|x| *x as f64 - exact).collect();

@@ -64,7 +64,8 @@ impl Plan {
         head(self.scales.layers.len() != self.linear_gates().count(), "scales do not match its linear gates")?;
         let product = self.input.shape.iter().try_fold(1usize, |a, b| a.checked_mul(*b));
         head(product.is_none_or(|len| len == 0 || len > LARGEST), "input shape is out of bounds")?;
-        head(!(self.input.range[0] <= self.input.range[1]), "input range is empty")?;
+        let [least, greatest] = self.input.range;
+        head(!least.is_finite() || !greatest.is_finite() || least > greatest, "input range is empty or not finite")?;
         let InputSpec { scale, mean, std, .. } = &self.input;
         head(!scale.is_finite() || *scale <= 0.0, "input scale is not positive")?;
         head(mean.iter().any(|mean| !mean.is_finite()), "input mean is not finite")?;

@@ -133,25 +133,23 @@ pub fn run_on<R: Ring, D: Device>(
         f_x = f_z - scale.shift as i32;
     }
     let setup = |party: Party| -> Vec<Vec<u8>> {
-        let message = |((gate, linear), own): ((u32, &ariann_gates::linear::Linear), &(Vec<R>, Vec<R>))| {
+        let mut messages = Vec::new();
+        for ((gate, linear), own) in plan.linear_gates().zip(&own) {
             let weights = (party == Party::P0).then(|| device.upload(&own.0));
-            linear.mask_weights(device, party, gate, &weight_prgs[party as usize], weights.as_ref())
-        };
-        plan.linear_gates().zip(&own).map(message).collect()
+            messages.push(linear.mask_weights(device, party, gate, &weight_prgs[party as usize], weights.as_ref()));
+        }
+        messages
     };
     let messages = [setup(Party::P0), setup(Party::P1)];
     let weights = |party: Party| -> AllWeights<R, D> {
-        let theirs = &messages[1 - party as usize];
-        let layer =
-            |(((gate, linear), own), theirs): (((u32, &ariann_gates::linear::Linear), &(Vec<R>, Vec<R>)), &Vec<u8>)| {
-                let mine = party == Party::P0;
-                let (weights, bias) = (mine.then_some(own.0.as_slice()), mine.then_some(own.1.as_slice()));
-                (
-                    gate,
-                    linear.weights(device, party, gate, &weight_prgs[party as usize], weights, bias, theirs).unwrap(),
-                )
-            };
-        plan.linear_gates().zip(&own).zip(theirs).map(layer).collect()
+        let mut all = AllWeights::new();
+        for (((gate, linear), own), theirs) in plan.linear_gates().zip(&own).zip(&messages[1 - party as usize]) {
+            let mine = party == Party::P0;
+            let (weights, bias) = (mine.then_some(own.0.as_slice()), mine.then_some(own.1.as_slice()));
+            let seed = &weight_prgs[party as usize];
+            all.insert(gate, linear.weights(device, party, gate, seed, weights, bias, theirs).unwrap());
+        }
+        all
     };
     let weights = [weights(Party::P0), weights(Party::P1)];
     let input = reading::encode::<R>(plan, items).unwrap();
