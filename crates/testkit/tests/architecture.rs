@@ -44,6 +44,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("prost", &["graph"]),
     ("image", &["data"]),
     ("clap", &["cli"]),
+    ("ctrlc", &["cli"]),
     ("indicatif", &["cli"]),
     ("comfy-table", &["report"]),
 ];
@@ -263,4 +264,43 @@ fn every_dependency_has_its_reason() {
     assert!(missing.is_empty(), "docs/dependencies.md has no row for {missing:?}");
     let stale: Vec<_> = documented.difference(&used).collect();
     assert!(stale.is_empty(), "docs/dependencies.md has rows for what no manifest names: {stale:?}");
+}
+
+/// Documents of the repository.
+fn documents() -> Vec<PathBuf> {
+    let in_folder = |folder: &str| {
+        let entries = std::fs::read_dir(root().join(folder)).expect("a folder of the repository");
+        entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.extension().is_some_and(|e| e == "md"))
+    };
+    let mut found: Vec<PathBuf> = in_folder("").chain(in_folder("docs")).chain(in_folder("fuzz")).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut links = 0;
+    for path in documents() {
+        let text = read(&path);
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap_or_default();
+            if file.is_empty() || file.contains("://") {
+                continue;
+            }
+            let found = path.parent().expect("a folder").join(file).exists();
+            assert!(found, "{} links to {target}, which does not exist", path.display());
+            links += 1;
+        }
+    }
+    assert!(links > 20, "found only {links} links");
+}
+
+#[test]
+fn the_gate_runs_what_the_readme_says() {
+    let (readme, gate) = (read(&root().join("README.md")), read(&root().join(".ci/run")));
+    let commands: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("    cargo ")).collect();
+    assert_eq!(commands.len(), 2, "the README's two commands: {commands:?}");
+    for command in commands {
+        assert!(gate.contains(&format!("cargo {command}")), ".ci/run does not run `cargo {command}`");
+    }
 }
