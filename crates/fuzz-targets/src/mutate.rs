@@ -28,20 +28,8 @@ impl Random {
 const LARGEST: usize = 1 << 17;
 
 /// What a length field likes least.
-const LENGTHS: [u64; 12] = [
-    0,
-    1,
-    0x7f,
-    0x80,
-    0xff,
-    0xffff,
-    0x7fff_ffff,
-    0xffff_ffff,
-    1 << 40,
-    i64::MAX as u64,
-    i64::MIN as u64,
-    u64::MAX,
-];
+const LENGTHS: [u64; 12] =
+    [0, 1, 0x7f, 0x80, 0xff, 0xffff, 0x7fff_ffff, 0xffff_ffff, 1 << 40, i64::MAX as u64, i64::MIN as u64, u64::MAX];
 
 /// The same for numbers in text.
 const NUMBERS: [&str; 12] =
@@ -80,7 +68,11 @@ fn change(bytes: &mut Vec<u8>, samples: &[Vec<u8>], random: &mut Random) {
         5 | 6 => {
             let field = LENGTHS[random.below(LENGTHS.len())];
             let width = 1 << random.below(4);
-            let field = if random.below(2) == 0 { field.to_le_bytes() } else { field.rotate_left(64 - 8 * width).to_be_bytes() };
+            let field = if random.below(2) == 0 {
+                field.to_le_bytes()
+            } else {
+                field.rotate_left(64 - 8 * width).to_be_bytes()
+            };
             let end = (at + width as usize).min(bytes.len());
             let count = end - at.min(end);
             bytes[at.min(end)..end].copy_from_slice(&field[..count]);

@@ -130,7 +130,8 @@ pub fn frames() -> Vec<Vec<u8>> {
     let kinds = [*b"AR1h", *b"AR1w", *b"AR1d", *b"AR1c", *b"AR1k", *b"AR1f"];
     let header = |(number, kind): (usize, &[u8; 4])| {
         let number = number as u64;
-        [kind.as_slice(), &(number as u32).to_le_bytes(), &number.to_le_bytes(), &(1u64 << (4 * number)).to_le_bytes()].concat()
+        [kind.as_slice(), &(number as u32).to_le_bytes(), &number.to_le_bytes(), &(1u64 << (4 * number)).to_le_bytes()]
+            .concat()
     };
     let all: Vec<Vec<u8>> = kinds.iter().enumerate().map(header).collect();
     let whole = all.concat();
@@ -224,7 +225,13 @@ pub fn items() -> Vec<Vec<u8>> {
 pub fn labels() -> Vec<Vec<u8>> {
     let labels = [3, 1, 4, 1, 5, 9];
     let wide: Vec<u8> = labels.iter().flat_map(|label| i64::from(*label).to_le_bytes()).collect();
-    vec![idx(&[6], &labels), gzip(&idx(&[6], &labels)), npy("|u1", "6,", &labels), npy("<i8", "6,", &wide), b"3\n1\n4\n1\n5\n9\n".to_vec()]
+    vec![
+        idx(&[6], &labels),
+        gzip(&idx(&[6], &labels)),
+        npy("|u1", "6,", &labels),
+        npy("<i8", "6,", &wide),
+        b"3\n1\n4\n1\n5\n9\n".to_vec(),
+    ]
 }
 
 /// Bytes without a form.

@@ -34,7 +34,8 @@ pub fn material_header(bytes: &[u8]) {
 /// A batch of material as it arrives, in pieces.
 pub fn material_stream(bytes: &[u8]) {
     let read = |bytes: &[u8]| {
-        let mut verifier = StreamVerifier::new(Expected { slots: None, ..samples::expected() }, "the dealer", Vec::new());
+        let mut verifier =
+            StreamVerifier::new(Expected { slots: None, ..samples::expected() }, "the dealer", Vec::new());
         for piece in bytes.chunks(bytes.first().map_or(1, |first| 1 + usize::from(*first))) {
             if verifier.push(piece).is_err() {
                 return;
@@ -121,7 +122,8 @@ pub fn keys(bytes: &[u8]) {
     let party = if party % 2 == 0 { Party::P0 } else { Party::P1 };
     let hash = TreeHash::new(&HashKeys { inner: [1; 16], leaf: [2; 16] });
     let (roots, keys) = bytes.split_at((16 * count).min(bytes.len()));
-    let xs: Vec<u64> = keys.chunks(8).take(count).map(|x| x.iter().fold(0, |x, byte| x << 8 | u64::from(*byte))).collect();
+    let xs: Vec<u64> =
+        keys.chunks(8).take(count).map(|x| x.iter().fold(0, |x, byte| x << 8 | u64::from(*byte))).collect();
     let (mut less, mut equal) = (vec![0; xs.len()], vec![0; xs.len()]);
     let _ = ariann_fss::less_than_and_equal(&hash, party, domain, roots, keys, &xs, &mut less, &mut equal);
     let len = ariann_fss::key_len(domain % 64).saturating_mul(xs.len()).min(keys.len());

@@ -33,7 +33,12 @@ fn run(target: &Target, seed: u64, tries: usize) -> Result<(), String> {
         if catch_unwind(AssertUnwindSafe(|| (target.run)(&bytes))).is_err() {
             let path = std::env::temp_dir().join(format!("ariann-fuzz-{}-{seed}-{number}.bin", target.name));
             std::fs::write(&path, &bytes).expect("the failing bytes");
-            return Err(format!("{}: panicked, seed {seed}, input {number}, {} bytes in {}", target.name, bytes.len(), path.display()));
+            return Err(format!(
+                "{}: panicked, seed {seed}, input {number}, {} bytes in {}",
+                target.name,
+                bytes.len(),
+                path.display()
+            ));
         }
     }
     Ok(())

@@ -20,9 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("report", &[]),
     (
         "cli",
-        &[
-            "ring", "prg", "fss", "device", "gates", "graph", "plan", "material", "data", "net", "session", "report",
-        ],
+        &["ring", "prg", "fss", "device", "gates", "graph", "plan", "material", "data", "net", "session", "report"],
     ),
 ];
 
@@ -68,7 +66,8 @@ fn read(path: &Path) -> String {
 fn parse(text: &str) -> Manifest {
     let table: toml::Table = text.parse().expect("a manifest is TOML");
     let names = |from: &toml::Table, kinds: &[&str]| -> BTreeSet<String> {
-        let of = |kind: &&str| from.get(*kind).and_then(toml::Value::as_table).into_iter().flat_map(|t| t.keys().cloned());
+        let of =
+            |kind: &&str| from.get(*kind).and_then(toml::Value::as_table).into_iter().flat_map(|t| t.keys().cloned());
         kinds.iter().flat_map(of).collect()
     };
     let (normal_kinds, dev_kinds) = (["dependencies", "build-dependencies"], ["dev-dependencies"]);
@@ -207,11 +206,15 @@ fn unsafe_stands_in_kernels_only() {
 
 #[test]
 fn sockets_are_in_net_only() {
-    let sockets = |line: &str| ["TcpStream", "TcpListener", "UdpSocket", "UnixStream"].iter().any(|word| has_word(line, word));
+    let sockets =
+        |line: &str| ["TcpStream", "TcpListener", "UdpSocket", "UnixStream"].iter().any(|word| has_word(line, word));
     let ships = |name: &String| !TEST_ONLY.contains(&name.as_str());
     let found = lines_where(manifests().into_keys().filter(ships).filter(|name| name != "net"), sockets);
     assert!(found.is_empty(), "sockets outside of net:\n{}", found.join("\n"));
-    assert!(!lines_where(["net".to_string()].into_iter(), sockets).is_empty(), "this test no longer sees net's sockets");
+    assert!(
+        !lines_where(["net".to_string()].into_iter(), sockets).is_empty(),
+        "this test no longer sees net's sockets"
+    );
     let addresses = |name: &String| ships(name) && name != "net" && name != "session";
     let found = lines_where(manifests().into_keys().filter(addresses), |line| code(line).contains("std::net"));
     assert!(found.is_empty(), "std::net outside of net and session:\n{}", found.join("\n"));
@@ -219,7 +222,8 @@ fn sockets_are_in_net_only() {
 
 #[test]
 fn the_protocol_does_no_input_or_output() {
-    let busy = |line: &str| ["std::fs", "std::net", "std::process", "std::io"].iter().any(|name| code(line).contains(name));
+    let busy =
+        |line: &str| ["std::fs", "std::net", "std::process", "std::io"].iter().any(|name| code(line).contains(name));
     let found = lines_where(PURE.iter().map(|name| name.to_string()), busy);
     assert!(found.is_empty(), "I/O in {PURE:?}:\n{}", found.join("\n"));
 }
@@ -247,7 +251,12 @@ fn files_are_short() {
         lengths.push(length);
     }
     lengths.sort_unstable();
-    println!("{} files, median {} lines, longest {}", lengths.len(), lengths[lengths.len() / 2], lengths[lengths.len() - 1]);
+    println!(
+        "{} files, median {} lines, longest {}",
+        lengths.len(),
+        lengths[lengths.len() / 2],
+        lengths[lengths.len() - 1]
+    );
 }
 
 #[test]
