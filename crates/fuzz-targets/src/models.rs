@@ -11,7 +11,11 @@ use ariann_session::config::{DealConfig, QueryConfig, ServeConfig};
 
 /// An ONNX file.
 pub fn onnx(bytes: &[u8]) {
-    let _ = ariann_graph::import_bytes(bytes);
+    let Ok(graph) = ariann_graph::import_bytes(bytes) else { return };
+    for node in &graph.nodes {
+        let len = node.shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size));
+        assert!(len.is_some(), "node {} has a shape that overflows: {:?}", node.name, node.shape);
+    }
 }
 
 /// An ONNX file that is read, with proven ranges, compiled in every mode, and priced.
