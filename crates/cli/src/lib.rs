@@ -9,6 +9,7 @@ mod output;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use ariann_session::SessionError;
 use ariann_session::hooks::Hooks;
 use clap::{Parser, Subcommand};
 
@@ -57,6 +58,13 @@ enum Command {
     Bench(commands::bench::Args),
 }
 
+/// Refuses to start when ARIANN_AES or ARIANN_PRODUCTS forces a path that this machine lacks.
+fn kernels() -> Result<(), SessionError> {
+    ariann_prg::Backend::active().map_err(|error| SessionError::Config(error.to_string()))?;
+    ariann_ring::Kernel::active().map_err(|error| SessionError::Config(error.to_string()))?;
+    Ok(())
+}
+
 /// Runs the program with `hooks` and returns its exit code: 0, or who is at fault: 2 operator, 3 input, 4 peer, 5 dealer,
 /// 6 this machine.
 pub fn run(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> ExitCode {
@@ -71,6 +79,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> ExitCode {
         output::end_with_stdin();
     }
     let output = Output::new(program.json);
+    if let Err(error) = kernels() {
+        return output.failure(&error);
+    }
     let result = match program.command {
         Command::Inspect(args) => commands::inspect::run(&args, &output),
         Command::Plan(args) => commands::plan::run(&args, &output),

@@ -35,7 +35,7 @@ pub fn deal(config: &DealConfig, hooks: &Hooks, events: &mut dyn Events) -> Resu
         return Err(SessionError::Config("--count 0: give the number of items to make material for".to_string()));
     }
     if config.out.is_some() == config.serve.is_some() {
-        return Err(SessionError::Config("give either --out FOLDER or --listen ADDRESS with the parties' fingerprints".to_string()));
+        return Err(SessionError::Config("give either --out FOLDER, or --listen ADDRESS with --identity, --p0 and --p1".to_string()));
     }
     match plan.ring {
         32 => run::<u32>(config, &plan, &pool, hooks, events),

@@ -35,6 +35,8 @@ pub struct Local<'a> {
     pub batch: u32,
     /// Threads of each party; the dealer works alone and takes twice as many.
     pub threads: usize,
+    /// Whether this process was told to end: then the roles are ended, and their files go with the folder.
+    pub interrupted: fn() -> bool,
 }
 
 /// What the three roles report.
@@ -49,6 +51,8 @@ pub struct Reports {
 
 /// Validity of the identities of one run.
 const VALIDITY: Duration = Duration::from_secs(86_400);
+/// Between two looks whether this process was told to end.
+const LOOK: Duration = Duration::from_millis(200);
 /// How long the other roles get to say why they stopped, after one did.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -83,7 +87,7 @@ impl Local<'_> {
         let plan = self.folder.join("plan.json");
         self.plan.write(&plan)?;
         let (say, hear) = channel();
-        let mut watch = Watch { roles: Vec::new(), say, hear, events };
+        let mut watch = Watch { roles: Vec::new(), say, hear, events, interrupted: self.interrupted };
 
         let slots = self.items.div_ceil(self.batch as usize) * self.batch as usize;
         let count = u32::try_from(slots).map_err(|_| SessionError::Config(format!("{slots} items are too many for one run")))?;
@@ -151,6 +155,7 @@ struct Watch<'a> {
     say: Sender<(usize, Said)>,
     hear: Receiver<(usize, Said)>,
     events: &'a mut dyn Events,
+    interrupted: fn() -> bool,
 }
 
 impl Watch<'_> {
@@ -159,7 +164,7 @@ impl Watch<'_> {
         self.spawn(local, name, command, config)?;
         let index = self.roles.len() - 1;
         loop {
-            let (role, said) = self.hear.recv().expect("a sender is kept");
+            let (role, said) = self.listen()?;
             if let Said::Line(line) = &said
                 && role == index
                 && line["event"] == "listening"
@@ -170,6 +175,17 @@ impl Watch<'_> {
             self.note(role, said);
             if self.roles.iter().any(|role| role.ended) {
                 self.failure()?;
+            }
+        }
+    }
+
+    /// The next word of a role, unless this process is told to end.
+    fn listen(&self) -> Result<(usize, Said), SessionError> {
+        loop {
+            match self.hear.recv_timeout(LOOK) {
+                Ok(said) => return Ok(said),
+                Err(_) if (self.interrupted)() => return Err(SessionError::Config("interrupted; the roles were ended".to_string())),
+                Err(_) => {}
             }
         }
     }
@@ -232,7 +248,7 @@ impl Watch<'_> {
     /// Waits for all roles; the first that stops without a result stops the run.
     fn until_ended(&mut self) -> Result<(), SessionError> {
         while self.roles.iter().any(|role| !role.ended) {
-            let (role, said) = self.hear.recv().expect("a sender is kept");
+            let (role, said) = self.listen()?;
             self.note(role, said);
             if self.roles.iter().any(|role| role.ended && role.result.is_none() || role.error.is_some()) {
                 self.failure()?;

@@ -82,9 +82,11 @@ fn session<R: Ring, D: Device>(
             // The last batch is filled up, so that P0 does not learn how many items it has.
             let mut input = encoded[next * len..(next + here) * len].to_vec();
             input.resize(batch as usize * len, R::ZERO);
-            let reservation = worker.reserve(id, batch)?;
-            let first = reservation.range().start;
+            // The request depends on no mask: both parties reserve, and sync, at the same time.
+            let first = worker.mark(id)?;
             peer.send_control(&Request::Run { batch: id.0, first, items: batch })?;
+            let reservation = worker.reserve(id, batch)?;
+            debug_assert!(reservation.range().start == first);
             let result = worker.run(peer, reservation, Some(&input), events)?;
             if let Some(result) = result {
                 note(worker.plan, &result, here, &mut worker.report);

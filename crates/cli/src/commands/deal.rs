@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ariann_report::{bytes, seconds};
 use ariann_session::SessionError;
-use ariann_session::config::{self, DealConfig};
+use ariann_session::config::{self, DealConfig, DealServe};
 use ariann_session::hooks::Hooks;
 
 use crate::output::Output;
@@ -24,6 +24,18 @@ pub struct Args {
     /// Folder for the files of both parties: p0-<batch>.mat goes to P0, p1-<batch>.mat to P1.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Or serve both parties: HOST:PORT to listen at.
+    #[arg(long, requires_all = ["identity", "p0", "p1"], conflicts_with = "out")]
+    listen: Option<String>,
+    /// Folder and name of the own identity: FOLDER/NAME.
+    #[arg(long, value_name = "FOLDER/NAME", requires = "listen")]
+    identity: Option<PathBuf>,
+    /// Fingerprint of P0.
+    #[arg(long, requires = "listen")]
+    p0: Option<String>,
+    /// Fingerprint of P1.
+    #[arg(long, requires = "listen")]
+    p1: Option<String>,
     /// The dealer's state folder, with the weights seeds.
     #[arg(long, required_unless_present = "config")]
     state: Option<PathBuf>,
@@ -56,6 +68,10 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
     config.threads = args.threads.unwrap_or(config.threads);
     if args.out.is_some() {
         (config.out, config.serve) = (args.out, None);
+    }
+    if let (Some(listen), Some(own), Some(p0), Some(p1)) = (args.listen, args.identity, args.p0, args.p1) {
+        let serve = DealServe { listen, identity: super::serve::identity(&own)?, p0, p1 };
+        (config.out, config.serve) = (None, Some(serve));
     }
     let report = ariann_session::deal::deal(&config, hooks, &mut output.events())?;
     if output.is_json() {

@@ -1,6 +1,7 @@
 //! `ariann predict`: dealer, P0 and P1 as three processes on this machine, compared with the model in clear.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ariann_data::{Items, bundled};
 use ariann_graph::{Executor, Graph, Nearest, clear};
@@ -50,7 +51,15 @@ pub struct Args {
     options: PlanOptions,
 }
 
+/// Set by SIGINT and SIGTERM.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
 pub fn run(mut args: Args, output: &Output) -> Result<(), SessionError> {
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)).map_err(|error| SessionError::Config(error.to_string()))?;
     let base = args.work_dir.clone().unwrap_or_else(std::env::temp_dir);
     let failed = |source| SessionError::file("creating a folder in", &base, source);
     let folder = tempfile::Builder::new().prefix("ariann-").tempdir_in(&base).map_err(failed)?;
@@ -71,7 +80,7 @@ pub fn run(mut args: Args, output: &Output) -> Result<(), SessionError> {
     let program = std::env::current_exe().map_err(|source| SessionError::file("finding", "this program", source))?;
     let work = folder.path().join("roles");
     std::fs::create_dir(&work).map_err(|source| SessionError::file("creating", &work, source))?;
-    let local = Local { program, folder: &work, plan: &plan, model, input, items: items.count, batch: args.batch, threads };
+    let local = Local { program, folder: &work, plan: &plan, model, input, items: items.count, batch: args.batch, threads, interrupted };
     let reports = local.run(&mut output.progress())?;
 
     let comparison = Comparison::new(&args, &graph, &plan, &items, labels.as_deref(), &reports)?;
