@@ -128,7 +128,8 @@ impl Teller {
             if let Some(old) = held.take() {
                 old.bar.finish_and_clear();
             }
-            let style = ProgressStyle::with_template("{prefix:>18} {bar:30} {percent:>3} %  {elapsed} / {eta} left  {msg}");
+            let style =
+                ProgressStyle::with_template("{prefix:>18} {bar:30} {percent:>3} %  {elapsed} / {eta} left  {msg}");
             let bar = ProgressBar::new(total).with_style(style.expect("a fixed template"));
             bar.set_prefix(stage);
             *held = Some(Bar { stage, bar });

@@ -82,7 +82,10 @@ impl ArgMax {
 
     /// Makes one slot's material and returns the masks after this level.
     pub fn deal<R: Ring, D: Device>(
-        &self, dealing: &Dealing<'_, D>, alpha: &Ranked<D::Words<R>>, sections: &mut [Vec<u8>; 2],
+        &self,
+        dealing: &Dealing<'_, D>,
+        alpha: &Ranked<D::Words<R>>,
+        sections: &mut [Vec<u8>; 2],
     ) -> Ranked<D::Words<R>> {
         let (device, level) = (dealing.device, self.windows().level(self.level));
         let (c, b) = difference(device, &alpha.value, 1, &level, self.width);
@@ -102,7 +105,10 @@ impl ArgMax {
 
     /// The masked bit's exchange.
     pub fn start<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, sections: &dyn Sections, state: Candidates<D::Words<R>>,
+        &self,
+        ctx: &Context<'_, D>,
+        sections: &dyn Sections,
+        state: Candidates<D::Words<R>>,
     ) -> Result<(Compared<R, D>, Vec<u8>), GateError> {
         let level = self.windows().level(self.level);
         let value = difference(ctx.device, &state.open.value, ctx.items(), &level, self.width);
@@ -113,7 +119,10 @@ impl ArgMax {
 
     /// The re-masking exchange.
     pub fn select_open<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, compared: Compared<R, D>, theirs: &[u8],
+        &self,
+        ctx: &Context<'_, D>,
+        compared: Compared<R, D>,
+        theirs: &[u8],
     ) -> Result<(Selected<R, D>, Vec<u8>), GateError> {
         let Compared { state, value, index, level, bit } = compared;
         let (d, tables) = bit.finish(ctx, theirs)?;
@@ -133,7 +142,10 @@ impl ArgMax {
 
     /// The wires after this level.
     pub fn finish<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, selected: Selected<R, D>, theirs: &[u8],
+        &self,
+        ctx: &Context<'_, D>,
+        selected: Selected<R, D>,
+        theirs: &[u8],
     ) -> Result<Candidates<D::Words<R>>, GateError> {
         let Selected { state, value_b, index_b, level, opening } = selected;
         let (device, items) = (ctx.device, ctx.items());
@@ -141,7 +153,11 @@ impl ArgMax {
         let places = self.places();
         let part = |place: &[u32]| device.gather(&opened, items, self.opened() * level.a.len(), place);
         let index = part(places.last().expect("at least one"));
-        let value = if self.last() { value_b } else { merge(device, &state.open.value, value_b, &part(&places[0]), items, &level, self.width) };
+        let value = if self.last() {
+            value_b
+        } else {
+            merge(device, &state.open.value, value_b, &part(&places[0]), items, &level, self.width)
+        };
         let index = merge(device, &state.open.index, index_b, &index, items, &level, self.width);
         let fresh = ctx.expand(kind::INDEX_MASK, level.a.len(), R::BITS);
         let own_b = device.gather(&state.own_index_mask, items, level.in_len, &level.b);

@@ -53,11 +53,23 @@ struct Bench {
 impl Bench {
     fn draw(elements: usize) -> Result<Self, EntropyError> {
         let seed = || Seed::from_entropy().map(|seed| Prg::new(&seed));
-        Ok(Bench { elements, seeds: [seed()?, seed()?], coins: seed()?, hash: TreeHash::new(&HashKeys::from_entropy()?) })
+        Ok(Bench {
+            elements,
+            seeds: [seed()?, seed()?],
+            coins: seed()?,
+            hash: TreeHash::new(&HashKeys::from_entropy()?),
+        })
     }
 
     fn dealing(&self, gate: u32) -> Dealing<'_, Cpu> {
-        Dealing { device: &Cpu, seeds: [&self.seeds[0], &self.seeds[1]], coins: &self.coins, hash: &self.hash, gate, slot: 0 }
+        Dealing {
+            device: &Cpu,
+            seeds: [&self.seeds[0], &self.seeds[1]],
+            coins: &self.coins,
+            hash: &self.hash,
+            gate,
+            slot: 0,
+        }
     }
 
     fn party(&self, party: Party, gate: u32) -> Context<'_, Cpu> {
@@ -70,7 +82,16 @@ impl Bench {
         let row = |gate, elements: usize, deal: f64, parties: [f64; 2], bytes: usize| {
             let each = |seconds: f64| seconds * 1e9 / elements as f64;
             let (p0_ns, p1_ns) = (each(parties[0]), each(parties[1]));
-            Row { gate, ring: R::BITS, width, elements, deal_ns: each(deal), p0_ns, p1_ns, material_bytes: bytes as f64 / elements as f64 }
+            Row {
+                gate,
+                ring: R::BITS,
+                width,
+                elements,
+                deal_ns: each(deal),
+                p0_ns,
+                p1_ns,
+                material_bytes: bytes as f64 / elements as f64,
+            }
         };
         // Any shares do: what they hold costs nothing.
         let share: Vec<R> = self.dealing(9).expand(Party::P0, kind::MASK, len, R::BITS);
@@ -115,7 +136,10 @@ impl Bench {
 
     /// Seconds of P0 and P1 for a gate of two exchanges. `run` computes from the start up to the message after those received.
     fn both(
-        &self, gate: u32, sections: &[Vec<u8>; 2], run: impl Fn(&Context<'_, Cpu>, Keys<'_>, &[Vec<u8>]) -> Vec<u8>,
+        &self,
+        gate: u32,
+        sections: &[Vec<u8>; 2],
+        run: impl Fn(&Context<'_, Cpu>, Keys<'_>, &[Vec<u8>]) -> Vec<u8>,
     ) -> [f64; 2] {
         let parties = [Party::P0, Party::P1];
         let go = |party: Party, theirs: &[Vec<u8>]| {

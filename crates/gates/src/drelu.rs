@@ -42,7 +42,12 @@ impl DRelu {
     }
 
     /// Appends the keys of one slot to both parties' sections and returns r_d.
-    pub fn deal<R: Ring, D: Device>(&self, dealing: &Dealing<'_, D>, alpha: &D::Words<R>, sections: &mut [Vec<u8>; 2]) -> D::Bits {
+    pub fn deal<R: Ring, D: Device>(
+        &self,
+        dealing: &Dealing<'_, D>,
+        alpha: &D::Words<R>,
+        sections: &mut [Vec<u8>; 2],
+    ) -> D::Bits {
         let pads = dealing.seeds.map(|seed| dealing.device.expand_bits(seed, &dealing.stream(kind::BIT, self.len)));
         let roots = dealing.stream(kind::ROOT, self.len);
         let [section0, section1] = sections;
@@ -55,7 +60,10 @@ impl DRelu {
     /// This party's part of d̂ and its message. Sections are read a few items at a time; what stands in them behind the keys
     /// is kept for the select.
     pub fn start<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, sections: &dyn Sections, x: &D::Words<R>,
+        &self,
+        ctx: &Context<'_, D>,
+        sections: &dyn Sections,
+        x: &D::Words<R>,
     ) -> Result<(MaskedBit<D>, Vec<u8>), GateError> {
         let mut own = ctx.device.expand_bits(ctx.prg, &ctx.stream(kind::BIT, self.len));
         let roots = ctx.stream(kind::ROOT, self.len);

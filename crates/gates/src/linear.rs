@@ -136,11 +136,17 @@ impl Linear {
     }
 
     /// Makes one slot's material; `mask` is what `deal_weights` returned.
-    pub fn deal<R: Ring, D: Device>(&self, dealing: &Dealing<'_, D>, mask: Option<&D::Words<R>>, sections: &mut [Vec<u8>; 2]) {
+    pub fn deal<R: Ring, D: Device>(
+        &self,
+        dealing: &Dealing<'_, D>,
+        mask: Option<&D::Words<R>>,
+        sections: &mut [Vec<u8>; 2],
+    ) {
         let (Some(mask), Some(receiver)) = (mask, self.corrected()) else { return };
         let source = Dealing { gate: self.source, ..*dealing };
         let part = |party: Party| source.expand(party, kind::MASK, self.shape.in_len(), R::BITS);
-        let relevant = |party: Party| self.masked_by[party as usize] && (self.weights == Weights::Shared || party == receiver);
+        let relevant =
+            |party: Party| self.masked_by[party as usize] && (self.weights == Weights::Shared || party == receiver);
         let parts: Vec<_> = [Party::P0, Party::P1].into_iter().filter(|party| relevant(*party)).map(part).collect();
         let summed = parts.into_iter().reduce(|mut sum, part| {
             dealing.device.add(&mut sum, &part);
@@ -150,14 +156,23 @@ impl Linear {
             Some(r) => dealing.device.linear(&self.shape, 1, mask, &r),
             None => dealing.device.upload(&vec![R::ZERO; self.shape.out_len()]),
         };
-        dealing.device.sub(&mut correction, &dealing.expand(other(receiver), kind::CORRECTION, self.shape.out_len(), R::BITS));
+        dealing
+            .device
+            .sub(&mut correction, &dealing.expand(other(receiver), kind::CORRECTION, self.shape.out_len(), R::BITS));
         sections[receiver as usize].extend(dealing.device.pack(&correction, R::BITS));
     }
 
     // The parties, once for a weights version.
 
     /// This party's setup message; `weights` at P0.
-    pub fn mask_weights<R: Ring, D: Device>(&self, device: &D, party: Party, gate: u32, seed: &Prg, weights: Option<&D::Words<R>>) -> Vec<u8> {
+    pub fn mask_weights<R: Ring, D: Device>(
+        &self,
+        device: &D,
+        party: Party,
+        gate: u32,
+        seed: &Prg,
+        weights: Option<&D::Words<R>>,
+    ) -> Vec<u8> {
         if self.setup::<R>()[party as usize] == Traffic::NONE {
             return Vec::new();
         }
@@ -184,7 +199,14 @@ impl Linear {
     /// What this party keeps: from its own weights (P0), its seed, and the other's setup message.
     #[allow(clippy::too_many_arguments)]
     pub fn weights<R: Ring, D: Device>(
-        &self, device: &D, party: Party, gate: u32, seed: &Prg, own: Option<&[R]>, bias: Option<&[R]>, theirs: &[u8],
+        &self,
+        device: &D,
+        party: Party,
+        gate: u32,
+        seed: &Prg,
+        own: Option<&[R]>,
+        bias: Option<&[R]>,
+        theirs: &[u8],
     ) -> Result<LayerWeights<R, D>, GateError> {
         let received = || {
             let zeros = device.upload(&vec![R::ZERO; self.shape.weight_len()]);
@@ -226,7 +248,10 @@ impl Linear {
 
     /// The part of the output that no input enters, when the material arrives. `sections` are the dealt ones.
     pub fn prepare<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, weights: &LayerWeights<R, D>, sections: &dyn Sections,
+        &self,
+        ctx: &Context<'_, D>,
+        weights: &LayerWeights<R, D>,
+        sections: &dyn Sections,
     ) -> Result<D::Words<R>, GateError> {
         let (device, len) = (ctx.device, self.shape.out_len());
         // -W·r_b, W masked or not.
@@ -253,7 +278,11 @@ impl Linear {
 
     /// A share of z. `x` is the masked operand, for a party that needs it; `prepared` what `prepare` returned, for one that prepares.
     pub fn share<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, weights: &LayerWeights<R, D>, x: Option<D::Words<R>>, prepared: Option<D::Words<R>>,
+        &self,
+        ctx: &Context<'_, D>,
+        weights: &LayerWeights<R, D>,
+        x: Option<D::Words<R>>,
+        prepared: Option<D::Words<R>>,
     ) -> D::Words<R> {
         let device = ctx.device;
         let mut out = match (x.filter(|_| self.needs_operand(ctx.party)), self.weights) {

@@ -48,7 +48,10 @@ impl Max {
 
     /// Makes one slot's material and returns the masks after this level.
     pub fn deal<R: Ring, D: Device>(
-        &self, dealing: &Dealing<'_, D>, alpha: &D::Words<R>, sections: &mut [Vec<u8>; 2],
+        &self,
+        dealing: &Dealing<'_, D>,
+        alpha: &D::Words<R>,
+        sections: &mut [Vec<u8>; 2],
     ) -> D::Words<R> {
         let level = self.windows.level(self.level);
         let (c, b) = difference(dealing.device, alpha, 1, &level, self.width);
@@ -59,7 +62,12 @@ impl Max {
     }
 
     /// The masked bit's exchange.
-    pub fn start<R: Ring, D: Device>(&self, ctx: &Context<'_, D>, sections: &dyn Sections, x: D::Words<R>) -> Result<(Compared<R, D>, Vec<u8>), GateError> {
+    pub fn start<R: Ring, D: Device>(
+        &self,
+        ctx: &Context<'_, D>,
+        sections: &dyn Sections,
+        x: D::Words<R>,
+    ) -> Result<(Compared<R, D>, Vec<u8>), GateError> {
         let level = self.windows.level(self.level);
         let (difference, b) = difference(ctx.device, &x, ctx.items(), &level, self.width);
         let (bit, message) = self.drelu().start(ctx, sections, &difference)?;
@@ -68,7 +76,10 @@ impl Max {
 
     /// The re-masking exchange.
     pub fn select_open<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, compared: Compared<R, D>, theirs: &[u8],
+        &self,
+        ctx: &Context<'_, D>,
+        compared: Compared<R, D>,
+        theirs: &[u8],
     ) -> Result<(Selected<R, D>, Vec<u8>), GateError> {
         let Compared { x, b, difference, level, bit } = compared;
         let (d, tables) = bit.finish(ctx, theirs)?;
@@ -79,7 +90,10 @@ impl Max {
 
     /// The wires after this level.
     pub fn finish<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, selected: Selected<R, D>, theirs: &[u8],
+        &self,
+        ctx: &Context<'_, D>,
+        selected: Selected<R, D>,
+        theirs: &[u8],
     ) -> Result<D::Words<R>, GateError> {
         let Selected { x, b, level, opening } = selected;
         let y = opening.finish(ctx, theirs)?.expect("both receive");
@@ -106,7 +120,11 @@ pub struct Selected<R: Ring, D: Device> {
 
 /// a - b and b of every pair; alike for masked values and for masks.
 pub(crate) fn difference<R: Ring, D: Device>(
-    device: &D, x: &D::Words<R>, items: usize, level: &Level, width: u32,
+    device: &D,
+    x: &D::Words<R>,
+    items: usize,
+    level: &Level,
+    width: u32,
 ) -> (D::Words<R>, D::Words<R>) {
     let mut a = device.gather(x, items, level.in_len, &level.a);
     let b = device.gather(x, items, level.in_len, &level.b);
@@ -117,7 +135,13 @@ pub(crate) fn difference<R: Ring, D: Device>(
 
 /// b + y at the pairs, x where there is no partner; alike for masked values and for masks.
 pub(crate) fn merge<R: Ring, D: Device>(
-    device: &D, x: &D::Words<R>, mut b: D::Words<R>, y: &D::Words<R>, items: usize, level: &Level, width: u32,
+    device: &D,
+    x: &D::Words<R>,
+    mut b: D::Words<R>,
+    y: &D::Words<R>,
+    items: usize,
+    level: &Level,
+    width: u32,
 ) -> D::Words<R> {
     device.add(&mut b, y);
     device.reduce(&mut b, width);

@@ -36,7 +36,8 @@ impl Open {
     pub fn deal<R: Ring, D: Device>(&self, dealing: &Dealing<'_, D>) -> D::Words<R> {
         let mask = dealing.mask(kind::MASK, self.len);
         // Without a truncation nothing is rounded and nothing is drawn.
-        let coins = (self.window.shift > 0).then(|| dealing.device.expand_bits(dealing.coins, &dealing.stream(kind::COIN, self.len)));
+        let coins = (self.window.shift > 0)
+            .then(|| dealing.device.expand_bits(dealing.coins, &dealing.stream(kind::COIN, self.len)));
         dealing.device.deal_window(&mask, coins.as_ref(), self.window)
     }
 

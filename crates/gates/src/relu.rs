@@ -46,7 +46,10 @@ impl Relu {
 
     /// Makes one slot's material and returns the mask of the result; `alpha` is the mask of the wire.
     pub fn deal<R: Ring, D: Device>(
-        &self, dealing: &Dealing<'_, D>, alpha: &D::Words<R>, sections: &mut [Vec<u8>; 2],
+        &self,
+        dealing: &Dealing<'_, D>,
+        alpha: &D::Words<R>,
+        sections: &mut [Vec<u8>; 2],
     ) -> D::Words<R> {
         let r_d = self.drelu().deal(dealing, alpha, sections);
         let r = dealing.mask(kind::MASK, self.len);
@@ -55,13 +58,22 @@ impl Relu {
     }
 
     /// The masked bit's exchange.
-    pub fn start<R: Ring, D: Device>(&self, ctx: &Context<'_, D>, sections: &dyn Sections, x: &D::Words<R>) -> Result<(MaskedBit<D>, Vec<u8>), GateError> {
+    pub fn start<R: Ring, D: Device>(
+        &self,
+        ctx: &Context<'_, D>,
+        sections: &dyn Sections,
+        x: &D::Words<R>,
+    ) -> Result<(MaskedBit<D>, Vec<u8>), GateError> {
         self.drelu().start(ctx, sections, x)
     }
 
     /// The output's exchange.
     pub fn select_open<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, x: &D::Words<R>, bit: MaskedBit<D>, theirs: &[u8],
+        &self,
+        ctx: &Context<'_, D>,
+        x: &D::Words<R>,
+        bit: MaskedBit<D>,
+        theirs: &[u8],
     ) -> Result<(Opening<R, D>, Vec<u8>), GateError> {
         let (d, tables) = bit.finish(ctx, theirs)?;
         let share = self.select::<R>().share(ctx, tables.keys(), 0, &d, x)?;

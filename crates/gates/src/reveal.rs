@@ -38,7 +38,10 @@ impl Reveal {
     /// Reveals a wire: `mask` is this party's part of its mask, `masked` the value for a party that knows it. A single
     /// receiver must know x̂; for both, P0 adds it.
     pub fn wire<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, masked: Option<&D::Words<R>>, mut mask: D::Words<R>,
+        &self,
+        ctx: &Context<'_, D>,
+        masked: Option<&D::Words<R>>,
+        mut mask: D::Words<R>,
     ) -> (Opening<R, D>, Vec<u8>) {
         ctx.device.negate(&mut mask);
         let adds = match self.to {
@@ -53,7 +56,10 @@ impl Reveal {
 
     /// The result, at a receiver.
     pub fn finish<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, opening: Opening<R, D>, theirs: &[u8],
+        &self,
+        ctx: &Context<'_, D>,
+        opening: Opening<R, D>,
+        theirs: &[u8],
     ) -> Result<Option<D::Words<R>>, GateError> {
         opening.finish(ctx, theirs)
     }

@@ -44,7 +44,12 @@ impl Select {
 
     /// Appends P1's table of one slot. `c` is the mask of v, or α when lifting; `r` the mask of the result.
     pub fn deal<R: Ring, D: Device>(
-        &self, dealing: &Dealing<'_, D>, r_d: &D::Bits, c: &D::Words<R>, r: &D::Words<R>, sections: &mut [Vec<u8>; 2],
+        &self,
+        dealing: &Dealing<'_, D>,
+        r_d: &D::Bits,
+        c: &D::Words<R>,
+        r: &D::Words<R>,
+        sections: &mut [Vec<u8>; 2],
     ) {
         let mut table = dealing.expand(Party::P0, self.table, self.table_len(), self.width);
         dealing.device.deal_select(r_d, c, r, self.lift, &mut table);
@@ -53,7 +58,12 @@ impl Select {
 
     /// A share of d·v + r. `offset` is where the table begins in P1's section.
     pub fn share<R: Ring, D: Device>(
-        &self, ctx: &Context<'_, D>, keys: Keys<'_>, offset: usize, d: &D::Bits, v: &D::Words<R>,
+        &self,
+        ctx: &Context<'_, D>,
+        keys: Keys<'_>,
+        offset: usize,
+        d: &D::Bits,
+        v: &D::Words<R>,
     ) -> Result<D::Words<R>, GateError> {
         let table = match ctx.party {
             Party::P0 => ctx.expand(self.table, self.table_len(), self.width),

@@ -51,7 +51,12 @@ impl Truncate {
     }
 
     /// A share of the wire's signed value.
-    pub fn share<R: Ring, D: Device>(&self, ctx: &Context<'_, D>, sections: &dyn Sections, x: &D::Words<R>) -> Result<D::Words<R>, GateError> {
+    pub fn share<R: Ring, D: Device>(
+        &self,
+        ctx: &Context<'_, D>,
+        sections: &dyn Sections,
+        x: &D::Words<R>,
+    ) -> Result<D::Words<R>, GateError> {
         let parts = [(kind::ALPHA, R::BITS, 0), (kind::TOP, self.top_bits::<R>(), self.alpha_bytes::<R>())];
         let bytes = read_all(sections, ctx.items())?;
         let keys = Keys { sections: &bytes, section_len: sections.section_len() };

@@ -51,9 +51,13 @@ impl Pooling {
     /// Row (`axis` 0) or column (`axis` 1) of tap `tap` of window `at`; the first one inside the image for a tap outside.
     fn place(&self, axis: usize, at: usize, tap: usize) -> usize {
         let inside = |tap: usize| {
-            (at * self.stride[axis] + tap * self.dilation[axis]).checked_sub(self.pads[axis]).filter(|at| *at < self.input[axis])
+            (at * self.stride[axis] + tap * self.dilation[axis])
+                .checked_sub(self.pads[axis])
+                .filter(|at| *at < self.input[axis])
         };
-        inside(tap).or_else(|| (0..self.kernel[axis]).find_map(inside)).expect("every window has a place inside the image")
+        inside(tap)
+            .or_else(|| (0..self.kernel[axis]).find_map(inside))
+            .expect("every window has a place inside the image")
     }
 }
 
@@ -122,7 +126,8 @@ impl Windows {
             carried: Vec::new(),
         };
         for window in 0..self.count() {
-            let element = |index: usize| if level == 0 { self.element(window, index) } else { (window * before + index) as u32 };
+            let element =
+                |index: usize| if level == 0 { self.element(window, index) } else { (window * before + index) as u32 };
             for pair in 0..before / 2 {
                 out.a.push(element(2 * pair));
                 out.b.push(element(2 * pair + 1));

@@ -59,7 +59,11 @@ fn millions_of_values<R: Ring>() {
         let alpha: Vec<R> = x
             .iter()
             .map(|x| {
-                if random.next().is_multiple_of(8) { R::from_i64(random.within(-2, 2).wrapping_sub(*x)) } else { random.word() }
+                if random.next().is_multiple_of(8) {
+                    R::from_i64(random.within(-2, 2).wrapping_sub(*x))
+                } else {
+                    random.word()
+                }
             })
             .collect();
         let alpha: Vec<R> = alpha.iter().map(|a| a.and(R::low_mask(width))).collect();

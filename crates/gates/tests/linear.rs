@@ -74,7 +74,8 @@ fn apply<R: Ring>(world: &World, gate: &Linear, made: &Made<R>, x: &[R], items: 
     }
     let shares = BOTH.map(|party| {
         let (ctx, kept) = (world.ctx(party, GATE, items), &made.kept[party as usize]);
-        let prepared = gate.prepares(party).then(|| gate.prepare(&ctx, kept, &sections[party as usize].keys()).unwrap());
+        let prepared =
+            gate.prepares(party).then(|| gate.prepare(&ctx, kept, &sections[party as usize].keys()).unwrap());
         if let Some(prepared) = &prepared {
             assert_eq!(Cpu.pack(prepared, R::BITS).len(), items * cost.prepared[party as usize]);
         }

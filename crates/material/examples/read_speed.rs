@@ -13,9 +13,7 @@ use ariann_material::*;
 const SLOTS: u32 = 128;
 
 fn main() -> Result<(), Error> {
-    let root = std::env::args()
-        .nth(1)
-        .map_or_else(std::env::temp_dir, PathBuf::from);
+    let root = std::env::args().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
     let root = root.join(format!("ariann-read-speed-{}", std::process::id()));
     let outcome = measure(&root);
     let _ = std::fs::remove_dir_all(&root);
@@ -23,9 +21,7 @@ fn main() -> Result<(), Error> {
 }
 
 fn measure(root: &std::path::Path) -> Result<(), Error> {
-    let sections = vec![
-        1_500_000, 64, 600_000, 12_000, 300_000, 150_000, 40_000, 4_000, 400, 40,
-    ];
+    let sections = vec![1_500_000, 64, 600_000, 12_000, 300_000, 150_000, 40_000, 4_000, 400, 40];
     let layout = Layout::new(sections)?;
     let (batch, weights) = (BatchId([1; 16]), WeightsVersion([0; 16]));
     let label = Label {
@@ -58,11 +54,7 @@ fn measure(root: &std::path::Path) -> Result<(), Error> {
     let total = layout.data_bytes() * u64::from(SLOTS);
     let rate = |what: &str, since: Instant| {
         let seconds = since.elapsed().as_secs_f64();
-        println!(
-            "{what:28} {:7.3} s  {:6.2} GB/s",
-            seconds,
-            total as f64 / seconds / 1e9
-        );
+        println!("{what:28} {:7.3} s  {:6.2} GB/s", seconds, total as f64 / seconds / 1e9);
     };
 
     let data = vec![0xa5u8; layout.longest_chunk() * 2];

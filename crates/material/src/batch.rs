@@ -31,32 +31,16 @@ impl Batch {
         if len < bytes.len() as u64 {
             return Err(malformed(&from, "the header is cut"));
         }
-        file.read_exact_at(&mut bytes, 0)
-            .map_err(|source| Error::io("reading", path, 0, source))?;
+        file.read_exact_at(&mut bytes, 0).map_err(|source| Error::io("reading", path, 0, source))?;
         let header = Header::decode(&bytes, expected, &from)?;
         let layout = expected.layout.clone();
         let body = bytes.len() as u64;
         let expected = body + layout.body_bytes(header.label().slots)?;
         if len != expected {
-            let lost = if len < expected {
-                layout.locate(len - body)
-            } else {
-                None
-            };
-            return Err(Error::Length {
-                from,
-                expected,
-                got: len,
-                lost,
-            });
+            let lost = if len < expected { layout.locate(len - body) } else { None };
+            return Err(Error::Length { from, expected, got: len, lost });
         }
-        Ok(Self {
-            file,
-            path: path.into(),
-            header,
-            layout,
-            body,
-        })
+        Ok(Self { file, path: path.into(), header, layout, body })
     }
 
     /// The header.
@@ -85,18 +69,11 @@ impl Batch {
     ///
     /// On an error `out` is zeroed: nothing unchecked is handed out.
     pub fn read_slots(&self, slots: Range<u32>, section: u32, out: &mut [u8]) -> Result<(), Error> {
-        let len = self
-            .layout
-            .len_of(section)
-            .filter(|_| slots.start <= slots.end && slots.end <= self.slots());
-        let len =
-            len.ok_or_else(|| Error::Usage(format!("no section {section} of slots {slots:?}")))?;
+        let len = self.layout.len_of(section).filter(|_| slots.start <= slots.end && slots.end <= self.slots());
+        let len = len.ok_or_else(|| Error::Usage(format!("no section {section} of slots {slots:?}")))?;
         let count = u64::from(slots.end - slots.start);
         if len.checked_mul(count) != Some(out.len() as u64) {
-            return Err(Error::Usage(format!(
-                "{} bytes for {count} sections of {len} bytes",
-                out.len()
-            )));
+            return Err(Error::Usage(format!("{} bytes for {count} sections of {len} bytes", out.len())));
         }
         if len == 0 {
             return Ok(());
@@ -108,16 +85,7 @@ impl Batch {
                 let range = self.layout.chunk_range(section, chunk);
                 let (data, tail) = rest.split_at_mut((range.end - range.start) as usize);
                 rest = tail;
-                outcome = outcome.and_then(|()| {
-                    self.read_chunk(
-                        Place {
-                            slot,
-                            section,
-                            chunk,
-                        },
-                        data,
-                    )
-                });
+                outcome = outcome.and_then(|()| self.read_chunk(Place { slot, section, chunk }, data));
             }
         }
         if outcome.is_err() {
@@ -130,29 +98,13 @@ impl Batch {
     pub fn verify_all(&self, mut progress: impl FnMut(u64, u64)) -> Result<(), Error> {
         let mut data = Zeroizing::new(vec![0; self.layout.longest_chunk()]);
         let total = self.body + self.layout.body_bytes(self.slots())?;
-        let mut next = self.layout.chunk_from(
-            Place {
-                slot: 0,
-                section: 0,
-                chunk: 0,
-            },
-            self.slots(),
-        );
+        let mut next = self.layout.chunk_from(Place { slot: 0, section: 0, chunk: 0 }, self.slots());
         while let Some(place) = next {
             let range = self.layout.chunk_range(place.section, place.chunk);
             let len = range.end - range.start;
             self.read_chunk(place, &mut data[..len as usize])?;
-            progress(
-                self.body + self.layout.chunk_start(place) + len + TAG,
-                total,
-            );
-            next = self.layout.chunk_from(
-                Place {
-                    chunk: place.chunk + 1,
-                    ..place
-                },
-                self.slots(),
-            );
+            progress(self.body + self.layout.chunk_start(place) + len + TAG, total);
+            next = self.layout.chunk_from(Place { chunk: place.chunk + 1, ..place }, self.slots());
         }
         Ok(())
     }
@@ -180,23 +132,18 @@ pub fn inspect(path: &Path) -> Result<Label, Error> {
     if len < prefix.header_len() as u64 {
         return Err(malformed(&from, "the header is cut"));
     }
-    file.read_exact_at(&mut bytes, 0)
-        .map_err(|source| Error::io("reading", path, 0, source))?;
+    file.read_exact_at(&mut bytes, 0).map_err(|source| Error::io("reading", path, 0, source))?;
     prefix.label(&bytes, &from)
 }
 
 fn open_prefix(path: &Path) -> Result<(File, Prefix, u64), Error> {
     let from = path.display().to_string();
     let file = File::open(path).map_err(|source| Error::io("opening", path, 0, source))?;
-    let len = file
-        .metadata()
-        .map_err(|source| Error::io("reading", path, 0, source))?
-        .len();
+    let len = file.metadata().map_err(|source| Error::io("reading", path, 0, source))?.len();
     let mut fixed = [0u8; FIXED];
     if len < FIXED as u64 {
         return Err(malformed(&from, "the header is cut"));
     }
-    file.read_exact_at(&mut fixed, 0)
-        .map_err(|source| Error::io("reading", path, 0, source))?;
+    file.read_exact_at(&mut fixed, 0).map_err(|source| Error::io("reading", path, 0, source))?;
     Ok((file, Prefix::parse(&fixed, &from)?, len))
 }

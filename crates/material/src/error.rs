@@ -34,9 +34,7 @@ pub enum Error {
         source: io::Error,
     },
     /// No space is left.
-    #[error(
-        "disk: no space left for {bytes} bytes of {path}; nothing was given out; free space and start again"
-    )]
+    #[error("disk: no space left for {bytes} bytes of {path}; nothing was given out; free space and start again")]
     DiskFull {
         /// The file that could not grow.
         path: PathBuf,
@@ -86,9 +84,7 @@ pub enum Error {
         lost: Option<Place>,
     },
     /// A chunk differs from what the dealer wrote.
-    #[error(
-        "dealer: {from}, batch {batch}, {place} is damaged; nothing of it was used; have it dealt again"
-    )]
+    #[error("dealer: {from}, batch {batch}, {place} is damaged; nothing of it was used; have it dealt again")]
     Chunk {
         /// File or stream.
         from: String,
@@ -101,9 +97,7 @@ pub enum Error {
     #[error("material used wrongly: {0}")]
     Usage(String),
     /// The batch was registered before.
-    #[error(
-        "dealer: material seen before: batch {batch} is in the ledger {path}; deal a fresh batch"
-    )]
+    #[error("dealer: material seen before: batch {batch} is in the ledger {path}; deal a fresh batch")]
     SeenBefore {
         /// The batch.
         batch: BatchId,
@@ -121,9 +115,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Not enough slots are left.
-    #[error(
-        "operator: batch {batch} has {left} slots left where {wanted} are wanted; deal more material"
-    )]
+    #[error("operator: batch {batch} has {left} slots left where {wanted} are wanted; deal more material")]
     Exhausted {
         /// The batch.
         batch: BatchId,
@@ -143,9 +135,7 @@ pub enum Error {
         what: String,
     },
     /// One record of the ledger cannot be trusted.
-    #[error(
-        "disk: the record of {what} in ledger {path} is damaged; it is refused; deal a fresh batch"
-    )]
+    #[error("disk: the record of {what} in ledger {path} is damaged; it is refused; deal a fresh batch")]
     RecordDamaged {
         /// The ledger.
         path: PathBuf,
@@ -171,9 +161,7 @@ pub enum Error {
         what: String,
     },
     /// Another process works on the state folder.
-    #[error(
-        "operator: state folder {path} is in use by {holder}; stop it or give this party another folder"
-    )]
+    #[error("operator: state folder {path} is in use by {holder}; stop it or give this party another folder")]
     Locked {
         /// The state folder.
         path: PathBuf,
@@ -186,8 +174,7 @@ pub enum Error {
 }
 
 fn first_lost(lost: &Option<Place>) -> String {
-    lost.map(|place| format!(", cut in {place}"))
-        .unwrap_or_default()
+    lost.map(|place| format!(", cut in {place}")).unwrap_or_default()
 }
 
 impl Error {
@@ -195,33 +182,20 @@ impl Error {
     pub fn fault(&self) -> Fault {
         use Error::*;
         match self {
-            Io { .. }
-            | DiskFull { .. }
-            | LedgerDamaged { .. }
-            | RecordDamaged { .. }
-            | Ledger { .. } => Fault::Disk,
+            Io { .. } | DiskFull { .. } | LedgerDamaged { .. } | RecordDamaged { .. } | Ledger { .. } => Fault::Disk,
             Malformed { .. } | Length { .. } | Chunk { .. } | SeenBefore { .. } => Fault::Dealer,
             Usage(_) | Send { .. } => Fault::Caller,
-            Mismatch { .. }
-            | Unknown { .. }
-            | Exhausted { .. }
-            | ForeignLedger { .. }
-            | Locked { .. }
-            | Entropy(_) => Fault::Operator,
+            Mismatch { .. } | Unknown { .. } | Exhausted { .. } | ForeignLedger { .. } | Locked { .. } | Entropy(_) => {
+                Fault::Operator
+            }
         }
     }
 
     pub(crate) fn io(doing: &'static str, path: &Path, bytes: u64, source: io::Error) -> Self {
         let path = path.to_path_buf();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Error::DiskFull { path, bytes }
-            }
-            _ => Error::Io {
-                doing,
-                path,
-                source,
-            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull { path, bytes },
+            _ => Error::Io { doing, path, source },
         }
     }
 }

@@ -3,9 +3,7 @@
 use std::fmt;
 
 use crate::error::Error;
-use crate::header::{
-    FIXED, HASH, Kind, Label, MAGIC, MAX_SECRET, MAX_SUITE, VERSION, malformed, mismatch, plain,
-};
+use crate::header::{FIXED, HASH, Kind, Label, MAGIC, MAX_SECRET, MAX_SUITE, VERSION, malformed, mismatch, plain};
 use crate::id::{BatchId, WeightsVersion, hex};
 use crate::layout::Layout;
 
@@ -82,11 +80,7 @@ impl Prefix {
             sections: u32_at(20),
             layout_digest: array(&b[88..120]),
         };
-        Ok(Self {
-            label,
-            suite_len,
-            secret_len,
-        })
+        Ok(Self { label, suite_len, secret_len })
     }
 
     /// Compares everything that has a fixed place, and the lengths of the rest.
@@ -96,49 +90,14 @@ impl Prefix {
         same(from, "kind", &expected.kind, &label.kind)?;
         same(from, "party", &expected.party, &label.party)?;
         same(from, "ring", &expected.ring_bits, &label.ring_bits)?;
-        same(
-            from,
-            "plan digest",
-            &hex(&expected.plan_digest),
-            &hex(&label.plan_digest),
-        )?;
+        same(from, "plan digest", &hex(&expected.plan_digest), &hex(&label.plan_digest))?;
         same(from, "number of sections", &sections, &label.sections)?;
-        same(
-            from,
-            "layout digest",
-            &hex(&expected.layout.digest()),
-            &hex(&label.layout_digest),
-        )?;
-        same(
-            from,
-            "suite name's length",
-            &expected.suite.len(),
-            &self.suite_len,
-        )?;
-        same(
-            from,
-            "secret part's length",
-            &expected.secret_len,
-            &self.secret_len,
-        )?;
-        same(
-            from,
-            "batch id",
-            &expected.batch.unwrap_or(label.batch),
-            &label.batch,
-        )?;
-        same(
-            from,
-            "weights version",
-            &expected.weights.unwrap_or(label.weights),
-            &label.weights,
-        )?;
-        same(
-            from,
-            "number of slots",
-            &expected.slots.unwrap_or(label.slots),
-            &label.slots,
-        )?;
+        same(from, "layout digest", &hex(&expected.layout.digest()), &hex(&label.layout_digest))?;
+        same(from, "suite name's length", &expected.suite.len(), &self.suite_len)?;
+        same(from, "secret part's length", &expected.secret_len, &self.secret_len)?;
+        same(from, "batch id", &expected.batch.unwrap_or(label.batch), &label.batch)?;
+        same(from, "weights version", &expected.weights.unwrap_or(label.weights), &label.weights)?;
+        same(from, "number of slots", &expected.slots.unwrap_or(label.slots), &label.slots)?;
         expected.layout.body_bytes(label.slots).map(|_| ())
     }
 
@@ -152,28 +111,14 @@ impl Prefix {
 
     /// The label, with the suite's name from `bytes`, which begin with the encoding.
     pub(crate) fn label(self, bytes: &[u8], from: &str) -> Result<Label, Error> {
-        let suite = bytes
-            .get(FIXED..self.suite_end())
-            .filter(|name| name.iter().copied().all(plain));
+        let suite = bytes.get(FIXED..self.suite_end()).filter(|name| name.iter().copied().all(plain));
         let suite = suite.ok_or_else(|| malformed(from, "its suite's name is not plain text"))?;
-        Ok(Label {
-            suite: String::from_utf8_lossy(suite).into_owned(),
-            ..self.label
-        })
+        Ok(Label { suite: String::from_utf8_lossy(suite).into_owned(), ..self.label })
     }
 }
 
-fn same<T: PartialEq + fmt::Display>(
-    from: &str,
-    field: &'static str,
-    expected: &T,
-    got: &T,
-) -> Result<(), Error> {
-    if expected == got {
-        Ok(())
-    } else {
-        Err(mismatch(from, field, expected, got))
-    }
+fn same<T: PartialEq + fmt::Display>(from: &str, field: &'static str, expected: &T, got: &T) -> Result<(), Error> {
+    if expected == got { Ok(()) } else { Err(mismatch(from, field, expected, got)) }
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {

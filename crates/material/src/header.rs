@@ -69,10 +69,7 @@ impl Secret {
     /// Takes the bytes over; at most [`MAX_SECRET`].
     pub fn new(bytes: Zeroizing<Vec<u8>>) -> Result<Self, Error> {
         if bytes.len() > MAX_SECRET {
-            return Err(Error::Usage(format!(
-                "a secret part of {} bytes; at most {MAX_SECRET}",
-                bytes.len()
-            )));
+            return Err(Error::Usage(format!("a secret part of {} bytes; at most {MAX_SECRET}", bytes.len())));
         }
         Ok(Self(bytes))
     }
@@ -95,23 +92,14 @@ impl Header {
     pub fn new(mut label: Label, layout: &Layout, secret: Secret) -> Result<Self, Error> {
         label.sections = layout.sections().len() as u32;
         label.layout_digest = layout.digest();
-        if label.suite.is_empty()
-            || label.suite.len() > MAX_SUITE
-            || !label.suite.bytes().all(plain)
-        {
+        if label.suite.is_empty() || label.suite.len() > MAX_SUITE || !label.suite.bytes().all(plain) {
             return Err(Error::Usage(format!("suite name {:?}", label.suite)));
         }
         if label.party > 1 || !matches!(label.ring_bits, 32 | 64) || label.slots == 0 {
-            return Err(Error::Usage(
-                "party is 0 or 1, ring 32 or 64 bits, slots at least 1".into(),
-            ));
+            return Err(Error::Usage("party is 0 or 1, ring 32 or 64 bits, slots at least 1".into()));
         }
         layout.body_bytes(label.slots)?;
-        let mut header = Self {
-            label,
-            secret,
-            hash: [0; 32],
-        };
+        let mut header = Self { label, secret, hash: [0; 32] };
         let bytes = header.encode();
         header.hash.copy_from_slice(&bytes[bytes.len() - HASH..]);
         Ok(header)
@@ -139,18 +127,8 @@ impl Header {
 
     /// The canonical encoding.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let Label {
-            kind,
-            suite,
-            plan_digest,
-            batch,
-            party,
-            ring_bits,
-            weights,
-            slots,
-            sections,
-            layout_digest,
-        } = &self.label;
+        let Label { kind, suite, plan_digest, batch, party, ring_bits, weights, slots, sections, layout_digest } =
+            &self.label;
         let mut out = Zeroizing::new(Vec::with_capacity(self.encoded_len()));
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
@@ -171,16 +149,11 @@ impl Header {
 
     /// Reads an encoding that must be of `expected` and end with the last byte. Never panics.
     pub fn decode(bytes: &[u8], expected: &Expected, from: &str) -> Result<Self, Error> {
-        let fixed = bytes
-            .first_chunk::<FIXED>()
-            .ok_or_else(|| malformed(from, "the header is cut"))?;
+        let fixed = bytes.first_chunk::<FIXED>().ok_or_else(|| malformed(from, "the header is cut"))?;
         let prefix = Prefix::parse(fixed, from)?;
         prefix.check(expected, from)?;
         if bytes.len() != prefix.header_len() {
-            return Err(malformed(
-                from,
-                "the header has another length than it says",
-            ));
+            return Err(malformed(from, "the header has another length than it says"));
         }
         let label = prefix.label(bytes, from)?;
         if label.suite != expected.suite {
@@ -190,38 +163,19 @@ impl Header {
         if blake3::hash(covered).as_bytes() != hash {
             return Err(malformed(from, "the header's hash is wrong"));
         }
-        let secret = Secret(Zeroizing::new(
-            covered[FIXED + label.suite.len()..].to_vec(),
-        ));
-        let mut header = Self {
-            label,
-            secret,
-            hash: [0; 32],
-        };
+        let secret = Secret(Zeroizing::new(covered[FIXED + label.suite.len()..].to_vec()));
+        let mut header = Self { label, secret, hash: [0; 32] };
         header.hash.copy_from_slice(hash);
         Ok(header)
     }
 }
 
-pub(crate) fn mismatch(
-    from: &str,
-    field: &'static str,
-    expected: impl fmt::Display,
-    got: impl fmt::Display,
-) -> Error {
-    Error::Mismatch {
-        from: from.into(),
-        field,
-        expected: expected.to_string(),
-        got: got.to_string(),
-    }
+pub(crate) fn mismatch(from: &str, field: &'static str, expected: impl fmt::Display, got: impl fmt::Display) -> Error {
+    Error::Mismatch { from: from.into(), field, expected: expected.to_string(), got: got.to_string() }
 }
 
 pub(crate) fn malformed(from: &str, what: &'static str) -> Error {
-    Error::Malformed {
-        from: from.into(),
-        what,
-    }
+    Error::Malformed { from: from.into(), what }
 }
 
 fn kind_byte(kind: Kind) -> u8 {

@@ -41,22 +41,13 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "slot {} section {} chunk {}",
-            self.slot, self.section, self.chunk
-        )
+        write!(f, "slot {} section {} chunk {}", self.slot, self.section, self.chunk)
     }
 }
 
 impl fmt::Debug for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Layout({} sections, {} bytes a slot)",
-            self.sections().len(),
-            self.slot_bytes()
-        )
+        write!(f, "Layout({} sections, {} bytes a slot)", self.sections().len(), self.slot_bytes())
     }
 }
 
@@ -80,11 +71,7 @@ impl Layout {
         }
         offsets.push(at);
         let digest = *hasher.finalize().as_bytes();
-        Ok(Self(Arc::new(Parts {
-            sections,
-            offsets,
-            digest,
-        })))
+        Ok(Self(Arc::new(Parts { sections, offsets, digest })))
     }
 
     /// Section lengths in bytes, without tags.
@@ -117,11 +104,7 @@ impl Layout {
 
     /// The longest chunk of this layout, without tag.
     pub fn longest_chunk(&self) -> usize {
-        self.0
-            .sections
-            .iter()
-            .max()
-            .map_or(0, |&len| len.min(CHUNK)) as usize
+        self.0.sections.iter().max().map_or(0, |&len| len.min(CHUNK)) as usize
     }
 
     /// Length of a section, if it exists.
@@ -150,21 +133,9 @@ impl Layout {
         }
         while place.slot < slots {
             match self.len_of(place.section) {
-                None => {
-                    place = Place {
-                        slot: place.slot + 1,
-                        section: 0,
-                        chunk: 0,
-                    }
-                }
+                None => place = Place { slot: place.slot + 1, section: 0, chunk: 0 },
                 Some(len) if u64::from(place.chunk) < len.div_ceil(CHUNK) => return Some(place),
-                Some(_) => {
-                    place = Place {
-                        section: place.section + 1,
-                        chunk: 0,
-                        ..place
-                    }
-                }
+                Some(_) => place = Place { section: place.section + 1, chunk: 0, ..place },
             }
         }
         None
@@ -176,11 +147,7 @@ impl Layout {
         let inside = at % self.slot_bytes();
         let section = self.0.offsets.partition_point(|&start| start <= inside) - 1;
         let chunk = (inside - self.0.offsets[section]) / (CHUNK + TAG);
-        Some(Place {
-            slot,
-            section: section as u32,
-            chunk: chunk as u32,
-        })
+        Some(Place { slot, section: section as u32, chunk: chunk as u32 })
     }
 }
 

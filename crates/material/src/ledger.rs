@@ -95,15 +95,8 @@ impl Ledger {
 
     fn open_file(path: &Path) -> Result<Self, Error> {
         let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600);
-        let file = options
-            .open(path)
-            .map_err(|source| Error::io("opening", path, 0, source))?;
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(path).map_err(|source| Error::io("opening", path, 0, source))?;
         sync_folder(path)?;
         let backend = FileBackend::new(file);
         let backend = backend.map_err(|error| refused(path, &Trouble::default(), error))?;
@@ -117,22 +110,14 @@ impl Ledger {
         // Checksums of all pages are compared; storage that is damaged in a way that the database does
         // not foresee may still end in a panic there, and is as unusable.
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            Builder::new()
-                .set_cache_size(CACHE)
-                .set_check_integrity_on_open(true)
-                .create_with_backend(watched)
+            Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true).create_with_backend(watched)
         }));
         let database = match opened {
             Ok(Ok(database)) => database,
             Ok(Err(error)) => return Err(refused(path, &trouble, error)),
             Err(_) => return Err(damaged(path, "its pages contradict each other")),
         };
-        let mut ledger = Self {
-            database,
-            path: path.into(),
-            trouble,
-            recovered: Vec::new(),
-        };
+        let mut ledger = Self { database, path: path.into(), trouble, recovered: Vec::new() };
         ledger.check_version()?;
         ledger.recovered = ledger.burn_open()?;
         Ok(ledger)
@@ -147,10 +132,7 @@ impl Ledger {
     pub fn register(&self, batch: BatchId, slots: u32) -> Result<(), Error> {
         self.write(|table| {
             if table.get(&batch.0[..])?.is_some() {
-                return Ok(Err(Error::SeenBefore {
-                    batch,
-                    path: self.path.clone(),
-                }));
+                return Ok(Err(Error::SeenBefore { batch, path: self.path.clone() }));
             }
             table.insert(&batch.0[..], &Record::fresh(slots).encode(&batch.0)[..])?;
             Ok(Ok(()))
@@ -187,9 +169,7 @@ impl Ledger {
                     continue;
                 };
                 let record = Record::decode(&id, value.value());
-                let status = record
-                    .map(|record| record.status())
-                    .ok_or_else(|| self.bad_batch(BatchId(id)));
+                let status = record.map(|record| record.status()).ok_or_else(|| self.bad_batch(BatchId(id)));
                 found.push((BatchId(id), status));
             }
             Ok(found)
@@ -204,11 +184,7 @@ impl Ledger {
         let start = self.change(batch, |record| {
             let left = record.slots - record.mark;
             if count > left {
-                return Err(Error::Exhausted {
-                    batch,
-                    wanted: count,
-                    left,
-                });
+                return Err(Error::Exhausted { batch, wanted: count, left });
             }
             let start = record.mark;
             record.mark += count;
@@ -217,10 +193,7 @@ impl Ledger {
         })?;
         // The database keeps its last two states. After this both contain the reservation.
         self.change(batch, |_| Ok(()))?;
-        Ok(Reservation {
-            batch,
-            range: start..start + count,
-        })
+        Ok(Reservation { batch, range: start..start + count })
     }
 
     /// The slots were used as intended. Returns how many.
@@ -238,9 +211,7 @@ impl Ledger {
         let burnt = self.change(batch, |record| {
             if mark > record.slots {
                 let slots = record.slots;
-                return Err(Error::Usage(format!(
-                    "mark {mark} beyond the {slots} slots of batch {batch}"
-                )));
+                return Err(Error::Usage(format!("mark {mark} beyond the {slots} slots of batch {batch}")));
             }
             let burnt = mark.saturating_sub(record.mark);
             record.mark += burnt;
@@ -275,10 +246,7 @@ impl Ledger {
             None => Ok(None),
             Some(sealed) => match unseal(key.as_bytes(), &sealed) {
                 Some(value) => Ok(Some(value.to_vec())),
-                None => Err(Error::RecordDamaged {
-                    path: self.path.clone(),
-                    what: format!("{key:?}"),
-                }),
+                None => Err(Error::RecordDamaged { path: self.path.clone(), what: format!("{key:?}") }),
             },
         }
     }
@@ -341,35 +309,22 @@ impl Ledger {
 
     fn record(&self, batch: BatchId) -> Result<Record, Error> {
         let bytes = self.read(|transaction| {
-            Ok(transaction
-                .open_table(BATCHES)?
-                .get(&batch.0[..])?
-                .map(|value| value.value().to_vec()))
+            Ok(transaction.open_table(BATCHES)?.get(&batch.0[..])?.map(|value| value.value().to_vec()))
         })?;
         self.decode(batch, bytes.as_deref())
     }
 
     fn decode(&self, batch: BatchId, bytes: Option<&[u8]>) -> Result<Record, Error> {
-        let bytes = bytes.ok_or_else(|| Error::Unknown {
-            batch,
-            path: self.path.clone(),
-        })?;
+        let bytes = bytes.ok_or_else(|| Error::Unknown { batch, path: self.path.clone() })?;
         Record::decode(&batch.0, bytes).ok_or_else(|| self.bad_batch(batch))
     }
 
     fn bad_batch(&self, batch: BatchId) -> Error {
-        Error::RecordDamaged {
-            path: self.path.clone(),
-            what: format!("batch {}", hex(&batch.0)),
-        }
+        Error::RecordDamaged { path: self.path.clone(), what: format!("batch {}", hex(&batch.0)) }
     }
 
     /// Reads a record, changes it and commits, in one transaction.
-    fn change<T>(
-        &self,
-        batch: BatchId,
-        edit: impl FnOnce(&mut Record) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    fn change<T>(&self, batch: BatchId, edit: impl FnOnce(&mut Record) -> Result<T, Error>) -> Result<T, Error> {
         self.write(|table| {
             let bytes = table.get(&batch.0[..])?.map(|value| value.value().to_vec());
             let edited = self.decode(batch, bytes.as_deref()).and_then(|mut record| {
@@ -389,9 +344,7 @@ impl Ledger {
     /// One durable transaction on the batches. The inner result is the caller's: an error aborts.
     fn write<T>(
         &self,
-        work: impl FnOnce(
-            &mut redb::Table<'_, &'static [u8], &'static [u8]>,
-        ) -> Result<Result<T, Error>, redb::Error>,
+        work: impl FnOnce(&mut redb::Table<'_, &'static [u8], &'static [u8]>) -> Result<Result<T, Error>, redb::Error>,
     ) -> Result<T, Error> {
         self.guard(|| {
             let transaction = self.begin()?;
@@ -404,20 +357,12 @@ impl Ledger {
         })?
     }
 
-    fn read<T>(
-        &self,
-        work: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
-    ) -> Result<T, Error> {
+    fn read<T>(&self, work: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>) -> Result<T, Error> {
         use redb::ReadableDatabase;
         self.guard(|| work(&self.database.begin_read()?))
     }
 
-    fn put(
-        &self,
-        table: TableDefinition<'static, &str, &[u8]>,
-        key: &str,
-        value: &[u8],
-    ) -> Result<(), Error> {
+    fn put(&self, table: TableDefinition<'static, &str, &[u8]>, key: &str, value: &[u8]) -> Result<(), Error> {
         self.guard(|| {
             let transaction = self.begin()?;
             transaction.open_table(table)?.insert(key, value)?;
@@ -426,11 +371,7 @@ impl Ledger {
         })
     }
 
-    fn get(
-        &self,
-        table: TableDefinition<'static, &str, &[u8]>,
-        key: &str,
-    ) -> Result<Option<Vec<u8>>, Error> {
+    fn get(&self, table: TableDefinition<'static, &str, &[u8]>, key: &str) -> Result<Option<Vec<u8>>, Error> {
         self.read(|transaction| match transaction.open_table(table) {
             Ok(table) => Ok(table.get(key)?.map(|value| value.value().to_vec())),
             Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),

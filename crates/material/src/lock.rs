@@ -31,36 +31,20 @@ pub(crate) fn lock(root: &Path) -> Result<File, Error> {
 
 fn try_lock(root: &Path) -> Result<File, Error> {
     let path = root.join("lock");
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path);
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     let mut file = opened.map_err(|source| Error::io("opening", &path, 0, source))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            let named =
-                (&file).take(64).read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
-            let holder = if named {
-                holder.trim().into()
-            } else {
-                "another process".into()
-            };
-            return Err(Error::Locked {
-                path: root.into(),
-                holder,
-            });
+            let named = (&file).take(64).read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
+            let holder = if named { holder.trim().into() } else { "another process".into() };
+            return Err(Error::Locked { path: root.into(), holder });
         }
         Err(TryLockError::Error(source)) => return Err(Error::io("locking", &path, 0, source)),
     }
     let line = format!("process {}\n", std::process::id());
-    let written = file
-        .set_len(0)
-        .and_then(|()| file.write_all(line.as_bytes()));
+    let written = file.set_len(0).and_then(|()| file.write_all(line.as_bytes()));
     written.map_err(|source| Error::io("writing", &path, line.len() as u64, source))?;
     Ok(file)
 }

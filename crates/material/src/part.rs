@@ -31,12 +31,7 @@ impl PartFile {
             .mode(0o600)
             .open(&path)
             .map_err(|source| Error::io("creating", &path, 0, source))?;
-        Ok(Self {
-            file,
-            path,
-            buffer: Zeroizing::new(Vec::with_capacity(BUFFER)),
-            placed: false,
-        })
+        Ok(Self { file, path, buffer: Zeroizing::new(Vec::with_capacity(BUFFER)), placed: false })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -51,8 +46,7 @@ impl PartFile {
 
     /// Gives the synced file its final name, and makes the name durable.
     pub(crate) fn place(mut self, name: &Path) -> Result<(), Error> {
-        std::fs::rename(&self.path, name)
-            .map_err(|source| Error::io("renaming", &self.path, 0, source))?;
+        std::fs::rename(&self.path, name).map_err(|source| Error::io("renaming", &self.path, 0, source))?;
         self.placed = true;
         sync_folder(name)
     }
@@ -121,14 +115,8 @@ impl BatchWriter {
         let part = PathBuf::from(part);
         let bytes = header.encoded_len() as u64 + layout.body_bytes(header.label().slots)?;
         let out = PartFile::create(part.clone())?;
-        let encoder =
-            Encoder::new(header, layout, out).map_err(|error| name_file(error, &part, bytes))?;
-        Ok(Self {
-            encoder,
-            path: path.into(),
-            part,
-            bytes,
-        })
+        let encoder = Encoder::new(header, layout, out).map_err(|error| name_file(error, &part, bytes))?;
+        Ok(Self { encoder, path: path.into(), part, bytes })
     }
 
     /// See [`Encoder::write_section`].
@@ -139,10 +127,7 @@ impl BatchWriter {
 
     /// Syncs the file, gives it its name, syncs the folder. Returns the path.
     pub fn finish(self) -> Result<PathBuf, Error> {
-        let mut out = self
-            .encoder
-            .finish()
-            .map_err(|error| name_file(error, &self.part, self.bytes))?;
+        let mut out = self.encoder.finish().map_err(|error| name_file(error, &self.part, self.bytes))?;
         out.sync()?;
         out.place(&self.path)?;
         Ok(self.path)
@@ -158,22 +143,10 @@ mod tests {
     fn a_full_disk_names_file_and_bytes() {
         let full = || io::Error::from_raw_os_error(28);
         let path = Path::new("batches/x.part");
-        let sent = Error::Send {
-            batch: BatchId([0; 16]),
-            source: full(),
-        };
-        for error in [
-            name_file(sent, path, 77),
-            Error::io("syncing", path, 77, full()),
-        ] {
-            assert!(
-                matches!(&error, Error::DiskFull { bytes: 77, .. }),
-                "{error:?}"
-            );
-            assert!(
-                error.to_string().contains("77 bytes of batches/x.part"),
-                "{error}"
-            );
+        let sent = Error::Send { batch: BatchId([0; 16]), source: full() };
+        for error in [name_file(sent, path, 77), Error::io("syncing", path, 77, full())] {
+            assert!(matches!(&error, Error::DiskFull { bytes: 77, .. }), "{error:?}");
+            assert!(error.to_string().contains("77 bytes of batches/x.part"), "{error}");
         }
         let other = Error::io("syncing", path, 77, io::Error::from_raw_os_error(5));
         assert!(matches!(other, Error::Io { .. }));
@@ -185,10 +158,7 @@ mod tests {
         let name = folder.path().join("x");
         let mut part = PartFile::create(folder.path().join("x.part")).unwrap();
         let mut whole = Vec::new();
-        for (i, len) in [1, BUFFER - 1, 1, BUFFER, BUFFER + 1, 0, 3]
-            .into_iter()
-            .enumerate()
-        {
+        for (i, len) in [1, BUFFER - 1, 1, BUFFER, BUFFER + 1, 0, 3].into_iter().enumerate() {
             let piece = vec![i as u8; len];
             part.write_all(&piece).unwrap();
             whole.extend(piece);

@@ -30,12 +30,7 @@ const CHECK: usize = 8;
 
 impl Record {
     pub(crate) fn fresh(slots: u32) -> Self {
-        Self {
-            slots,
-            mark: 0,
-            used: 0,
-            open: 0,
-        }
+        Self { slots, mark: 0, used: 0, open: 0 }
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -55,16 +50,9 @@ impl Record {
 
     /// None when the bytes are not what `encode` wrote for this key.
     pub(crate) fn decode(key: &[u8], bytes: &[u8]) -> Option<Self> {
-        let body = unseal(key, bytes)?
-            .first_chunk::<BODY>()
-            .filter(|_| bytes.len() == BODY + CHECK)?;
+        let body = unseal(key, bytes)?.first_chunk::<BODY>().filter(|_| bytes.len() == BODY + CHECK)?;
         let at = |i: usize| u32::from_le_bytes([body[i], body[i + 1], body[i + 2], body[i + 3]]);
-        let record = Self {
-            slots: at(0),
-            mark: at(4),
-            used: at(8),
-            open: at(12),
-        };
+        let record = Self { slots: at(0), mark: at(4), used: at(8), open: at(12) };
         let given = u64::from(record.used) + u64::from(record.open);
         (record.mark <= record.slots && given <= u64::from(record.mark)).then_some(record)
     }
@@ -83,10 +71,7 @@ pub(crate) fn unseal<'a>(key: &[u8], sealed: &'a [u8]) -> Option<&'a [u8]> {
 
 fn check(key: &[u8], value: &[u8]) -> [u8; CHECK] {
     let mut hasher = blake3::Hasher::new_derive_key("ariann ledger record 1");
-    hasher
-        .update(&(key.len() as u64).to_le_bytes())
-        .update(key)
-        .update(value);
+    hasher.update(&(key.len() as u64).to_le_bytes()).update(key).update(value);
     let hash = hasher.finalize();
     std::array::from_fn(|i| hash.as_bytes()[i])
 }

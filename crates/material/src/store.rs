@@ -63,15 +63,8 @@ impl Store {
         party: u8,
         open_ledger: impl FnOnce(&Path) -> Result<Ledger, Error>,
     ) -> Result<Self, Error> {
-        for folder in [
-            root.to_path_buf(),
-            root.join("batches"),
-            root.join("prepared"),
-        ] {
-            let made = DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&folder);
+        for folder in [root.to_path_buf(), root.join("batches"), root.join("prepared")] {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
             made.map_err(|source| Error::io("creating folder", &folder, 0, source))?;
         }
         let lock = lock(root)?;
@@ -79,16 +72,14 @@ impl Store {
         let (ledger_path, instance_path) = (root.join("ledger.redb"), root.join("instance"));
         let named = read_instance(root, &instance_path)?;
         if named.is_some() && !ledger_path.exists() {
-            return Err(foreign(
-                root,
-                "its ledger is gone, so nobody knows which material is spent",
-            ));
+            return Err(foreign(root, "its ledger is gone, so nobody knows which material is spent"));
         }
         let ledger = open_ledger(&ledger_path)?;
         let instance = match (ledger.record_of("store/instance")?, named) {
             (Some(own), Some(name)) if own == name => name,
-            (Some(own), None) => <[u8; 16]>::try_from(own)
-                .map_err(|_| foreign(root, "its ledger has no instance id"))?,
+            (Some(own), None) => {
+                <[u8; 16]>::try_from(own).map_err(|_| foreign(root, "its ledger has no instance id"))?
+            }
             (None, None) => {
                 let mut fresh = [0u8; 16];
                 getrandom::fill(&mut fresh).map_err(|error| Error::Entropy(error.to_string()))?;
@@ -104,15 +95,7 @@ impl Store {
         if named.is_none() {
             write_small(&instance_path, hex(&instance).as_bytes())?;
         }
-        Ok(Self {
-            root: root.into(),
-            ledger,
-            instance,
-            party,
-            leftovers,
-            arrivals: AtomicU64::new(0),
-            _lock: lock,
-        })
+        Ok(Self { root: root.into(), ledger, instance, party, leftovers, arrivals: AtomicU64::new(0), _lock: lock })
     }
 
     /// The ledger.
@@ -142,32 +125,19 @@ impl Store {
 
     /// Where prepared data lie.
     pub fn prepared_path(&self, batch: BatchId, weights: WeightsVersion) -> PathBuf {
-        self.root
-            .join("prepared")
-            .join(format!("{batch}-{weights}.mat"))
+        self.root.join("prepared").join(format!("{batch}-{weights}.mat"))
     }
 
     /// Begins the arrival of a dealt batch. `from` names the sender in errors.
     pub fn receive(&self, expected: &Expected, from: &str) -> Result<Incoming<'_>, Error> {
         if expected.kind != Kind::Dealt || expected.party != self.party {
-            return Err(Error::Usage(
-                "only dealt material of the folder's own party arrives".into(),
-            ));
+            return Err(Error::Usage("only dealt material of the folder's own party arrives".into()));
         }
         let number = self.arrivals.fetch_add(1, Ordering::Relaxed);
-        let part = PartFile::create(
-            self.root
-                .join("batches")
-                .join(format!("incoming-{number}.part")),
-        )?;
+        let part = PartFile::create(self.root.join("batches").join(format!("incoming-{number}.part")))?;
         let path = part.path().to_path_buf();
         let verifier = StreamVerifier::new(expected.clone(), from, part);
-        Ok(Incoming {
-            store: self,
-            verifier,
-            part: path,
-            fresh: false,
-        })
+        Ok(Incoming { store: self, verifier, part: path, fresh: false })
     }
 
     /// Takes a batch from a file, checking all of it. The file stays where it is.
@@ -187,14 +157,7 @@ impl Store {
     /// Opens a batch that the ledger knows.
     pub fn open_batch(&self, batch: BatchId, expected: &Expected) -> Result<Batch, Error> {
         let slots = Some(self.ledger.status(batch)?.slots);
-        Batch::open(
-            &self.batch_path(batch),
-            &Expected {
-                batch: Some(batch),
-                slots,
-                ..expected.clone()
-            },
-        )
+        Batch::open(&self.batch_path(batch), &Expected { batch: Some(batch), slots, ..expected.clone() })
     }
 
     /// Begins prepared data of a batch that the ledger knows; they replace those of the same weights.
@@ -202,32 +165,17 @@ impl Store {
         let label = header.label();
         let fits = label.kind == Kind::Prepared && label.party == self.party;
         if !fits || self.ledger.status(label.batch)?.slots != label.slots {
-            let what =
-                "prepared data need kind prepared, the folder's party and the slots of their batch";
+            let what = "prepared data need kind prepared, the folder's party and the slots of their batch";
             return Err(Error::Usage(what.into()));
         }
-        BatchWriter::create(
-            &self.prepared_path(label.batch, label.weights),
-            header,
-            layout,
-        )
+        BatchWriter::create(&self.prepared_path(label.batch, label.weights), header, layout)
     }
 
     /// Opens prepared data of a batch that the ledger knows.
-    pub fn open_prepared(
-        &self,
-        batch: BatchId,
-        weights: WeightsVersion,
-        expected: &Expected,
-    ) -> Result<Batch, Error> {
+    pub fn open_prepared(&self, batch: BatchId, weights: WeightsVersion, expected: &Expected) -> Result<Batch, Error> {
         let slots = Some(self.ledger.status(batch)?.slots);
         let (batch_id, version) = (Some(batch), Some(weights));
-        let expected = Expected {
-            batch: batch_id,
-            weights: version,
-            slots,
-            ..expected.clone()
-        };
+        let expected = Expected { batch: batch_id, weights: version, slots, ..expected.clone() };
         Batch::open(&self.prepared_path(batch, weights), &expected)
     }
 
@@ -238,10 +186,7 @@ impl Store {
             entries.push(self.entry(batch, status));
         }
         for name in names(&self.root.join("batches"))? {
-            let Some(batch) = name
-                .strip_suffix(".mat")
-                .and_then(|id| id.parse::<BatchId>().ok())
-            else {
+            let Some(batch) = name.strip_suffix(".mat").and_then(|id| id.parse::<BatchId>().ok()) else {
                 continue;
             };
             if entries.iter().all(|entry| entry.batch != batch) {
@@ -249,20 +194,12 @@ impl Store {
             }
         }
         for name in names(&self.root.join("prepared"))? {
-            let parts = name
-                .strip_suffix(".mat")
-                .and_then(|stem| stem.split_once('-'));
-            let Some((Ok(batch), Ok(weights))) =
-                parts.map(|(id, version)| (id.parse(), version.parse()))
-            else {
+            let parts = name.strip_suffix(".mat").and_then(|stem| stem.split_once('-'));
+            let Some((Ok(batch), Ok(weights))) = parts.map(|(id, version)| (id.parse(), version.parse())) else {
                 continue;
             };
-            let owner = entries
-                .iter_mut()
-                .find(|entry: &&mut Entry| entry.batch == batch);
-            owner
-                .map(|entry| entry.prepared.push(weights))
-                .unwrap_or_default();
+            let owner = entries.iter_mut().find(|entry: &&mut Entry| entry.batch == batch);
+            owner.map(|entry| entry.prepared.push(weights)).unwrap_or_default();
         }
         entries.sort_by_key(|entry| entry.batch);
         Ok(entries)
@@ -292,13 +229,7 @@ impl Store {
     fn entry(&self, batch: BatchId, status: Result<Status, Error>) -> Entry {
         let path = self.batch_path(batch);
         let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
-        Entry {
-            batch,
-            status,
-            label: inspect(&path),
-            bytes,
-            prepared: Vec::new(),
-        }
+        Entry { batch, status, label: inspect(&path), bytes, prepared: Vec::new() }
     }
 }
 
@@ -315,17 +246,12 @@ impl Incoming<'_> {
     /// Takes the next bytes, in pieces of any size.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let taken = self.verifier.taken() + bytes.len() as u64;
-        self.verifier
-            .push(bytes)
-            .map_err(|error| name_file(error, &self.part, taken))?;
+        self.verifier.push(bytes).map_err(|error| name_file(error, &self.part, taken))?;
         match self.verifier.header().map(|header| header.label().batch) {
             Some(batch) if !self.fresh => {
                 let path = self.store.batch_path(batch);
                 if self.store.ledger.knows(batch)? || path.exists() {
-                    return Err(Error::SeenBefore {
-                        batch,
-                        path: self.store.ledger_path(),
-                    });
+                    return Err(Error::SeenBefore { batch, path: self.store.ledger_path() });
                 }
                 self.fresh = true;
             }
@@ -343,10 +269,7 @@ impl Incoming<'_> {
     /// In this order: a batch with a file always has a record.
     pub fn finish(self) -> Result<BatchId, Error> {
         let taken = self.verifier.taken();
-        let (header, mut part) = self
-            .verifier
-            .finish()
-            .map_err(|error| name_file(error, &self.part, taken))?;
+        let (header, mut part) = self.verifier.finish().map_err(|error| name_file(error, &self.part, taken))?;
         let label = header.label();
         part.sync()?;
         self.store.ledger.register(label.batch, label.slots)?;
@@ -367,8 +290,7 @@ fn clean(folder: &Path) -> Result<usize, Error> {
     for name in names(folder)? {
         if name.ends_with(".part") {
             let path = folder.join(name);
-            std::fs::remove_file(&path)
-                .map_err(|source| Error::io("removing", &path, 0, source))?;
+            std::fs::remove_file(&path).map_err(|source| Error::io("removing", &path, 0, source))?;
             removed += 1;
         }
     }
@@ -378,11 +300,7 @@ fn clean(folder: &Path) -> Result<usize, Error> {
 fn names(folder: &Path) -> Result<Vec<String>, Error> {
     let failed = |source| Error::io("listing", folder, 0, source);
     let entries: Result<Vec<_>, _> = std::fs::read_dir(folder).map_err(failed)?.collect();
-    Ok(entries
-        .map_err(failed)?
-        .iter()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect())
+    Ok(entries.map_err(failed)?.iter().filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }
 
 fn read_instance(root: &Path, path: &Path) -> Result<Option<[u8; 16]>, Error> {
@@ -406,15 +324,11 @@ fn write_small(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         _ => {}
     }
     let mut file = PartFile::create(part.clone())?;
-    file.write_all(bytes)
-        .map_err(|source| Error::io("writing", &part, bytes.len() as u64, source))?;
+    file.write_all(bytes).map_err(|source| Error::io("writing", &part, bytes.len() as u64, source))?;
     file.sync()?;
     file.place(path)
 }
 
 fn foreign(path: &Path, what: &'static str) -> Error {
-    Error::ForeignLedger {
-        path: path.into(),
-        what,
-    }
+    Error::ForeignLedger { path: path.into(), what }
 }

@@ -40,15 +40,7 @@ impl<W: Write> StreamVerifier<W> {
     pub fn new(expected: Expected, from: &str, out: W) -> Self {
         let capacity = FIXED.max(expected.layout.longest_chunk() + TAG as usize);
         let held = Zeroizing::new(Vec::with_capacity(capacity));
-        Self {
-            expected,
-            from: from.into(),
-            out,
-            state: State::Fixed,
-            header: None,
-            held,
-            taken: 0,
-        }
+        Self { expected, from: from.into(), out, state: State::Fixed, header: None, held, taken: 0 }
     }
 
     /// Takes the next bytes. After an error the stream is lost: every further call is refused.
@@ -106,20 +98,13 @@ impl<W: Write> StreamVerifier<W> {
         match (self.header, self.state) {
             (Some(header), State::End) => {
                 let batch = header.label().batch;
-                self.out
-                    .flush()
-                    .map_err(|source| Error::Send { batch, source })?;
+                self.out.flush().map_err(|source| Error::Send { batch, source })?;
                 Ok((header, self.out))
             }
             (Some(header), State::Chunk(place)) => {
                 let body = self.expected.layout.body_bytes(header.label().slots)?;
                 let expected = header.encoded_len() as u64 + body;
-                Err(Error::Length {
-                    from: self.from,
-                    expected,
-                    got: self.taken,
-                    lost: Some(place),
-                })
+                Err(Error::Length { from: self.from, expected, got: self.taken, lost: Some(place) })
             }
             (_, State::Failed) => Err(malformed(&self.from, "it failed before")),
             _ => Err(malformed(&self.from, "the header is cut")),
@@ -143,24 +128,15 @@ impl<W: Write> StreamVerifier<W> {
                     self.held = Zeroizing::new(Vec::with_capacity(prefix.header_len()));
                     self.held.extend_from_slice(fixed);
                 }
-                State::Rest {
-                    header_len: prefix.header_len(),
-                }
+                State::Rest { header_len: prefix.header_len() }
             }
             (State::Rest { .. }, _) => {
                 let header = Header::decode(bytes, &self.expected, &self.from)?;
                 self.put(&header, bytes)?;
-                let first = Place {
-                    slot: 0,
-                    section: 0,
-                    chunk: 0,
-                };
+                let first = Place { slot: 0, section: 0, chunk: 0 };
                 let slots = header.label().slots;
                 self.header = Some(header);
-                self.expected
-                    .layout
-                    .chunk_from(first, slots)
-                    .map_or(State::End, State::Chunk)
+                self.expected.layout.chunk_from(first, slots).map_or(State::End, State::Chunk)
             }
             (State::Chunk(place), _) => {
                 let Some(header) = self.header.take() else {
@@ -168,17 +144,10 @@ impl<W: Write> StreamVerifier<W> {
                 };
                 let (data, tag) = bytes.split_at(bytes.len() - TAG as usize);
                 if TagKey::new(header.hash(), place).tag(data) != tag {
-                    return Err(Error::Chunk {
-                        from: self.from.clone(),
-                        batch: header.label().batch,
-                        place,
-                    });
+                    return Err(Error::Chunk { from: self.from.clone(), batch: header.label().batch, place });
                 }
                 self.put(&header, bytes)?;
-                let next = Place {
-                    chunk: place.chunk + 1,
-                    ..place
-                };
+                let next = Place { chunk: place.chunk + 1, ..place };
                 let next = self.expected.layout.chunk_from(next, header.label().slots);
                 self.header = Some(header);
                 next.map_or(State::End, State::Chunk)
@@ -190,8 +159,6 @@ impl<W: Write> StreamVerifier<W> {
 
     fn put(&mut self, header: &Header, bytes: &[u8]) -> Result<(), Error> {
         let batch = header.label().batch;
-        self.out
-            .write_all(bytes)
-            .map_err(|source| Error::Send { batch, source })
+        self.out.write_all(bytes).map_err(|source| Error::Send { batch, source })
     }
 }

@@ -23,10 +23,7 @@ pub(crate) type Trouble = Arc<Mutex<Option<Failed>>>;
 
 /// Takes the last failure out.
 fn take(trouble: &Trouble) -> Option<Failed> {
-    trouble
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take()
+    trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 #[derive(Debug)]
@@ -42,12 +39,7 @@ impl<B> Watched<B> {
 
     fn note<T>(&self, doing: &'static str, bytes: u64, outcome: io::Result<T>) -> io::Result<T> {
         if let Err(error) = &outcome {
-            let failed = Failed {
-                doing,
-                bytes,
-                kind: error.kind(),
-                why: error.to_string(),
-            };
+            let failed = Failed { doing, bytes, kind: error.kind(), why: error.to_string() };
             *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(failed);
         }
         outcome
@@ -83,11 +75,7 @@ impl<B: StorageBackend> StorageBackend for Watched<B> {
         self.inner.try_lock_range(start, end)
     }
 
-    fn try_lock_shared_range(
-        &self,
-        start: Bound<u64>,
-        end: Bound<u64>,
-    ) -> Result<bool, BackendError> {
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
         self.inner.try_lock_shared_range(start, end)
     }
 
@@ -110,10 +98,9 @@ impl<B: StorageBackend> StorageBackend for Watched<B> {
 
 pub(crate) fn refused(path: &Path, trouble: &Trouble, error: DatabaseError) -> Error {
     match error {
-        DatabaseError::DatabaseAlreadyOpen => Error::Locked {
-            path: path.into(),
-            holder: "another process (the ledger is open)".into(),
-        },
+        DatabaseError::DatabaseAlreadyOpen => {
+            Error::Locked { path: path.into(), holder: "another process (the ledger is open)".into() }
+        }
         DatabaseError::Storage(StorageError::Corrupted(what)) => damaged(path, &what),
         other => explain(path, trouble, other.into()),
     }
@@ -125,54 +112,26 @@ pub(crate) fn explain(path: &Path, trouble: &Trouble, error: redb::Error) -> Err
         return Error::LedgerDamaged { path, what };
     }
     match take(trouble) {
-        Some(failed)
-            if matches!(
-                failed.kind,
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-            ) =>
-        {
-            Error::DiskFull {
-                path,
-                bytes: failed.bytes,
-            }
+        Some(failed) if matches!(failed.kind, std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => {
+            Error::DiskFull { path, bytes: failed.bytes }
         }
-        Some(failed)
-            if matches!(
-                failed.kind,
-                std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
-            ) =>
-        {
-            Error::LedgerDamaged {
-                path,
-                what: format!("{} {} bytes: {}", failed.doing, failed.bytes, failed.why),
-            }
+        Some(failed) if matches!(failed.kind, std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof) => {
+            Error::LedgerDamaged { path, what: format!("{} {} bytes: {}", failed.doing, failed.bytes, failed.why) }
         }
         Some(failed) => {
-            let what = format!(
-                "{} {} bytes failed: {}",
-                failed.doing, failed.bytes, failed.why
-            );
+            let what = format!("{} {} bytes failed: {}", failed.doing, failed.bytes, failed.why);
             Error::Ledger { path, what }
         }
         None => match error {
             // Not a database, or cut inside its own header.
             redb::Error::Io(source) if source.kind() == std::io::ErrorKind::InvalidData => {
-                Error::LedgerDamaged {
-                    path,
-                    what: source.to_string(),
-                }
+                Error::LedgerDamaged { path, what: source.to_string() }
             }
-            other => Error::Ledger {
-                path,
-                what: other.to_string(),
-            },
+            other => Error::Ledger { path, what: other.to_string() },
         },
     }
 }
 
 pub(crate) fn damaged(path: &Path, what: &str) -> Error {
-    Error::LedgerDamaged {
-        path: path.into(),
-        what: what.into(),
-    }
+    Error::LedgerDamaged { path: path.into(), what: what.into() }
 }

@@ -11,11 +11,7 @@ use proptest::prelude::*;
 const ID: BatchId = BatchId([0xab; 16]);
 
 fn place(slot: u32, section: u32, chunk: u32) -> Place {
-    Place {
-        slot,
-        section,
-        chunk,
-    }
+    Place { slot, section, chunk }
 }
 
 fn open(bytes: &[u8], expected: &Expected) -> Result<Batch, Error> {
@@ -54,10 +50,7 @@ fn the_file_is_the_stream_and_reads_back() {
     writer.finish().unwrap();
     let written = std::fs::read(&path).unwrap();
     assert!(written == bytes(&layout, 3, ID));
-    assert_eq!(
-        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     for piece in [1000, CHUNK as usize, written.len()] {
         assert!(verify(&written, &expected(&layout), piece).unwrap() == written);
     }
@@ -105,12 +98,7 @@ fn damage_is_named_by_slot_section_and_chunk() {
     }
     // Two whole slots, tags included, change places.
     let slot = layout.slot_bytes() as usize;
-    let swapped = [
-        &good[..head],
-        &good[head + slot..],
-        &good[head..head + slot],
-    ]
-    .concat();
+    let swapped = [&good[..head], &good[head + slot..], &good[head..head + slot]].concat();
     assert_eq!(damaged_at(&swapped, &layout), place(0, 0, 0));
 }
 
@@ -124,10 +112,7 @@ fn unchecked_bytes_are_never_handed_out() {
     let mut out = [1u8; 10];
     let error = batch.read_slots(0..2, 0, &mut out).unwrap_err();
     assert!(matches!(&error, Error::Chunk { place: p, .. } if *p == place(1, 0, 0)));
-    assert!(
-        error.to_string().contains("slot 1 section 0 chunk 0"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("slot 1 section 0 chunk 0"), "{error}");
     assert_eq!(error.fault(), Fault::Dealer);
     assert_eq!(out, [0; 10]);
     batch.read(0, 0, &mut out[..5]).unwrap();
@@ -149,31 +134,16 @@ fn every_truncation_and_extension_is_refused() {
             continue;
         }
         let inside = (len - head) as u64;
-        let section = if inside % layout.slot_bytes() < 19 {
-            0
-        } else {
-            2
-        };
+        let section = if inside % layout.slot_bytes() < 19 { 0 } else { 2 };
         let lost = place((inside / layout.slot_bytes()) as u32, section, 0);
         for error in [streamed, opened] {
-            let Error::Length {
-                lost: Some(found), ..
-            } = error
-            else {
-                panic!("{error}")
-            };
+            let Error::Length { lost: Some(found), .. } = error else { panic!("{error}") };
             assert_eq!(found, lost, "cut to {len}");
         }
     }
     let long = [&good[..], &[0]].concat();
-    assert!(matches!(
-        verify(&long, &of, 50),
-        Err(Error::Malformed { .. })
-    ));
-    assert!(matches!(
-        open(&long, &of).err(),
-        Some(Error::Length { lost: None, .. })
-    ));
+    assert!(matches!(verify(&long, &of, 50), Err(Error::Malformed { .. })));
+    assert!(matches!(open(&long, &of).err(), Some(Error::Length { lost: None, .. })));
 }
 
 #[test]
@@ -192,94 +162,22 @@ fn other_material_is_refused_by_name() {
     let good = bytes(&layout, 2, ID);
     let of = || expected(&layout);
     let others = [
-        (
-            "kind",
-            Expected {
-                kind: Kind::Prepared,
-                ..of()
-            },
-        ),
+        ("kind", Expected { kind: Kind::Prepared, ..of() }),
         ("party", Expected { party: 0, ..of() }),
-        (
-            "ring",
-            Expected {
-                ring_bits: 64,
-                ..of()
-            },
-        ),
-        (
-            "plan digest",
-            Expected {
-                plan_digest: [8; 32],
-                ..of()
-            },
-        ),
-        (
-            "suite",
-            Expected {
-                suite: "half-tree-aes128-v2".into(),
-                ..of()
-            },
-        ),
-        (
-            "suite name's length",
-            Expected {
-                suite: "x".into(),
-                ..of()
-            },
-        ),
-        (
-            "secret part's length",
-            Expected {
-                secret_len: 17,
-                ..of()
-            },
-        ),
-        (
-            "batch id",
-            Expected {
-                batch: Some(BatchId([1; 16])),
-                ..of()
-            },
-        ),
-        (
-            "weights version",
-            Expected {
-                weights: Some(WeightsVersion([1; 16])),
-                ..of()
-            },
-        ),
-        (
-            "number of slots",
-            Expected {
-                slots: Some(3),
-                ..of()
-            },
-        ),
-        (
-            "number of sections",
-            Expected {
-                layout: Layout::new(vec![3, 8]).unwrap(),
-                ..of()
-            },
-        ),
-        (
-            "layout digest",
-            Expected {
-                layout: Layout::new(vec![3, 1, 8]).unwrap(),
-                ..of()
-            },
-        ),
+        ("ring", Expected { ring_bits: 64, ..of() }),
+        ("plan digest", Expected { plan_digest: [8; 32], ..of() }),
+        ("suite", Expected { suite: "half-tree-aes128-v2".into(), ..of() }),
+        ("suite name's length", Expected { suite: "x".into(), ..of() }),
+        ("secret part's length", Expected { secret_len: 17, ..of() }),
+        ("batch id", Expected { batch: Some(BatchId([1; 16])), ..of() }),
+        ("weights version", Expected { weights: Some(WeightsVersion([1; 16])), ..of() }),
+        ("number of slots", Expected { slots: Some(3), ..of() }),
+        ("number of sections", Expected { layout: Layout::new(vec![3, 8]).unwrap(), ..of() }),
+        ("layout digest", Expected { layout: Layout::new(vec![3, 1, 8]).unwrap(), ..of() }),
     ];
     for (name, other) in others {
-        for error in [
-            verify(&good, &other, 64).err().unwrap(),
-            open(&good, &other).err().unwrap(),
-        ] {
-            assert!(
-                matches!(error, Error::Mismatch { field, .. } if field == name),
-                "{name}"
-            );
+        for error in [verify(&good, &other, 64).err().unwrap(), open(&good, &other).err().unwrap()] {
+            assert!(matches!(error, Error::Mismatch { field, .. } if field == name), "{name}");
             assert_eq!(error.fault(), Fault::Operator);
         }
     }
@@ -318,10 +216,7 @@ fn an_unfinished_file_is_removed_and_a_running_one_not_touched() {
     let writer = BatchWriter::create(&path, &header(&layout, 1, ID), &layout).unwrap();
     assert!(matches!(
         BatchWriter::create(&path, &header(&layout, 1, ID), &layout).err(),
-        Some(Error::Io {
-            doing: "creating",
-            ..
-        })
+        Some(Error::Io { doing: "creating", .. })
     ));
     assert!(folder.path().join("b.mat.part").exists());
     drop(writer);
@@ -330,25 +225,14 @@ fn an_unfinished_file_is_removed_and_a_running_one_not_touched() {
 
 #[test]
 fn a_batch_of_no_bytes_is_a_header() {
-    for layout in [
-        Layout::new(vec![]).unwrap(),
-        Layout::new(vec![0, 0]).unwrap(),
-    ] {
+    for layout in [Layout::new(vec![]).unwrap(), Layout::new(vec![0, 0]).unwrap()] {
         let bytes = bytes(&layout, 5, ID);
         assert_eq!(verify(&bytes, &expected(&layout), 9).unwrap(), bytes);
-        open(&bytes, &expected(&layout))
-            .unwrap()
-            .verify_all(|_, _| {})
-            .unwrap();
+        open(&bytes, &expected(&layout)).unwrap().verify_all(|_, _| {}).unwrap();
     }
     assert!(Layout::new(vec![u64::MAX]).is_err());
     assert!(Layout::new(vec![1 << 55, 1 << 55]).is_err());
-    assert!(
-        Layout::new(vec![1 << 40])
-            .unwrap()
-            .body_bytes(u32::MAX)
-            .is_err()
-    );
+    assert!(Layout::new(vec![1 << 40]).unwrap().body_bytes(u32::MAX).is_err());
 }
 
 proptest! {

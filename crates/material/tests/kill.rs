@@ -21,15 +21,10 @@ const KILLS: u64 = 24;
 /// Not a test: what the child processes of the others do.
 #[test]
 fn child() {
-    let (Ok(work), Ok(root)) = (
-        std::env::var("MATERIAL_CHILD"),
-        std::env::var("MATERIAL_ROOT"),
-    ) else {
+    let (Ok(work), Ok(root)) = (std::env::var("MATERIAL_CHILD"), std::env::var("MATERIAL_ROOT")) else {
         return;
     };
-    let volatile = |sync| {
-        move |path: &Path| Ledger::open_with(storage::Volatile::open(path, sync).unwrap(), path)
-    };
+    let volatile = |sync| move |path: &Path| Ledger::open_with(storage::Volatile::open(path, sync).unwrap(), path);
     let store = match work.as_str() {
         "file" => Store::open(root.as_ref(), 1),
         "synced" => Store::open_with(root.as_ref(), 1, volatile(storage::Sync::Honest)),
@@ -70,9 +65,7 @@ fn spawn(work: &str, root: &Path) -> Child {
 fn said(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     // The test harness may have begun the line.
-    lines
-        .map_while(Result::ok)
-        .filter_map(|line| line.split_once('!').map(|(_, said)| said.to_string()))
+    lines.map_while(Result::ok).filter_map(|line| line.split_once('!').map(|(_, said)| said.to_string()))
 }
 
 fn given(line: &str) -> Option<(u32, u32)> {
@@ -82,11 +75,7 @@ fn given(line: &str) -> Option<(u32, u32)> {
 
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    Store::open(folder.path(), 1)
-        .unwrap()
-        .ledger()
-        .register(ID, SLOTS)
-        .unwrap();
+    Store::open(folder.path(), 1).unwrap().ledger().register(ID, SLOTS).unwrap();
     folder
 }
 
@@ -122,10 +111,7 @@ fn no_slot_is_given_twice_whenever_the_process_is_killed() {
         let status = store.ledger().status(ID).unwrap();
         assert_eq!(status.left + status.used + status.burnt, SLOTS);
         assert_eq!(status.open, 0);
-        assert!(
-            status.slots - status.left >= ranges.last().unwrap().1,
-            "{work}"
-        );
+        assert!(status.slots - status.left >= ranges.last().unwrap().1, "{work}");
         assert!(status.used > 0 && status.burnt > 0, "{work}: {status:?}");
     }
 }
@@ -147,17 +133,11 @@ fn a_second_process_is_refused_and_told_who_is_first() {
     let mut answer = said(&mut second);
     let refusal = answer.next().unwrap();
     answer.for_each(drop);
-    assert!(
-        refusal.starts_with("refused") && refusal.contains(&format!("process {pid};")),
-        "{refusal}"
-    );
+    assert!(refusal.starts_with("refused") && refusal.contains(&format!("process {pid};")), "{refusal}");
     second.wait().unwrap();
     let here = Store::open(folder.path(), 1).err().unwrap();
     assert!(matches!(here, Error::Locked { .. }), "{here}");
-    assert!(matches!(
-        Ledger::open(&folder.path().join("ledger.redb")).err(),
-        Some(Error::Locked { .. })
-    ));
+    assert!(matches!(Ledger::open(&folder.path().join("ledger.redb")).err(), Some(Error::Locked { .. })));
     first.kill().unwrap();
     first.wait().unwrap();
     Store::open(folder.path(), 1).unwrap();

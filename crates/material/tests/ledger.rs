@@ -21,11 +21,7 @@ fn open(disk: &Disk) -> Result<Ledger, Error> {
 
 fn status(ledger: &Ledger, batch: BatchId) -> Status {
     let status = ledger.status(batch).unwrap();
-    assert_eq!(
-        status.left + status.used + status.burnt,
-        status.slots,
-        "{status:?}"
-    );
+    assert_eq!(status.left + status.used + status.burnt, status.slots, "{status:?}");
     status
 }
 
@@ -46,25 +42,12 @@ fn slots_are_given_out_once_and_in_order() {
     assert_eq!(ledger.complete(second).unwrap(), 2);
     assert_eq!(ledger.burn(first).unwrap(), 3);
     assert_eq!(counts(&ledger), (5, 2, 3, 0));
-    assert!(matches!(
-        ledger.reserve(ID, 6).err(),
-        Some(Error::Exhausted {
-            wanted: 6,
-            left: 5,
-            ..
-        })
-    ));
+    assert!(matches!(ledger.reserve(ID, 6).err(), Some(Error::Exhausted { wanted: 6, left: 5, .. })));
     drop(ledger.reserve(ID, 5).unwrap());
     assert_eq!(ledger.high_water(ID).unwrap(), 10);
     assert!(ledger.reserve(ID, 1).is_err() && ledger.reserve(ID, 0).is_err());
-    assert!(matches!(
-        ledger.register(ID, 10),
-        Err(Error::SeenBefore { .. })
-    ));
-    assert!(matches!(
-        ledger.reserve(OTHER, 1).err(),
-        Some(Error::Unknown { .. })
-    ));
+    assert!(matches!(ledger.register(ID, 10), Err(Error::SeenBefore { .. })));
+    assert!(matches!(ledger.reserve(OTHER, 1).err(), Some(Error::Unknown { .. })));
 }
 
 #[test]
@@ -72,30 +55,17 @@ fn threads_share_a_ledger_and_never_a_slot() {
     let ledger = open(&Disk::new(Sync::Honest)).unwrap();
     ledger.register(ID, 1000).unwrap();
     let given = std::thread::scope(|scope| {
-        let work = || {
-            (0..25)
-                .map(|i| ledger.reserve(ID, 1 + i % 3).unwrap().range())
-                .collect::<Vec<_>>()
-        };
+        let work = || (0..25).map(|i| ledger.reserve(ID, 1 + i % 3).unwrap().range()).collect::<Vec<_>>();
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap())
-            .collect::<Vec<_>>()
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
     });
     assert!(given.len() == 100 && !overlap(&given));
-    assert_eq!(
-        status(&ledger, ID).open,
-        given.iter().map(|range| range.len() as u32).sum::<u32>()
-    );
+    assert_eq!(status(&ledger, ID).open, given.iter().map(|range| range.len() as u32).sum::<u32>());
 }
 
 #[test]
 fn a_reservation_of_another_ledger_is_refused() {
-    let (ledger, other) = (
-        open(&Disk::new(Sync::Honest)).unwrap(),
-        open(&Disk::new(Sync::Honest)).unwrap(),
-    );
+    let (ledger, other) = (open(&Disk::new(Sync::Honest)).unwrap(), open(&Disk::new(Sync::Honest)).unwrap());
     ledger.register(ID, 4).unwrap();
     other.register(ID, 4).unwrap();
     let foreign = other.reserve(ID, 2).unwrap();
@@ -105,29 +75,17 @@ fn a_reservation_of_another_ledger_is_refused() {
 
 #[test]
 fn the_lower_mark_burns_up_to_the_higher_and_says_who_was_behind() {
-    let (p0, p1) = (
-        open(&Disk::new(Sync::Honest)).unwrap(),
-        open(&Disk::new(Sync::Honest)).unwrap(),
-    );
+    let (p0, p1) = (open(&Disk::new(Sync::Honest)).unwrap(), open(&Disk::new(Sync::Honest)).unwrap());
     for ledger in [&p0, &p1] {
         ledger.register(ID, 10).unwrap();
     }
     ledger_use(&p0, 4);
     let (mark0, mark1) = (p0.high_water(ID).unwrap(), p1.high_water(ID).unwrap());
-    assert_eq!(
-        p0.reconcile(ID, mark0, mark1).unwrap(),
-        Reconciled::PeerWasBehind { by: 4 }
-    );
-    assert_eq!(
-        p1.reconcile(ID, mark1, mark0).unwrap(),
-        Reconciled::WeWereBehind { burnt: 4 }
-    );
+    assert_eq!(p0.reconcile(ID, mark0, mark1).unwrap(), Reconciled::PeerWasBehind { by: 4 });
+    assert_eq!(p1.reconcile(ID, mark1, mark0).unwrap(), Reconciled::WeWereBehind { burnt: 4 });
     assert_eq!(counts(&p1), (6, 0, 4, 0));
     assert_eq!(p1.reconcile(ID, 4, 4).unwrap(), Reconciled::Equal);
-    assert_eq!(
-        (p1.burn_to(ID, 2).unwrap(), p1.burn_to(ID, 10).unwrap()),
-        (0, 6)
-    );
+    assert_eq!((p1.burn_to(ID, 2).unwrap(), p1.burn_to(ID, 10).unwrap()), (0, 6));
     assert!(p1.burn_to(ID, 11).is_err());
     assert_eq!(counts(&p1), (0, 0, 10, 0));
 }
@@ -304,10 +262,7 @@ fn the_loss_of_the_last_commit_leaves_a_reservation_given_out() {
             }
         }
     }
-    assert!(
-        opened > 0 && refused > 0,
-        "{opened} opened, {refused} refused"
-    );
+    assert!(opened > 0 && refused > 0, "{opened} opened, {refused} refused");
 }
 
 #[test]

@@ -53,12 +53,7 @@ fn a_batch_arrives_is_listed_and_read_by_its_owner_only() {
     for folder in ["", "batches", "prepared"] {
         assert_eq!(mode(&root.join(folder)), 0o700, "{folder}");
     }
-    for file in [
-        store.batch_path(ID),
-        root.join("ledger.redb"),
-        root.join("lock"),
-        root.join("instance"),
-    ] {
+    for file in [store.batch_path(ID), root.join("ledger.redb"), root.join("lock"), root.join("instance")] {
         assert_eq!(mode(&file), 0o600, "{file:?}");
     }
 }
@@ -68,10 +63,7 @@ fn material_seen_before_is_refused_for_ever() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), 1).unwrap();
     let bytes = bytes(&small(), 4, ID);
-    let twice = [
-        store.receive(&expected(&small()), "a").unwrap(),
-        store.receive(&expected(&small()), "b").unwrap(),
-    ];
+    let twice = [store.receive(&expected(&small()), "a").unwrap(), store.receive(&expected(&small()), "b").unwrap()];
     let mut outcomes = Vec::new();
     for mut incoming in twice {
         incoming.push(&bytes).unwrap_or_default();
@@ -80,23 +72,10 @@ fn material_seen_before_is_refused_for_ever() {
     assert_eq!(outcomes, [true, false]);
     let error = receive(&store, &bytes).err().unwrap();
     assert!(matches!(error, Error::SeenBefore { .. }));
-    assert!(
-        error.to_string().contains("material seen before"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("material seen before"), "{error}");
     let status = store.discard(ID).unwrap();
-    assert_eq!(
-        (
-            status.left,
-            status.burnt,
-            files(&folder.path().join("batches"))
-        ),
-        (0, 4, 0)
-    );
-    assert!(matches!(
-        receive(&store, &bytes),
-        Err(Error::SeenBefore { .. })
-    ));
+    assert_eq!((status.left, status.burnt, files(&folder.path().join("batches"))), (0, 4, 0));
+    assert!(matches!(receive(&store, &bytes), Err(Error::SeenBefore { .. })));
     assert!(store.open_batch(ID, &expected(&small())).is_err());
 }
 
@@ -107,21 +86,9 @@ fn a_bad_or_cut_arrival_leaves_nothing() {
     let good = bytes(&small(), 4, ID);
     let mut flipped = good.clone();
     *flipped.last_mut().unwrap() ^= 1;
-    let other = Expected {
-        party: 0,
-        ..expected(&small())
-    };
-    assert!(matches!(
-        store.receive(&other, "the dealer").err(),
-        Some(Error::Usage(_))
-    ));
-    for bad in [
-        &flipped[..],
-        &good[..good.len() - 1],
-        &good[..50],
-        &[],
-        &[&good[..], &[0]].concat(),
-    ] {
+    let other = Expected { party: 0, ..expected(&small()) };
+    assert!(matches!(store.receive(&other, "the dealer").err(), Some(Error::Usage(_))));
+    for bad in [&flipped[..], &good[..good.len() - 1], &good[..50], &[], &[&good[..], &[0]].concat()] {
         assert!(receive(&store, bad).is_err());
         assert_eq!(files(&folder.path().join("batches")), 0);
         assert!(!store.ledger().knows(ID).unwrap());
@@ -150,14 +117,8 @@ fn what_the_ledger_does_not_know_is_listed_and_refused() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), 1).unwrap();
     std::fs::write(store.batch_path(ID), bytes(&small(), 4, ID)).unwrap();
-    assert!(matches!(
-        store.open_batch(ID, &expected(&small())).err(),
-        Some(Error::Unknown { .. })
-    ));
-    assert!(matches!(
-        receive(&store, &bytes(&small(), 4, ID)),
-        Err(Error::SeenBefore { .. })
-    ));
+    assert!(matches!(store.open_batch(ID, &expected(&small())).err(), Some(Error::Unknown { .. })));
+    assert!(matches!(receive(&store, &bytes(&small(), 4, ID)), Err(Error::SeenBefore { .. })));
     let listed = store.ls().unwrap();
     assert!(matches!(listed[0].status, Err(Error::Unknown { .. })));
     assert!(listed[0].label.is_ok());
@@ -174,10 +135,7 @@ fn prepared_data_belong_to_a_batch_and_a_weights_version() {
     let layout = Layout::new(vec![6]).unwrap();
     let prepared = |slots| {
         let label = header(&layout, slots, ID).label().clone();
-        let label = Label {
-            kind: Kind::Prepared,
-            ..label
-        };
+        let label = Label { kind: Kind::Prepared, ..label };
         Header::new(label, &layout, Secret::new(Vec::new().into()).unwrap()).unwrap()
     };
     assert!(store.prepare(&prepared(3), &layout).is_err());
@@ -188,31 +146,13 @@ fn prepared_data_belong_to_a_batch_and_a_weights_version() {
             writer.write_section(slot, 0, &[round; 6]).unwrap();
         }
         let path = writer.finish().unwrap();
-        assert_eq!(
-            (path.clone(), mode(&path)),
-            (store.prepared_path(ID, WEIGHTS), 0o600)
-        );
-        let of = Expected {
-            kind: Kind::Prepared,
-            secret_len: 0,
-            ..expected(&layout)
-        };
+        assert_eq!((path.clone(), mode(&path)), (store.prepared_path(ID, WEIGHTS), 0o600));
+        let of = Expected { kind: Kind::Prepared, secret_len: 0, ..expected(&layout) };
         let mut out = [9; 12];
-        store
-            .open_prepared(ID, WEIGHTS, &of)
-            .unwrap()
-            .read_slots(0..2, 0, &mut out)
-            .unwrap();
+        store.open_prepared(ID, WEIGHTS, &of).unwrap().read_slots(0..2, 0, &mut out).unwrap();
         assert_eq!(out, [round; 12]);
-        assert!(
-            store
-                .open_prepared(ID, WeightsVersion([8; 16]), &of)
-                .is_err()
-        );
-        let dealt = Expected {
-            secret_len: 0,
-            ..expected(&layout)
-        };
+        assert!(store.open_prepared(ID, WeightsVersion([8; 16]), &of).is_err());
+        let dealt = Expected { secret_len: 0, ..expected(&layout) };
         assert!(store.open_prepared(ID, WEIGHTS, &dealt).is_err());
     }
     assert_eq!(store.ls().unwrap()[0].prepared, [WEIGHTS]);
@@ -224,18 +164,11 @@ fn prepared_data_belong_to_a_batch_and_a_weights_version() {
 fn a_folder_that_is_not_whole_is_refused() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for folder in [&one, &two] {
-        receive(
-            &Store::open(folder.path(), 1).unwrap(),
-            &bytes(&small(), 2, ID),
-        )
-        .unwrap();
+        receive(&Store::open(folder.path(), 1).unwrap(), &bytes(&small(), 2, ID)).unwrap();
     }
     let refused = |what: &str| {
         let error = Store::open(one.path(), 1).err().unwrap();
-        assert!(
-            matches!(&error, Error::ForeignLedger { .. }) && error.to_string().contains(what),
-            "{error}"
-        );
+        assert!(matches!(&error, Error::ForeignLedger { .. }) && error.to_string().contains(what), "{error}");
     };
     let ledger = one.path().join("ledger.redb");
     let own = std::fs::read(&ledger).unwrap();
@@ -246,18 +179,12 @@ fn a_folder_that_is_not_whole_is_refused() {
     std::fs::write(&ledger, b"").unwrap();
     refused("another folder");
     std::fs::write(&ledger, b"no database at all").unwrap();
-    assert!(matches!(
-        Store::open(one.path(), 1).err(),
-        Some(Error::LedgerDamaged { .. })
-    ));
+    assert!(matches!(Store::open(one.path(), 1).err(), Some(Error::LedgerDamaged { .. })));
     std::fs::write(&ledger, &own).unwrap();
     std::fs::remove_file(one.path().join("instance")).unwrap();
     Store::open(one.path(), 1).unwrap();
     assert!(one.path().join("instance").exists());
     std::fs::write(one.path().join("instance"), "x").unwrap();
     refused("instance");
-    assert!(matches!(
-        Store::open(two.path(), 0).err(),
-        Some(Error::ForeignLedger { .. })
-    ));
+    assert!(matches!(Store::open(two.path(), 0).err(), Some(Error::ForeignLedger { .. })));
 }

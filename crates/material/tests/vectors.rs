@@ -39,12 +39,7 @@ fn every_invalid_file_is_refused_for_its_reason() {
         let path = folder().join(&name);
         assert_eq!(std::fs::read(&path).unwrap(), bytes, "{name}");
         for error in [streamed(&bytes).unwrap_err(), opened(&path).unwrap_err()] {
-            assert!(
-                reason
-                    .split('|')
-                    .any(|reason| error.to_string().contains(reason)),
-                "{name}: {error}"
-            );
+            assert!(reason.split('|').any(|reason| error.to_string().contains(reason)), "{name}: {error}");
         }
         seen.insert(name);
     }

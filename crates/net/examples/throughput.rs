@@ -6,16 +6,11 @@ use std::time::{Duration, Instant};
 use ariann_net::{Allowed, Identity, Limits, Listener, NetError, Peer};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let megabytes: usize = std::env::args()
-        .nth(1)
-        .map_or(Ok(256), |text| text.parse())?;
+    let megabytes: usize = std::env::args().nth(1).map_or(Ok(256), |text| text.parse())?;
     let n = megabytes << 20;
     let limits = Limits::default();
     let (p0, p1) = (Identity::ephemeral("P0")?, Identity::ephemeral("P1")?);
-    let allowed = [Allowed {
-        name: "P1".into(),
-        pin: p1.fingerprint(),
-    }];
+    let allowed = [Allowed { name: "P1".into(), pin: p1.fingerprint() }];
     let mut listener = Listener::bind("127.0.0.1:0", &p0, &allowed, &limits)?;
     let addr = listener.local_addr()?.to_string();
     let (mut a, mut b) = std::thread::scope(|s| {
@@ -54,10 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })?;
         let seconds = began.elapsed().as_secs_f64();
         let rate = n as f64 / seconds / 1e9;
-        println!(
-            "one way, {megabytes} MB: {rate:.2} GB/s ({seconds:.3} s){}",
-            per_core(n, cpu)
-        );
+        println!("one way, {megabytes} MB: {rate:.2} GB/s ({seconds:.3} s){}", per_core(n, cpu));
     }
     let rounds = 2000;
     let began = Instant::now();
@@ -92,10 +84,7 @@ fn cpu_seconds() -> Option<f64> {
 fn per_core(bytes: usize, before: Option<f64>) -> String {
     match (before, cpu_seconds()) {
         (Some(before), Some(now)) if now > before => {
-            format!(
-                ", {:.2} GB a CPU second of both ends",
-                bytes as f64 / (now - before) / 1e9
-            )
+            format!(", {:.2} GB a CPU second of both ends", bytes as f64 / (now - before) / 1e9)
         }
         _ => String::new(),
     }

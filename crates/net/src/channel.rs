@@ -55,12 +55,7 @@ pub(crate) enum Pulled {
 impl Channel {
     pub fn new(link: Box<dyn Link>, tls: Option<Connection>) -> Channel {
         let (sent, received) = (AtomicU64::new(0), AtomicU64::new(0));
-        Channel {
-            link,
-            tls: tls.map(Mutex::new),
-            sent,
-            received,
-        }
+        Channel { link, tls: tls.map(Mutex::new), sent, received }
     }
 
     pub fn link(&self) -> &dyn Link {
@@ -139,12 +134,7 @@ impl Channel {
 }
 
 /// Encrypts to the end of `out`.
-fn seal(
-    tls: &Mutex<Connection>,
-    header: &[u8],
-    bytes: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+fn seal(tls: &Mutex<Connection>, header: &[u8], bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
     let mut tls = lock(tls);
     let parts = [IoSlice::new(header), IoSlice::new(bytes)];
     let taken = tls.writer().write_vectored(&parts)?;
@@ -173,13 +163,7 @@ pub(crate) struct Buffers {
 impl Buffers {
     /// Buffers that hold `plain` already.
     pub fn with(plain: Vec<u8>) -> Buffers {
-        Buffers {
-            raw: vec![0; READ],
-            start: 0,
-            end: 0,
-            plain,
-            taken: 0,
-        }
+        Buffers { raw: vec![0; READ], start: 0, end: 0, plain, taken: 0 }
     }
 
     /// Hands at most `want` bytes of plaintext to `sink`, looking at the link at most once.
@@ -215,12 +199,7 @@ impl Buffers {
     }
 
     /// Takes all raw bytes through TLS; what is more than `want` stays in `plain`.
-    fn open(
-        &mut self,
-        channel: &Channel,
-        want: usize,
-        sink: &mut dyn FnMut(&[u8]),
-    ) -> Result<Option<Pulled>, Fault> {
+    fn open(&mut self, channel: &Channel, want: usize, sink: &mut dyn FnMut(&[u8])) -> Result<Option<Pulled>, Fault> {
         let Some(tls) = &channel.tls else {
             let n = want.min(self.end - self.start);
             sink(&self.raw[self.start..self.start + n]);
@@ -260,21 +239,14 @@ impl Buffers {
     }
 
     /// The next `n` bytes of plaintext without taking them; at most one look at the link.
-    pub fn peek(
-        &mut self,
-        channel: &Channel,
-        n: usize,
-        wait: Duration,
-    ) -> Result<Peeked<'_>, Fault> {
+    pub fn peek(&mut self, channel: &Channel, n: usize, wait: Duration) -> Result<Peeked<'_>, Fault> {
         let mut ahead = self.plain.split_off(self.taken);
         self.plain.clear();
         self.taken = 0;
         let mut end = false;
         if ahead.len() < n {
             let want = n - ahead.len();
-            let pulled = self.pull(channel, want, wait, &mut |bytes| {
-                ahead.extend_from_slice(bytes)
-            });
+            let pulled = self.pull(channel, want, wait, &mut |bytes| ahead.extend_from_slice(bytes));
             end = pulled? == Pulled::End;
         }
         ahead.extend_from_slice(&self.plain[self.taken..]);

@@ -30,39 +30,19 @@ impl Peer {
     ) -> Result<Peer, NetError> {
         let config = crate::tls::client(identity, *pin)?;
         let tls = Some((config, identity.fingerprint()));
-        Attempt {
-            addr,
-            tls,
-            name,
-            limits,
-            watch: Watch::new(WAITING_FOR),
-        }
-        .repeat()
+        Attempt { addr, tls, name, limits, watch: Watch::new(WAITING_FOR) }.repeat()
     }
 
     /// Connects without TLS to a process on this machine. Any other address is refused.
     pub fn connect_plain(addr: &str, name: &str, limits: &Limits) -> Result<Peer, NetError> {
         resolve_loopback(addr)?;
-        Attempt {
-            addr,
-            tls: None,
-            name,
-            limits,
-            watch: Watch::new(WAITING_FOR),
-        }
-        .repeat()
+        Attempt { addr, tls: None, name, limits, watch: Watch::new(WAITING_FOR) }.repeat()
     }
 }
 
 pub(crate) fn resolve(addr: &str) -> Result<Vec<SocketAddr>, NetError> {
-    let unusable = |reason: String| ConfigError::Address {
-        addr: addr.to_owned(),
-        reason,
-    };
-    let found: Vec<SocketAddr> = addr
-        .to_socket_addrs()
-        .map_err(|e| unusable(e.to_string()))?
-        .collect();
+    let unusable = |reason: String| ConfigError::Address { addr: addr.to_owned(), reason };
+    let found: Vec<SocketAddr> = addr.to_socket_addrs().map_err(|e| unusable(e.to_string()))?.collect();
     match found.is_empty() {
         true => Err(unusable("no address has this name".into()).into()),
         false => Ok(found),
@@ -123,9 +103,7 @@ impl Attempt<'_> {
             let nobody = ServerName::try_from("ariann.invalid").expect("a valid name");
             ClientConnection::new(config.clone(), nobody)
         });
-        let tls = tls
-            .transpose()
-            .map_err(|e| Failed::Final(system("set up TLS", e)))?;
+        let tls = tls.transpose().map_err(|e| Failed::Final(system("set up TLS", e)))?;
         let mut greeting = Greeting::connecting(tls);
         let mut buffer = vec![0; 16 << 10];
         loop {
@@ -134,9 +112,7 @@ impl Attempt<'_> {
                 break;
             }
             if Instant::now() >= end {
-                return Err(Failed::Again(
-                    "it accepts connections but does not answer".into(),
-                ));
+                return Err(Failed::Again("it accepts connections but does not answer".into()));
             }
             match link.read(&mut buffer, TICK) {
                 Ok(0) => return Err(Failed::Again("it closed the connection".into())),
@@ -163,9 +139,7 @@ impl Attempt<'_> {
         };
         let mut last = None;
         for addr in found.map_err(|e| Failed::Again(e.to_string()))? {
-            let left = end
-                .saturating_duration_since(Instant::now())
-                .max(Duration::from_millis(1));
+            let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             match TcpStream::connect_timeout(&addr, left.min(self.limits.handshake)) {
                 Ok(socket) => return Ok(socket),
                 Err(error) => last = Some(error),
@@ -175,17 +149,12 @@ impl Attempt<'_> {
     }
 
     fn refused(&self, refused: Refused) -> Failed {
-        let ours = self
-            .tls
-            .as_ref()
-            .map_or(Fingerprint::from_bytes([0; 32]), |(_, ours)| *ours);
+        let ours = self.tls.as_ref().map_or(Fingerprint::from_bytes([0; 32]), |(_, ours)| *ours);
         Failed::Final(match refused.into_identity(self.name, ours) {
             Ok(identity) => identity.into(),
-            Err(what) => NetError::PeerMisbehaved {
-                peer: self.name.to_owned(),
-                waiting_for: WAITING_FOR.to_owned(),
-                what,
-            },
+            Err(what) => {
+                NetError::PeerMisbehaved { peer: self.name.to_owned(), waiting_for: WAITING_FOR.to_owned(), what }
+            }
         })
     }
 

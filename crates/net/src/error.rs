@@ -45,9 +45,7 @@ pub enum NetError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Misbehaviour {
     /// Another step of the plan.
-    #[error(
-        "it sent step {got}, the plan has step {expected} here; both ends need the same plan and version"
-    )]
+    #[error("it sent step {got}, the plan has step {expected} here; both ends need the same plan and version")]
     Step {
         /// Step of the plan.
         expected: u32,
@@ -63,9 +61,7 @@ pub enum Misbehaviour {
         got: u64,
     },
     /// Another length than the plan's.
-    #[error(
-        "it sent a message of {got} bytes, the plan has {expected}; both ends need the same plan and version"
-    )]
+    #[error("it sent a message of {got} bytes, the plan has {expected}; both ends need the same plan and version")]
     Length {
         /// Length in the plan.
         expected: u64,
@@ -89,17 +85,13 @@ pub enum Misbehaviour {
         got: &'static str,
     },
     /// Bytes that are no frame of this protocol.
-    #[error(
-        "it sent bytes that are no frame (kind {0:#010x}); is it an ariann program of this version?"
-    )]
+    #[error("it sent bytes that are no frame (kind {0:#010x}); is it an ariann program of this version?")]
     NotAFrame(u32),
     /// Control message that does not decode, or not to the same bytes.
     #[error("its control message is invalid: {0}; both ends need the same version")]
     Control(String),
     /// TLS failed; a modified or foreign byte stream.
-    #[error(
-        "TLS failed: {0}; the bytes were altered on the way, or the other end is not an ariann program"
-    )]
+    #[error("TLS failed: {0}; the bytes were altered on the way, or the other end is not an ariann program")]
     Tls(String),
 }
 
@@ -270,35 +262,20 @@ pub enum LocalError {
         reason: String,
     },
     /// A message that was sent or taken in part only.
-    #[error(
-        "a message was left unfinished: the connection to {peer} cannot go on; start both ends again"
-    )]
+    #[error("a message was left unfinished: the connection to {peer} cannot go on; start both ends again")]
     Unfinished {
         /// Name of the peer.
         peer: String,
     },
 }
 
-pub(crate) fn disk(
-    action: &'static str,
-    path: &std::path::Path,
-    error: &std::io::Error,
-) -> NetError {
+pub(crate) fn disk(action: &'static str, path: &std::path::Path, error: &std::io::Error) -> NetError {
     let (path, reason) = (path.to_path_buf(), error.to_string());
-    LocalError::Disk {
-        action,
-        path,
-        reason,
-    }
-    .into()
+    LocalError::Disk { action, path, reason }.into()
 }
 
 pub(crate) fn system(action: &'static str, error: impl ToString) -> NetError {
-    LocalError::System {
-        action,
-        reason: error.to_string(),
-    }
-    .into()
+    LocalError::System { action, reason: error.to_string() }.into()
 }
 
 fn seconds(time: &Duration) -> String {

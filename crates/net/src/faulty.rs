@@ -32,12 +32,7 @@ pub struct FaultyLink<L> {
 impl<L: Link> FaultyLink<L> {
     /// `inner` with `fault` in what is written to it.
     pub fn new(inner: L, fault: Fault) -> FaultyLink<L> {
-        FaultyLink {
-            inner,
-            fault,
-            written: AtomicU64::new(0),
-            paused: AtomicBool::new(false),
-        }
+        FaultyLink { inner, fault, written: AtomicU64::new(0), paused: AtomicBool::new(false) }
     }
 }
 
@@ -47,11 +42,8 @@ impl<L: Link> Link for FaultyLink<L> {
     }
 
     fn write(&self, bytes: &[u8], wait: Duration) -> io::Result<usize> {
-        let (Fault::Cut(at)
-        | Fault::Silence(at)
-        | Fault::Flip(at)
-        | Fault::Trickle(at, _)
-        | Fault::Delay(at, _)) = self.fault;
+        let (Fault::Cut(at) | Fault::Silence(at) | Fault::Flip(at) | Fault::Trickle(at, _) | Fault::Delay(at, _)) =
+            self.fault;
         let done = self.written.load(Ordering::Relaxed);
         let before = usize::try_from(at.saturating_sub(done)).unwrap_or(usize::MAX);
         let count = |n: usize| {
@@ -59,10 +51,7 @@ impl<L: Link> Link for FaultyLink<L> {
             n
         };
         if before > 0 {
-            return self
-                .inner
-                .write(&bytes[..bytes.len().min(before)], wait)
-                .map(count);
+            return self.inner.write(&bytes[..bytes.len().min(before)], wait).map(count);
         }
         match self.fault {
             Fault::Cut(_) => {

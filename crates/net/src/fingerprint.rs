@@ -53,17 +53,13 @@ impl FromStr for Fingerprint {
     type Err = IdentityError;
 
     fn from_str(text: &str) -> Result<Fingerprint, IdentityError> {
-        parse(text.trim()).map_err(|reason| IdentityError::Fingerprint {
-            text: text.chars().take(100).collect(),
-            reason,
-        })
+        parse(text.trim())
+            .map_err(|reason| IdentityError::Fingerprint { text: text.chars().take(100).collect(), reason })
     }
 }
 
 fn parse(text: &str) -> Result<Fingerprint, String> {
-    let digits = text
-        .strip_prefix(PREFIX)
-        .ok_or(format!("it does not begin with '{PREFIX}'"))?;
+    let digits = text.strip_prefix(PREFIX).ok_or(format!("it does not begin with '{PREFIX}'"))?;
     let mut nibbles = Vec::with_capacity(64);
     for c in digits.chars().filter(|&c| c != '-') {
         match c.to_digit(16) {
@@ -94,9 +90,7 @@ impl Serialize for Fingerprint {
 impl<'de> Deserialize<'de> for Fingerprint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match deserializer.is_human_readable() {
-            true => String::deserialize(deserializer)?
-                .parse()
-                .map_err(serde::de::Error::custom),
+            true => String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom),
             false => <[u8; 32]>::deserialize(deserializer).map(Fingerprint),
         }
     }

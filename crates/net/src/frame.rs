@@ -70,10 +70,8 @@ impl Header {
     /// Reads a header; the only thing that can be wrong with it alone is its kind.
     pub fn decode(bytes: &[u8; HEADER]) -> Result<Header, Misbehaviour> {
         let tag: [u8; 4] = bytes[..4].try_into().expect("4 bytes");
-        let &(kind, ..) = KINDS
-            .iter()
-            .find(|(_, known, _)| *known == tag)
-            .ok_or(Misbehaviour::NotAFrame(u32::from_be_bytes(tag)))?;
+        let &(kind, ..) =
+            KINDS.iter().find(|(_, known, _)| *known == tag).ok_or(Misbehaviour::NotAFrame(u32::from_be_bytes(tag)))?;
         Ok(Header {
             kind,
             step: u32::from_le_bytes(bytes[4..8].try_into().expect("4 bytes")),
@@ -84,12 +82,7 @@ impl Header {
 
     /// A header without a message.
     pub(crate) fn empty(kind: Kind, sequence: u64) -> Header {
-        Header {
-            kind,
-            step: 0,
-            sequence,
-            length: 0,
-        }
+        Header { kind, step: 0, sequence, length: 0 }
     }
 
     /// Compares a frame that must carry no message.
@@ -102,38 +95,22 @@ impl Header {
 
     pub(crate) fn expect_kind(&self, expected: Kind) -> Result<(), Misbehaviour> {
         let (expected, got) = (expected.name(), self.kind.name());
-        if expected == got {
-            Ok(())
-        } else {
-            Err(Misbehaviour::Kind { expected, got })
-        }
+        if expected == got { Ok(()) } else { Err(Misbehaviour::Kind { expected, got }) }
     }
 
     pub(crate) fn expect_sequence(&self, expected: u64) -> Result<(), Misbehaviour> {
         let got = self.sequence;
-        if expected == got {
-            Ok(())
-        } else {
-            Err(Misbehaviour::Sequence { expected, got })
-        }
+        if expected == got { Ok(()) } else { Err(Misbehaviour::Sequence { expected, got }) }
     }
 
     pub(crate) fn expect_step(&self, expected: u32) -> Result<(), Misbehaviour> {
         let got = self.step;
-        if expected == got {
-            Ok(())
-        } else {
-            Err(Misbehaviour::Step { expected, got })
-        }
+        if expected == got { Ok(()) } else { Err(Misbehaviour::Step { expected, got }) }
     }
 
     pub(crate) fn expect_length(&self, expected: u64) -> Result<(), Misbehaviour> {
         let got = self.length;
-        if expected == got {
-            Ok(())
-        } else {
-            Err(Misbehaviour::Length { expected, got })
-        }
+        if expected == got { Ok(()) } else { Err(Misbehaviour::Length { expected, got }) }
     }
 }
 

@@ -38,24 +38,14 @@ pub(crate) enum Refused {
 
 impl Refused {
     /// As an error of identity where it is one.
-    pub fn into_identity(
-        self,
-        peer: &str,
-        ours: Fingerprint,
-    ) -> Result<IdentityError, Misbehaviour> {
+    pub fn into_identity(self, peer: &str, ours: Fingerprint) -> Result<IdentityError, Misbehaviour> {
         let peer = peer.to_owned();
         match self {
             Refused::Misbehaved(what) => Err(what),
             Refused::ByPeer(alert) => Ok(IdentityError::Refused { peer, ours, alert }),
-            Refused::Identity(Refusal::NotPinned { got, pinned }) => {
-                Ok(IdentityError::NotPinned { peer, got, pinned })
-            }
+            Refused::Identity(Refusal::NotPinned { got, pinned }) => Ok(IdentityError::NotPinned { peer, got, pinned }),
             Refused::Identity(Refusal::OutOfDate { fingerprint, when }) => {
-                Ok(IdentityError::PeerExpired {
-                    peer,
-                    fingerprint,
-                    when,
-                })
+                Ok(IdentityError::PeerExpired { peer, fingerprint, when })
             }
             Refused::Identity(chain) => Err(Misbehaviour::Tls(chain.to_string())),
         }
@@ -76,15 +66,7 @@ impl Greeting {
             tls.set_buffer_limit(None);
         }
         let (plain, out) = (Vec::new(), Vec::new());
-        let mut greeting = Greeting {
-            tls,
-            accepting,
-            fed: 0,
-            plain,
-            out,
-            said: false,
-            done: false,
-        };
+        let mut greeting = Greeting { tls, accepting, fed: 0, plain, out, said: false, done: false };
         greeting.speak();
         greeting
     }
@@ -125,16 +107,12 @@ impl Greeting {
         let tls = self.tls.as_mut().expect("asked by feed");
         let failed = |reason: String| Refused::Misbehaved(Misbehaviour::Tls(reason));
         while !bytes.is_empty() {
-            tls.read_tls(&mut bytes)
-                .map_err(|e| failed(e.to_string()))?;
-            tls.process_new_packets()
-                .map_err(|error| match (refusal(&error), &error) {
-                    (Some(refusal), _) => Refused::Identity(refusal.clone()),
-                    (None, rustls::Error::AlertReceived(alert)) => {
-                        Refused::ByPeer(format!("TLS alert {alert:?}"))
-                    }
-                    (None, error) => failed(error.to_string()),
-                })?;
+            tls.read_tls(&mut bytes).map_err(|e| failed(e.to_string()))?;
+            tls.process_new_packets().map_err(|error| match (refusal(&error), &error) {
+                (Some(refusal), _) => Refused::Identity(refusal.clone()),
+                (None, rustls::Error::AlertReceived(alert)) => Refused::ByPeer(format!("TLS alert {alert:?}")),
+                (None, error) => failed(error.to_string()),
+            })?;
             let mut part = [0; 2 * HEADER];
             while let Ok(n @ 1..) = tls.reader().read(&mut part) {
                 self.plain.extend_from_slice(&part[..n]);
@@ -152,11 +130,7 @@ impl Greeting {
                 _ => Ok(()),
             };
         };
-        let kind = if self.accepting {
-            Kind::Hello
-        } else {
-            Kind::Welcome
-        };
+        let kind = if self.accepting { Kind::Hello } else { Kind::Welcome };
         let heard = Header::decode(bytes).and_then(|header| header.expect_empty(kind, 0));
         heard.map_err(Refused::Misbehaved)?;
         // The accepting end is done first and may go on at once; the connecting end has nothing to say before the welcome.
@@ -169,11 +143,7 @@ impl Greeting {
     }
 
     fn expected(&self) -> [u8; HEADER] {
-        let kind = if self.accepting {
-            Kind::Hello
-        } else {
-            Kind::Welcome
-        };
+        let kind = if self.accepting { Kind::Hello } else { Kind::Welcome };
         Header::empty(kind, 0).encode()
     }
 
@@ -190,16 +160,11 @@ impl Greeting {
         };
         if turn && !self.said {
             self.said = true;
-            let kind = if self.accepting {
-                Kind::Welcome
-            } else {
-                Kind::Hello
-            };
+            let kind = if self.accepting { Kind::Welcome } else { Kind::Hello };
             let frame = Header::empty(kind, 0).encode();
             match &mut self.tls {
                 None => self.out.extend_from_slice(&frame),
-                Some(tls) => std::io::Write::write_all(&mut tls.writer(), &frame)
-                    .expect("the buffer has no limit"),
+                Some(tls) => std::io::Write::write_all(&mut tls.writer(), &frame).expect("the buffer has no limit"),
             }
         }
         self.collect();
@@ -214,9 +179,8 @@ impl Greeting {
     /// The connection, the identity that the other end has shown, and what it said after the greeting.
     pub fn finish(mut self) -> (Option<Connection>, Option<Fingerprint>, Vec<u8>) {
         let certificates = self.tls.as_ref().and_then(|tls| tls.peer_certificates());
-        let fingerprint = certificates
-            .and_then(<[_]>::first)
-            .map(|certificate| Fingerprint::of_certificate(certificate));
+        let fingerprint =
+            certificates.and_then(<[_]>::first).map(|certificate| Fingerprint::of_certificate(certificate));
         let rest = self.plain.split_off(HEADER.min(self.plain.len()));
         (self.tls, fingerprint, rest)
     }
@@ -225,8 +189,7 @@ impl Greeting {
 /// Feeds bytes to the accepting end of a greeting as a stranger could, `identity` or plain. For fuzzing.
 pub fn feed_stranger(identity: Option<&crate::Identity>, bytes: &[u8]) -> bool {
     let tls = identity.map(|identity| {
-        let config =
-            crate::tls::server(identity, &[identity.fingerprint()]).expect("our own settings");
+        let config = crate::tls::server(identity, &[identity.fingerprint()]).expect("our own settings");
         ServerConnection::new(Arc::clone(&config)).expect("our own settings")
     });
     let mut greeting = Greeting::accepting(tls);

@@ -45,22 +45,14 @@ impl Identity {
             let _ = std::fs::remove_file(&key_path);
             return Err(error);
         }
-        File::open(folder)
-            .and_then(|f| f.sync_all())
-            .map_err(|e| disk("sync", folder, &e))?;
+        File::open(folder).and_then(|f| f.sync_all()).map_err(|e| disk("sync", folder, &e))?;
         Identity::load(folder, name)
     }
 
     /// An identity that is never written, for one run on one machine.
     pub fn ephemeral(name: &str) -> Result<Identity, NetError> {
-        let (certificate, key) =
-            generate(name, SystemTime::now(), Duration::from_secs(7 * 86_400))?;
-        from_pem(
-            certificate.as_bytes(),
-            key.as_bytes(),
-            Path::new(name),
-            Path::new(name),
-        )
+        let (certificate, key) = generate(name, SystemTime::now(), Duration::from_secs(7 * 86_400))?;
+        from_pem(certificate.as_bytes(), key.as_bytes(), Path::new(name), Path::new(name))
     }
 
     /// Reads `NAME.key.pem` and `NAME.cert.pem` from `folder`. Refuses a key that others can read, a pair that does
@@ -87,25 +79,16 @@ fn paths(folder: &Path, name: &str) -> Result<(PathBuf, PathBuf), IdentityError>
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
         return Err(IdentityError::Name(name.chars().take(100).collect()));
     }
-    Ok((
-        folder.join(format!("{name}.key.pem")),
-        folder.join(format!("{name}.cert.pem")),
-    ))
+    Ok((folder.join(format!("{name}.key.pem")), folder.join(format!("{name}.cert.pem"))))
 }
 
 /// Certificate and key as PEM.
-fn generate(
-    name: &str,
-    from: SystemTime,
-    validity: Duration,
-) -> Result<(String, Zeroizing<String>), NetError> {
+fn generate(name: &str, from: SystemTime, validity: Duration) -> Result<(String, Zeroizing<String>), NetError> {
     let make = |e: rcgen::Error| system("make an identity", e);
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(make)?;
     let mut params = rcgen::CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, format!("ariann {name}"));
+    params.distinguished_name.push(rcgen::DnType::CommonName, format!("ariann {name}"));
     // An hour back: clocks differ.
     params.not_before = (from - Duration::from_secs(3600)).into();
     params.not_after = (from + validity).into();
@@ -113,48 +96,26 @@ fn generate(
     Ok((certificate.pem(), Zeroizing::new(key.serialize_pem())))
 }
 
-fn from_pem(
-    certificate: &[u8],
-    key: &[u8],
-    cert_path: &Path,
-    key_path: &Path,
-) -> Result<Identity, NetError> {
-    let invalid = |path: &Path, reason: String| IdentityError::Invalid {
-        path: path.into(),
-        reason,
-    };
+fn from_pem(certificate: &[u8], key: &[u8], cert_path: &Path, key_path: &Path) -> Result<Identity, NetError> {
+    let invalid = |path: &Path, reason: String| IdentityError::Invalid { path: path.into(), reason };
     let certificate = CertificateDer::from_pem_slice(certificate)
         .map_err(|e| invalid(cert_path, format!("it is no certificate in PEM form: {e}")))?;
-    let key = PrivateKeyDer::from_pem_slice(key)
-        .map_err(|_| invalid(key_path, "it is no private key in PEM form".into()))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(key).map_err(|_| invalid(key_path, "it is no private key in PEM form".into()))?;
     let fingerprint = Fingerprint::of_certificate(&certificate);
     if let Some(when) = out_of_date(&certificate).map_err(|reason| invalid(cert_path, reason))? {
-        return Err(IdentityError::Expired {
-            path: cert_path.into(),
-            when,
-        }
-        .into());
+        return Err(IdentityError::Expired { path: cert_path.into(), when }.into());
     }
     let certified = CertifiedKey::from_der(vec![certificate], key, &crate::tls::provider())
-        .map_err(|e| {
-            invalid(
-                key_path,
-                format!("it does not belong to the certificate: {e}"),
-            )
-        })?;
-    Ok(Identity {
-        certified: Arc::new(certified),
-        fingerprint,
-    })
+        .map_err(|e| invalid(key_path, format!("it does not belong to the certificate: {e}")))?;
+    Ok(Identity { certified: Arc::new(certified), fingerprint })
 }
 
 /// `Some(text)` when the certificate is not valid now.
 pub(crate) fn out_of_date(certificate: &[u8]) -> Result<Option<String>, String> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
-        .map_err(|e| format!("the certificate does not parse: {e}"))?;
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs() as i64);
+    let (_, parsed) =
+        x509_parser::parse_x509_certificate(certificate).map_err(|e| format!("the certificate does not parse: {e}"))?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
     let validity = parsed.validity();
     if now > validity.not_after.timestamp() {
         return Ok(Some(format!("expired at {}", validity.not_after)));
@@ -190,16 +151,10 @@ fn read(path: &Path) -> Result<Vec<u8>, NetError> {
 
 fn read_file(file: &File, path: &Path) -> Result<Vec<u8>, NetError> {
     let mut bytes = Vec::with_capacity(4096);
-    file.take(MAX_FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| disk("read", path, &e))?;
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|e| disk("read", path, &e))?;
     if bytes.len() as u64 > MAX_FILE {
         let reason = format!("it is longer than {MAX_FILE} bytes");
-        return Err(IdentityError::Invalid {
-            path: path.into(),
-            reason,
-        }
-        .into());
+        return Err(IdentityError::Invalid { path: path.into(), reason }.into());
     }
     Ok(bytes)
 }
@@ -213,11 +168,7 @@ fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, NetError> {
         let metadata = file.metadata().map_err(|e| disk("read", path, &e))?;
         let mode = metadata.permissions().mode() & 0o7777;
         if mode & 0o077 != 0 {
-            return Err(IdentityError::Permissions {
-                path: path.into(),
-                mode,
-            }
-            .into());
+            return Err(IdentityError::Permissions { path: path.into(), mode }.into());
         }
     }
     read_file(&file, path).map(Zeroizing::new)

@@ -45,11 +45,7 @@ pub(crate) struct Watch<'a> {
 impl<'a> Watch<'a> {
     pub fn new(waiting_for: &'a str) -> Watch<'a> {
         let now = Instant::now();
-        Watch {
-            waiting_for,
-            began: now,
-            frame: now,
-        }
+        Watch { waiting_for, began: now, frame: now }
     }
 }
 
@@ -81,12 +77,10 @@ impl Incoming {
         let mut done = 0;
         loop {
             let header = self.header(channel, &mut watch, done).map_err(&mut keep)?;
-            let total = compare(&header, expected, &length)
-                .map_err(|what| keep(self.misbehaved(waiting_for, what)))?;
+            let total = compare(&header, expected, &length).map_err(|what| keep(self.misbehaved(waiting_for, what)))?;
             length = Length::Exactly(total);
             let piece = (total - done).min(PIECE as u64) as usize;
-            self.take(channel, piece, done, &watch, &mut sink)
-                .map_err(&mut keep)??;
+            self.take(channel, piece, done, &watch, &mut sink).map_err(&mut keep)??;
             done += piece as u64;
             // The sink may have worked for long (disk): its time is not the peer's.
             watch.frame = Instant::now();
@@ -97,12 +91,7 @@ impl Incoming {
     }
 
     /// The next header that is no keep-alive; its sequence number is right.
-    fn header(
-        &mut self,
-        channel: &Channel,
-        watch: &mut Watch<'_>,
-        done: u64,
-    ) -> Result<Header, NetError> {
+    fn header(&mut self, channel: &Channel, watch: &mut Watch<'_>, done: u64) -> Result<Header, NetError> {
         loop {
             let mut bytes = [0; HEADER];
             let mut filled = 0;
@@ -195,14 +184,7 @@ impl Incoming {
         }
         let within = limits.silence + limits.transfer(n);
         if since(watch.frame) >= within {
-            return Err(self.gone(
-                watch,
-                Gone::Slow {
-                    got,
-                    expected: n,
-                    within,
-                },
-            ));
+            return Err(self.gone(watch, Gone::Slow { got, expected: n, within }));
         }
         let whole = limits.stall + limits.transfer(done + n);
         if since(watch.began) >= whole {
@@ -217,9 +199,7 @@ impl Incoming {
         loop {
             let before = channel.received.load(std::sync::atomic::Ordering::Relaxed);
             let ahead = match self.buffers.peek(channel, HEADER, wait) {
-                Ok(Peeked::Bytes(bytes)) => {
-                    Some(<[u8; HEADER]>::try_from(bytes).expect("its length"))
-                }
+                Ok(Peeked::Bytes(bytes)) => Some(<[u8; HEADER]>::try_from(bytes).expect("its length")),
                 Ok(Peeked::Short) => None,
                 Ok(Peeked::End) => return Err(self.gone(watch, Gone::Died)),
                 Err(fault) => return Err(self.fault(watch, fault)),
@@ -230,14 +210,8 @@ impl Incoming {
             let since = self.heard.max(watch.began).elapsed();
             match ahead {
                 Some(bytes) => match Header::decode(&bytes) {
-                    Ok(Header {
-                        kind: Kind::KeepAlive,
-                        ..
-                    }) => self.header_ahead(channel, watch)?,
-                    Ok(Header {
-                        kind: Kind::Farewell,
-                        ..
-                    }) => return Err(self.gone(watch, Gone::Closed)),
+                    Ok(Header { kind: Kind::KeepAlive, .. }) => self.header_ahead(channel, watch)?,
+                    Ok(Header { kind: Kind::Farewell, .. }) => return Err(self.gone(watch, Gone::Closed)),
                     // A message waits: the peer was well when it sent it, and more is only seen after it is taken.
                     _ if watch.began.elapsed() >= self.limits.stall => {
                         return Err(self.gone(watch, Gone::Stalled(self.limits.stall)));
@@ -258,9 +232,7 @@ impl Incoming {
     /// Takes the header that [`Buffers::peek`] has shown.
     fn header_ahead(&mut self, channel: &Channel, watch: &Watch<'_>) -> Result<(), NetError> {
         let mut bytes = Vec::with_capacity(HEADER);
-        self.fill(channel, HEADER, 0, watch, &mut |part| {
-            bytes.extend_from_slice(part)
-        })?;
+        self.fill(channel, HEADER, 0, watch, &mut |part| bytes.extend_from_slice(part))?;
         let bytes = bytes.try_into().expect("fill gives all or fails");
         self.checked(&bytes, watch.waiting_for).map(drop)
     }
@@ -277,11 +249,7 @@ impl Incoming {
 
     pub fn misbehaved(&self, waiting_for: &str, what: Misbehaviour) -> NetError {
         let (peer, waiting_for) = (self.name.clone(), waiting_for.to_owned());
-        NetError::PeerMisbehaved {
-            peer,
-            waiting_for,
-            what,
-        }
+        NetError::PeerMisbehaved { peer, waiting_for, what }
     }
 
     pub fn gone(&self, watch: &Watch<'_>, how: Gone) -> NetError {
@@ -295,9 +263,7 @@ impl Incoming {
 
     fn fault(&self, watch: &Watch<'_>, fault: Fault) -> NetError {
         match fault {
-            Fault::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                self.gone(watch, Gone::Died)
-            }
+            Fault::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => self.gone(watch, Gone::Died),
             Fault::Io(e) => self.gone(watch, Gone::Broken(e.to_string())),
             Fault::Tls(e) => self.misbehaved(watch.waiting_for, Misbehaviour::Tls(e.to_string())),
         }
@@ -311,10 +277,7 @@ fn compare(header: &Header, expected: &Expected, length: &Length) -> Result<u64,
     match *length {
         Length::Exactly(n) => header.expect_length(n)?,
         Length::AtMost(limit) if header.length > limit => {
-            return Err(Misbehaviour::TooLong {
-                limit,
-                got: header.length,
-            });
+            return Err(Misbehaviour::TooLong { limit, got: header.length });
         }
         Length::AtMost(_) => {}
     }

@@ -35,20 +35,12 @@ impl TcpLink {
     pub fn new(socket: TcpStream) -> io::Result<TcpLink> {
         socket.set_nonblocking(false)?;
         socket.set_nodelay(true)?;
-        Ok(TcpLink {
-            socket,
-            read_wait: AtomicU64::new(0),
-            write_wait: AtomicU64::new(0),
-        })
+        Ok(TcpLink { socket, read_wait: AtomicU64::new(0), write_wait: AtomicU64::new(0) })
     }
 }
 
 /// Calls `set` only when the wait differs from the last one: it is a system call.
-fn set_wait(
-    last: &AtomicU64,
-    wait: Duration,
-    set: impl Fn(Option<Duration>) -> io::Result<()>,
-) -> io::Result<()> {
+fn set_wait(last: &AtomicU64, wait: Duration, set: impl Fn(Option<Duration>) -> io::Result<()>) -> io::Result<()> {
     let micros = (wait.as_micros() as u64).max(1);
     if last.swap(micros, Ordering::Relaxed) != micros {
         set(Some(Duration::from_micros(micros)))?;

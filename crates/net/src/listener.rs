@@ -43,14 +43,8 @@ pub struct Listener {
 }
 
 enum Mode {
-    Plain {
-        name: String,
-    },
-    Tls {
-        config: Arc<ServerConfig>,
-        ours: Fingerprint,
-        allowed: Vec<Allowed>,
-    },
+    Plain { name: String },
+    Tls { config: Arc<ServerConfig>, ours: Fingerprint, allowed: Vec<Allowed> },
 }
 
 struct Pending {
@@ -114,60 +108,32 @@ impl Pending {
 
 impl Listener {
     /// Listens at `addr` for TLS connections of the peers in `allowed`.
-    pub fn bind(
-        addr: &str,
-        identity: &Identity,
-        allowed: &[Allowed],
-        limits: &Limits,
-    ) -> Result<Listener, NetError> {
+    pub fn bind(addr: &str, identity: &Identity, allowed: &[Allowed], limits: &Limits) -> Result<Listener, NetError> {
         if allowed.is_empty() {
             return Err(ConfigError::NoPins.into());
         }
         let pins: Vec<Fingerprint> = allowed.iter().map(|a| a.pin).collect();
         let (config, ours) = (crate::tls::server(identity, &pins)?, identity.fingerprint());
-        let mode = Mode::Tls {
-            config,
-            ours,
-            allowed: allowed.to_vec(),
-        };
+        let mode = Mode::Tls { config, ours, allowed: allowed.to_vec() };
         Listener::new(addr, &resolve(addr)?, mode, limits)
     }
 
     /// Listens at an address of this machine for plain TCP of a process of this machine, called `name`.
     pub fn bind_plain(addr: &str, name: &str, limits: &Limits) -> Result<Listener, NetError> {
-        let mode = Mode::Plain {
-            name: name.to_owned(),
-        };
+        let mode = Mode::Plain { name: name.to_owned() };
         Listener::new(addr, &resolve_loopback(addr)?, mode, limits)
     }
 
-    fn new(
-        addr: &str,
-        found: &[SocketAddr],
-        mode: Mode,
-        limits: &Limits,
-    ) -> Result<Listener, NetError> {
+    fn new(addr: &str, found: &[SocketAddr], mode: Mode, limits: &Limits) -> Result<Listener, NetError> {
         let bound = TcpListener::bind(found).and_then(|s| s.set_nonblocking(true).map(|()| s));
-        let socket = bound.map_err(|e| ConfigError::Bind {
-            addr: addr.to_owned(),
-            reason: e.to_string(),
-        })?;
+        let socket = bound.map_err(|e| ConfigError::Bind { addr: addr.to_owned(), reason: e.to_string() })?;
         let limits = limits.clone();
-        Ok(Listener {
-            socket,
-            mode,
-            limits,
-            pending: Vec::new(),
-            refused: 0,
-            last: None,
-        })
+        Ok(Listener { socket, mode, limits, pending: Vec::new(), refused: 0, last: None })
     }
 
     /// Where it listens; tells the port when 0 was asked for.
     pub fn local_addr(&self) -> Result<SocketAddr, NetError> {
-        self.socket
-            .local_addr()
-            .map_err(|e| system("tell the local address", e))
+        self.socket.local_addr().map_err(|e| system("tell the local address", e))
     }
 
     /// How many connections were turned away.
@@ -230,9 +196,7 @@ impl Listener {
                 }
             };
             came = true;
-            let ready = socket
-                .set_nonblocking(true)
-                .and_then(|()| socket.set_nodelay(true));
+            let ready = socket.set_nonblocking(true).and_then(|()| socket.set_nodelay(true));
             let local = matches!(self.mode, Mode::Tls { .. }) || from.ip().is_loopback();
             if ready.is_err() || !local {
                 self.refused += 1;
@@ -245,13 +209,7 @@ impl Listener {
             }
             let greeting = Greeting::accepting(self.tls()?);
             let since = Instant::now();
-            self.pending.push(Pending {
-                socket,
-                from,
-                greeting,
-                since,
-                silent: true,
-            });
+            self.pending.push(Pending { socket, from, greeting, since, silent: true });
         }
         Ok(came)
     }
@@ -271,10 +229,9 @@ impl Listener {
         let (tls, fingerprint, rest) = pending.greeting.finish();
         let name = match (&self.mode, fingerprint) {
             (Mode::Plain { name }, _) => Some(name.as_str()),
-            (Mode::Tls { allowed, .. }, Some(shown)) => allowed
-                .iter()
-                .find(|a| a.pin == shown)
-                .map(|a| a.name.as_str()),
+            (Mode::Tls { allowed, .. }, Some(shown)) => {
+                allowed.iter().find(|a| a.pin == shown).map(|a| a.name.as_str())
+            }
             (Mode::Tls { .. }, None) => None,
         };
         let (Some(name), Ok(link)) = (name, TcpLink::new(pending.socket)) else {
@@ -317,11 +274,6 @@ impl Listener {
             how += &format!(", the last because: {last}");
         }
         let (waiting_for, waited) = ("a connection".to_owned(), began.elapsed());
-        NetError::PeerGone {
-            peer,
-            waiting_for,
-            waited,
-            how: Gone::NotReached(how),
-        }
+        NetError::PeerGone { peer, waiting_for, waited, how: Gone::NotReached(how) }
     }
 }

@@ -34,31 +34,15 @@ pub struct MemoryLink {
 /// Two ends that are connected to each other.
 pub fn memory_links() -> (MemoryLink, MemoryLink) {
     let (a, b) = (Arc::new(Pipe::default()), Arc::new(Pipe::default()));
-    let first = MemoryLink {
-        incoming: a.clone(),
-        outgoing: b.clone(),
-    };
-    (
-        first,
-        MemoryLink {
-            incoming: b,
-            outgoing: a,
-        },
-    )
+    let first = MemoryLink { incoming: a.clone(), outgoing: b.clone() };
+    (first, MemoryLink { incoming: b, outgoing: a })
 }
 
 impl Pipe {
     /// Waits until `ready` or `wait` is over.
-    fn when(
-        &self,
-        wait: Duration,
-        ready: impl Fn(&State) -> bool,
-    ) -> io::Result<std::sync::MutexGuard<'_, State>> {
+    fn when(&self, wait: Duration, ready: impl Fn(&State) -> bool) -> io::Result<std::sync::MutexGuard<'_, State>> {
         let state = self.state.lock().expect("no holder panics");
-        let (state, timeout) = self
-            .changed
-            .wait_timeout_while(state, wait, |s| !ready(s))
-            .expect("no holder panics");
+        let (state, timeout) = self.changed.wait_timeout_while(state, wait, |s| !ready(s)).expect("no holder panics");
         match timeout.timed_out() {
             true => Err(io::ErrorKind::TimedOut.into()),
             false => Ok(state),

@@ -72,11 +72,7 @@ impl Outgoing {
             .name(format!("to {name}"))
             .spawn(move || mine.run(keep_alive))
             .map_err(|e| system("start a thread for writing", e))?;
-        Ok(Outgoing {
-            shared,
-            thread: Some(thread),
-            limit: limits.queue_bytes,
-        })
+        Ok(Outgoing { shared, thread: Some(thread), limit: limits.queue_bytes })
     }
 
     pub fn payload(&self) -> u64 {
@@ -145,17 +141,11 @@ enum Job {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn run(&self, keep_alive: Duration) {
-        let mut writer = Writer {
-            shared: self,
-            sequence: 1,
-            scratch: Vec::new(),
-        };
+        let mut writer = Writer { shared: self, sequence: 1, scratch: Vec::new() };
         let result = loop {
             let result = match self.next(keep_alive) {
                 Job::Item(item) => writer.item(&item),
@@ -180,9 +170,7 @@ impl Shared {
     }
 
     fn next(&self, keep_alive: Duration) -> Job {
-        let idle = |queue: &mut Queue| {
-            queue.items.is_empty() && !queue.closing && !self.abort.load(Ordering::Relaxed)
-        };
+        let idle = |queue: &mut Queue| queue.items.is_empty() && !queue.closing && !self.abort.load(Ordering::Relaxed);
         let (mut queue, _) = self
             .work
             .wait_timeout_while(self.lock(), keep_alive, idle)
@@ -210,21 +198,9 @@ impl Writer<'_> {
         let mut rest = &item.bytes[..];
         loop {
             let (piece, after) = rest.split_at(rest.len().min(PIECE));
-            let Item {
-                kind, step, length, ..
-            } = *item;
-            self.frame(
-                Header {
-                    kind,
-                    step,
-                    sequence: self.sequence,
-                    length,
-                },
-                piece,
-            )?;
-            self.shared
-                .payload
-                .fetch_add(piece.len() as u64, Ordering::Relaxed);
+            let Item { kind, step, length, .. } = *item;
+            self.frame(Header { kind, step, sequence: self.sequence, length }, piece)?;
+            self.shared.payload.fetch_add(piece.len() as u64, Ordering::Relaxed);
             self.shared.lock().bytes -= piece.len();
             self.shared.room.notify_all();
             if after.is_empty() {
@@ -240,17 +216,13 @@ impl Writer<'_> {
 
     fn farewell(&mut self) -> Result<(), Fault> {
         self.empty(Kind::Farewell)?;
-        self.shared
-            .channel
-            .finish(&mut self.scratch, &|| self.shared.go_on())
+        self.shared.channel.finish(&mut self.scratch, &|| self.shared.go_on())
     }
 
     fn frame(&mut self, header: Header, bytes: &[u8]) -> Result<(), Fault> {
         self.sequence += 1;
         let go_on = || self.shared.go_on();
-        self.shared
-            .channel
-            .write(&header.encode(), bytes, &mut self.scratch, &go_on)
+        self.shared.channel.write(&header.encode(), bytes, &mut self.scratch, &go_on)
     }
 }
 

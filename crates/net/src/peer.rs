@@ -52,10 +52,7 @@ impl Peer {
     pub fn memory_pair() -> Result<(Peer, Peer), NetError> {
         let (a, b) = crate::memory_links();
         let limits = Limits::default();
-        Ok((
-            Peer::over(Box::new(a), "P1", &limits)?,
-            Peer::over(Box::new(b), "P0", &limits)?,
-        ))
+        Ok((Peer::over(Box::new(a), "P1", &limits)?, Peer::over(Box::new(b), "P0", &limits)?))
     }
 
     pub(crate) fn start(
@@ -68,13 +65,7 @@ impl Peer {
         let channel = Arc::new(channel);
         let outgoing = Outgoing::start(channel.clone(), name, limits)?;
         let incoming = Incoming::new(name, heard, limits);
-        Ok(Peer {
-            incoming,
-            outgoing,
-            channel,
-            fingerprint,
-            failed: None,
-        })
+        Ok(Peer { incoming, outgoing, channel, fingerprint, failed: None })
     }
 
     /// Name of the peer, as it stands in messages.
@@ -106,12 +97,7 @@ impl Peer {
     /// [`Limits::queue_bytes`] are queued already, so one message each way at once never waits for the other.
     pub fn send(&mut self, step: u32, payload: Vec<u8>) -> Result<(), NetError> {
         let length = payload.len() as u64;
-        self.queue(Item {
-            kind: Kind::Data,
-            step,
-            length,
-            bytes: payload,
-        })
+        self.queue(Item { kind: Kind::Data, step, length, bytes: payload })
     }
 
     /// Receives the message of step `step`, which has `len` bytes. `waiting_for` names it in errors.
@@ -125,12 +111,7 @@ impl Peer {
     }
 
     /// [`recv`](Self::recv) into `out`, whose length is the message's.
-    pub fn recv_into(
-        &mut self,
-        step: u32,
-        out: &mut [u8],
-        waiting_for: &str,
-    ) -> Result<(), NetError> {
+    pub fn recv_into(&mut self, step: u32, out: &mut [u8], waiting_for: &str) -> Result<(), NetError> {
         let mut filled = 0;
         self.receive(data(step, out.len() as u64), waiting_for, |part, _| {
             out[filled..filled + part.len()].copy_from_slice(part);
@@ -142,13 +123,7 @@ impl Peer {
     /// Begins a message of `len` bytes that is written piece by piece and never held whole.
     pub fn send_stream(&mut self, step: u32, len: u64) -> Result<SendStream<'_>, NetError> {
         self.usable()?;
-        Ok(SendStream {
-            peer: self,
-            step,
-            len,
-            sent: 0,
-            piece: Vec::new(),
-        })
+        Ok(SendStream { peer: self, step, len, sent: 0, piece: Vec::new() })
     }
 
     /// Receives a message of `len` bytes piece by piece: `each` gets consecutive pieces of 1 MiB and the rest.
@@ -173,15 +148,9 @@ impl Peer {
 
     /// Queues a control message.
     pub fn send_control<T: Serialize>(&mut self, message: &T) -> Result<(), NetError> {
-        let bytes =
-            postcard::to_stdvec(message).map_err(|e| system("encode a control message", e))?;
+        let bytes = postcard::to_stdvec(message).map_err(|e| system("encode a control message", e))?;
         let length = bytes.len() as u64;
-        self.queue(Item {
-            kind: Kind::Control,
-            step: 0,
-            length,
-            bytes,
-        })
+        self.queue(Item { kind: Kind::Control, step: 0, length, bytes })
     }
 
     /// Receives a control message of at most `max_len` bytes. Trailing bytes and other encodings of the same
@@ -191,11 +160,7 @@ impl Peer {
         max_len: usize,
         waiting_for: &str,
     ) -> Result<T, NetError> {
-        let expected = Expected {
-            kind: Kind::Control,
-            step: 0,
-            length: Length::AtMost(max_len as u64),
-        };
+        let expected = Expected { kind: Kind::Control, step: 0, length: Length::AtMost(max_len as u64) };
         let mut bytes = Vec::new();
         self.receive(expected, waiting_for, |part, _| {
             bytes.extend_from_slice(part);
@@ -211,9 +176,7 @@ impl Peer {
     /// Waits until everything queued is written to the socket.
     pub fn flush(&mut self) -> Result<(), NetError> {
         self.usable()?;
-        self.wait("it to take what was sent", |outgoing| {
-            outgoing.drained(LOOK)
-        })
+        self.wait("it to take what was sent", |outgoing| outgoing.drained(LOOK))
     }
 
     /// Writes what is queued, says farewell and waits, at most [`Limits::linger`], for the peer to close too.
@@ -221,14 +184,11 @@ impl Peer {
     pub fn close(mut self) -> Result<(), NetError> {
         self.usable()?;
         self.outgoing.close();
-        self.wait("it to take what was sent before the end", |outgoing| {
-            outgoing.drained(LOOK)
-        })
-        .or_else(|error| match error {
-            NetError::PeerGone {
-                how: Gone::Closed, ..
-            } => Ok(()),
-            error => Err(error),
+        self.wait("it to take what was sent before the end", |outgoing| outgoing.drained(LOOK)).or_else(|error| {
+            match error {
+                NetError::PeerGone { how: Gone::Closed, .. } => Ok(()),
+                error => Err(error),
+            }
         })?;
         let linger = self.incoming.limits.linger;
         self.incoming.drain(&self.channel, Instant::now() + linger);
@@ -237,19 +197,13 @@ impl Peer {
 
     fn queue(&mut self, item: Item) -> Result<(), NetError> {
         self.usable()?;
-        self.wait("it to take what was sent before", |outgoing| {
-            outgoing.room(LOOK)
-        })?;
+        self.wait("it to take what was sent before", |outgoing| outgoing.room(LOOK))?;
         self.outgoing.push(item);
         Ok(())
     }
 
     /// Repeats `look` until it says yes, listening for the peer in between.
-    fn wait(
-        &mut self,
-        waiting_for: &str,
-        look: impl Fn(&Outgoing) -> Room,
-    ) -> Result<(), NetError> {
+    fn wait(&mut self, waiting_for: &str, look: impl Fn(&Outgoing) -> Room) -> Result<(), NetError> {
         let mut watch = Watch::new(waiting_for);
         loop {
             let lost = match look(&self.outgoing) {
@@ -274,13 +228,9 @@ impl Peer {
             ours = Some(error.clone());
             error
         };
-        let result = self
-            .incoming
-            .message(&self.channel, &expected, waiting_for, keep, sink);
+        let result = self.incoming.message(&self.channel, &expected, waiting_for, keep, sink);
         if result.is_err() {
-            let left = || LocalError::Unfinished {
-                peer: self.incoming.name.clone(),
-            };
+            let left = || LocalError::Unfinished { peer: self.incoming.name.clone() };
             self.failed = Some(ours.unwrap_or_else(|| left().into()));
         }
         result
@@ -297,11 +247,7 @@ impl Peer {
 }
 
 fn data(step: u32, len: u64) -> Expected {
-    Expected {
-        kind: Kind::Data,
-        step,
-        length: Length::Exactly(len),
-    }
+    Expected { kind: Kind::Data, step, length: Length::Exactly(len) }
 }
 
 /// Decodes a control message and demands that it is the encoding of what it decodes to. Never panics.
@@ -329,11 +275,7 @@ impl SendStream<'_> {
     /// Adds bytes; waits while [`Limits::queue_bytes`] are queued.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), NetError> {
         if bytes.len() as u64 > self.len - self.sent {
-            let reason = format!(
-                "{} bytes are more than the {} announced",
-                bytes.len(),
-                self.len - self.sent
-            );
+            let reason = format!("{} bytes are more than the {} announced", bytes.len(), self.len - self.sent);
             return Err(system("send a piece of a message", reason));
         }
         while !bytes.is_empty() {
@@ -361,19 +303,11 @@ impl SendStream<'_> {
 
     fn queue(&mut self) -> Result<(), NetError> {
         let bytes = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
-        self.peer.queue(Item {
-            kind: Kind::Data,
-            step: self.step,
-            length: self.len,
-            bytes,
-        })
+        self.peer.queue(Item { kind: Kind::Data, step: self.step, length: self.len, bytes })
     }
 
     fn unfinished(&self) -> NetError {
-        LocalError::Unfinished {
-            peer: self.peer.name().to_owned(),
-        }
-        .into()
+        LocalError::Unfinished { peer: self.peer.name().to_owned() }.into()
     }
 }
 

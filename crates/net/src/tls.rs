@@ -10,8 +10,8 @@ use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::SingleCertAndKey;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError,
-    ServerConfig, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError, ServerConfig,
+    SignatureScheme,
 };
 
 use crate::error::system;
@@ -28,10 +28,7 @@ pub(crate) fn provider() -> CryptoProvider {
     let mut cipher_suites = vec![TLS13_CHACHA20_POLY1305_SHA256];
     let at = if has_aes() { 0 } else { 1 };
     cipher_suites.splice(at..at, aes);
-    CryptoProvider {
-        cipher_suites,
-        ..ring::default_provider()
-    }
+    CryptoProvider { cipher_suites, ..ring::default_provider() }
 }
 
 fn has_aes() -> bool {
@@ -47,15 +44,9 @@ fn has_aes() -> bool {
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("the identity {got} is not pinned")]
-    NotPinned {
-        got: Fingerprint,
-        pinned: Vec<Fingerprint>,
-    },
+    NotPinned { got: Fingerprint, pinned: Vec<Fingerprint> },
     #[error("the identity {fingerprint} {when}")]
-    OutOfDate {
-        fingerprint: Fingerprint,
-        when: String,
-    },
+    OutOfDate { fingerprint: Fingerprint, when: String },
     #[error("a chain of certificates is not accepted")]
     Chain,
 }
@@ -69,9 +60,7 @@ impl From<Refusal> for Error {
 /// The refusal inside a TLS error, if it is one.
 pub(crate) fn refusal(error: &Error) -> Option<&Refusal> {
     match error {
-        Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
-            inner.downcast_ref()
-        }
+        Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => inner.downcast_ref(),
         _ => None,
     }
 }
@@ -87,20 +76,14 @@ impl Pinned {
     fn check(&self, end: &CertificateDer<'_>, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
         let got = Fingerprint::of_certificate(end);
         if !self.pins.contains(&got) {
-            return Err(Refusal::NotPinned {
-                got,
-                pinned: self.pins.clone(),
-            });
+            return Err(Refusal::NotPinned { got, pinned: self.pins.clone() });
         }
         if !chain.is_empty() {
             return Err(Refusal::Chain);
         }
         match out_of_date(end) {
             Ok(None) => Ok(()),
-            Ok(Some(when)) | Err(when) => Err(Refusal::OutOfDate {
-                fingerprint: got,
-                when,
-            }),
+            Ok(Some(when)) | Err(when) => Err(Refusal::OutOfDate { fingerprint: got, when }),
         }
     }
 
@@ -185,10 +168,7 @@ impl ClientCertVerifier for Pinned {
 
 fn pinned(provider: &CryptoProvider, pins: &[Fingerprint]) -> Arc<Pinned> {
     let algorithms = provider.signature_verification_algorithms;
-    Arc::new(Pinned {
-        pins: pins.to_vec(),
-        algorithms,
-    })
+    Arc::new(Pinned { pins: pins.to_vec(), algorithms })
 }
 
 /// The connecting end.
@@ -209,10 +189,7 @@ pub(crate) fn client(identity: &Identity, pin: Fingerprint) -> Result<Arc<Client
 }
 
 /// The accepting end.
-pub(crate) fn server(
-    identity: &Identity,
-    pins: &[Fingerprint],
-) -> Result<Arc<ServerConfig>, NetError> {
+pub(crate) fn server(identity: &Identity, pins: &[Fingerprint]) -> Result<Arc<ServerConfig>, NetError> {
     let provider = Arc::new(provider());
     let verifier = pinned(&provider, pins);
     let mut config = ServerConfig::builder_with_provider(provider)

@@ -32,10 +32,7 @@ fn a_dead_peer_is_named_at_once() {
         });
         let error = a.recv(3, 1000, "gate 17 relu2").unwrap_err();
         let text = error.to_string();
-        assert!(
-            text.starts_with("waiting for P1: gate 17 relu2 (0."),
-            "{text}"
-        );
+        assert!(text.starts_with("waiting for P1: gate 17 relu2 (0."), "{text}");
         assert!(matches!(how(error), Gone::Died | Gone::Broken(_)));
     });
     assert!(began.elapsed() < Duration::from_secs(5));
@@ -51,12 +48,7 @@ fn a_reset_is_named_at_once() {
     drop(socket);
     let began = Instant::now();
     let error = peer.recv(2, 1000, "gate 17 relu2").unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("waiting for P1: gate 17 relu2"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("waiting for P1: gate 17 relu2"), "{error}");
     assert!(matches!(how(error), Gone::Broken(_)));
     assert!(began.elapsed() < Duration::from_secs(5));
 }
@@ -122,10 +114,7 @@ fn a_peer_that_only_works_is_not_silent_but_stalls_in_the_end() {
         });
         assert_eq!(a.recv(1, 1, "long work").unwrap(), [1]);
     });
-    assert!(matches!(
-        how(a.recv(2, 1, "endless work").unwrap_err()),
-        Gone::Stalled(_)
-    ));
+    assert!(matches!(how(a.recv(2, 1, "endless work").unwrap_err()), Gone::Stalled(_)));
 }
 
 #[test]
@@ -146,11 +135,7 @@ fn one_byte_at_a_time_is_too_slow() {
 #[test]
 fn a_pause_shorter_than_the_deadline_is_no_fault() {
     let (a, b) = memory_links();
-    let mut a = over(
-        FaultyLink::new(a, Fault::Delay(100, Duration::from_millis(300))),
-        "P1",
-        &brisk(),
-    );
+    let mut a = over(FaultyLink::new(a, Fault::Delay(100, Duration::from_millis(300))), "P1", &brisk());
     let mut b = over(b, "P0", &brisk());
     a.send(1, vec![9; 1000]).unwrap();
     assert_eq!(b.recv(1, 1000, "gate 3").unwrap(), [9; 1000]);
@@ -216,20 +201,15 @@ fn strangers_do_not_keep_a_peer_out() {
         let addr = listener.local_addr().unwrap().to_string();
         let hello = [22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
         let silent = TcpStream::connect(&addr).unwrap();
-        let strangers: Vec<TcpStream> = [
-            &b"GET / HTTP/1.1\r\nHost: p0\r\n\r\n"[..],
-            &[0xff; 5000],
-            &hello,
-            &frame(Kind::Data, 0, 0, 5),
-            b"AR1h",
-        ]
-        .into_iter()
-        .map(|bytes| {
-            let mut socket = TcpStream::connect(&addr).unwrap();
-            socket.write_all(bytes).unwrap();
-            socket
-        })
-        .collect();
+        let strangers: Vec<TcpStream> =
+            [&b"GET / HTTP/1.1\r\nHost: p0\r\n\r\n"[..], &[0xff; 5000], &hello, &frame(Kind::Data, 0, 0, 5), b"AR1h"]
+                .into_iter()
+                .map(|bytes| {
+                    let mut socket = TcpStream::connect(&addr).unwrap();
+                    socket.write_all(bytes).unwrap();
+                    socket
+                })
+                .collect();
         drop(TcpStream::connect(&addr).unwrap());
         std::thread::scope(|s| {
             let connecting = s.spawn(|| match plain {
@@ -275,10 +255,7 @@ fn a_thousand_idle_connections_disturb_nobody() {
         for step in 0..50 {
             other.send(step, vec![step as u8; 100_000]).unwrap();
             session.send(step, vec![!step as u8; 100_000]).unwrap();
-            assert_eq!(
-                session.recv(step, 100_000, "a gate").unwrap()[0],
-                step as u8
-            );
+            assert_eq!(session.recv(step, 100_000, "a gate").unwrap()[0], step as u8);
             assert_eq!(other.recv(step, 100_000, "a gate").unwrap()[0], !step as u8);
         }
         // And a genuine peer still comes in.

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use ariann_net::faulty::{Fault, FaultyLink};
 use ariann_net::{
-    Identity, Kind, Limits, Misbehaviour, NetError, PIECE, Peer, decode_control, feed_stranger,
-    memory_links,
+    Identity, Kind, Limits, Misbehaviour, NetError, PIECE, Peer, decode_control, feed_stranger, memory_links,
 };
 use common::{brisk, by_hand, by_hand_with, frame, tls_pair};
 use proptest::prelude::*;
@@ -22,11 +21,7 @@ struct Hello {
 }
 
 fn hello() -> Hello {
-    Hello {
-        version: 300,
-        plan: [3; 32],
-        names: vec!["relu2".into()],
-    }
+    Hello { version: 300, plan: [3; 32], names: vec!["relu2".into()] }
 }
 
 fn pattern(n: usize, seed: usize) -> Vec<u8> {
@@ -34,17 +29,7 @@ fn pattern(n: usize, seed: usize) -> Vec<u8> {
 }
 
 fn exchange(mut a: Peer, mut b: Peer) {
-    let lengths = [
-        0,
-        1,
-        23,
-        16_383,
-        16_385,
-        PIECE - 1,
-        PIECE,
-        PIECE + 1,
-        3 * PIECE + 5,
-    ];
+    let lengths = [0, 1, 23, 16_383, 16_385, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 5];
     for (step, n) in lengths.into_iter().enumerate() {
         let step = step as u32;
         a.send(step, pattern(n, 1)).unwrap();
@@ -58,9 +43,7 @@ fn exchange(mut a: Peer, mut b: Peer) {
     assert_eq!(b.recv_control::<Hello>(1000, "hello").unwrap(), hello());
     let n = 2 * PIECE + 77;
     let mut stream = b.send_stream(9, n as u64).unwrap();
-    pattern(n, 5)
-        .chunks(1001)
-        .for_each(|part| stream.write(part).unwrap());
+    pattern(n, 5).chunks(1001).for_each(|part| stream.write(part).unwrap());
     stream.finish().unwrap();
     let (mut all, mut largest) = (Vec::new(), 0);
     a.recv_stream(9, n as u64, "a delivery", |piece| {
@@ -102,9 +85,7 @@ fn a_tap_sees_the_payload_and_nothing_else() {
     let (mut a, mut b) = tls_pair(&Limits::default());
     let seen = Arc::new(Mutex::new(Vec::new()));
     let into = seen.clone();
-    b.tap(Box::new(move |part| {
-        into.lock().unwrap().extend_from_slice(part)
-    }));
+    b.tap(Box::new(move |part| into.lock().unwrap().extend_from_slice(part)));
     a.send(1, pattern(100_000, 1)).unwrap();
     a.send(2, pattern(5, 2)).unwrap();
     b.recv(1, 100_000, "first").unwrap();
@@ -131,66 +112,18 @@ fn said(bytes: &[u8]) -> Misbehaviour {
 #[test]
 fn frames_that_differ_from_the_plan_are_named() {
     let data = |step, sequence, length| said(&frame(Kind::Data, step, sequence, length));
-    assert_eq!(
-        data(8, 1, 16),
-        Misbehaviour::Step {
-            expected: 7,
-            got: 8
-        }
-    );
-    assert_eq!(
-        data(7, 2, 16),
-        Misbehaviour::Sequence {
-            expected: 1,
-            got: 2
-        }
-    );
-    assert_eq!(
-        data(7, 0, 16),
-        Misbehaviour::Sequence {
-            expected: 1,
-            got: 0
-        }
-    );
-    assert_eq!(
-        data(7, 1, 17),
-        Misbehaviour::Length {
-            expected: 16,
-            got: 17
-        }
-    );
-    assert_eq!(
-        data(7, 1, u64::MAX),
-        Misbehaviour::Length {
-            expected: 16,
-            got: u64::MAX
-        }
-    );
+    assert_eq!(data(8, 1, 16), Misbehaviour::Step { expected: 7, got: 8 });
+    assert_eq!(data(7, 2, 16), Misbehaviour::Sequence { expected: 1, got: 2 });
+    assert_eq!(data(7, 0, 16), Misbehaviour::Sequence { expected: 1, got: 0 });
+    assert_eq!(data(7, 1, 17), Misbehaviour::Length { expected: 16, got: 17 });
+    assert_eq!(data(7, 1, u64::MAX), Misbehaviour::Length { expected: 16, got: u64::MAX });
     let control = said(&frame(Kind::Control, 7, 1, 16));
-    assert_eq!(
-        control,
-        Misbehaviour::Kind {
-            expected: "data",
-            got: "control"
-        }
-    );
+    assert_eq!(control, Misbehaviour::Kind { expected: "data", got: "control" });
     let hello = said(&frame(Kind::Hello, 0, 1, 0));
-    assert_eq!(
-        hello,
-        Misbehaviour::Kind {
-            expected: "data",
-            got: "hello"
-        }
-    );
+    assert_eq!(hello, Misbehaviour::Kind { expected: "data", got: "hello" });
     assert_eq!(said(&[b'x'; 24]), Misbehaviour::NotAFrame(0x7878_7878));
     let long = said(&frame(Kind::KeepAlive, 0, 1, 5));
-    assert_eq!(
-        long,
-        Misbehaviour::Length {
-            expected: 0,
-            got: 5
-        }
-    );
+    assert_eq!(long, Misbehaviour::Length { expected: 0, got: 5 });
 }
 
 #[test]
@@ -204,10 +137,7 @@ fn a_later_piece_with_another_length_is_named() {
         socket
     });
     let error = peer.recv(7, n as usize, "weights").unwrap_err();
-    let expected = Misbehaviour::Length {
-        expected: n,
-        got: n - 1,
-    };
+    let expected = Misbehaviour::Length { expected: n, got: n - 1 };
     assert!(matches!(error, NetError::PeerMisbehaved { what, .. } if what == expected));
     writing.join().unwrap();
 }
@@ -215,14 +145,9 @@ fn a_later_piece_with_another_length_is_named() {
 #[test]
 fn control_messages_are_bounded_and_canonical() {
     let (mut peer, mut socket) = by_hand(&brisk());
-    socket
-        .write_all(&frame(Kind::Control, 0, 1, u64::MAX))
-        .unwrap();
+    socket.write_all(&frame(Kind::Control, 0, 1, u64::MAX)).unwrap();
     let error = peer.recv_control::<Hello>(100, "hello").unwrap_err();
-    let expected = Misbehaviour::TooLong {
-        limit: 100,
-        got: u64::MAX,
-    };
+    let expected = Misbehaviour::TooLong { limit: 100, got: u64::MAX };
     assert!(matches!(error, NetError::PeerMisbehaved { what, .. } if what == expected));
 
     let mut bytes = postcard::to_stdvec(&hello()).unwrap();
@@ -240,19 +165,11 @@ fn control_messages_are_bounded_and_canonical() {
 fn a_flipped_byte_is_caught_or_is_payload() {
     for at in 0..24 {
         let (a, b) = memory_links();
-        let mut a = Peer::over(
-            Box::new(FaultyLink::new(a, Fault::Flip(at))),
-            "P1",
-            &brisk(),
-        )
-        .unwrap();
+        let mut a = Peer::over(Box::new(FaultyLink::new(a, Fault::Flip(at))), "P1", &brisk()).unwrap();
         let mut b = Peer::over(Box::new(b), "P0", &brisk()).unwrap();
         a.send(7, vec![0; 16]).unwrap();
         let error = b.recv(7, 16, "a gate").unwrap_err();
-        assert!(
-            matches!(error, NetError::PeerMisbehaved { .. }),
-            "byte {at}: {error}"
-        );
+        assert!(matches!(error, NetError::PeerMisbehaved { .. }), "byte {at}: {error}");
     }
 }
 
@@ -278,14 +195,8 @@ fn a_receiver_that_stops_half_way_spoils_the_connection() {
     }
     let (mut a, mut b) = Peer::memory_pair().unwrap();
     a.send(1, vec![0; 2 * PIECE]).unwrap();
-    b.recv_stream(1, 2 * PIECE as u64, "material", |_| Err(DiskFull))
-        .unwrap_err();
-    assert!(
-        b.recv(2, 1, "next")
-            .unwrap_err()
-            .to_string()
-            .contains("left unfinished")
-    );
+    b.recv_stream(1, 2 * PIECE as u64, "material", |_| Err(DiskFull)).unwrap_err();
+    assert!(b.recv(2, 1, "next").unwrap_err().to_string().contains("left unfinished"));
 }
 
 proptest! {
@@ -308,9 +219,7 @@ fn strangers_never_panic_the_tls_greeting() {
     let mut bytes = vec![22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
     for seed in 0..2000u32 {
         bytes.truncate((seed % 11) as usize);
-        bytes.extend(
-            (0..500u32).map(|i| (i.wrapping_mul(seed | 1).wrapping_mul(2_654_435_761) >> 24) as u8),
-        );
+        bytes.extend((0..500u32).map(|i| (i.wrapping_mul(seed | 1).wrapping_mul(2_654_435_761) >> 24) as u8));
         assert!(!feed_stranger(Some(&identity), &bytes));
         bytes.splice(.., [22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]);
     }

@@ -62,10 +62,9 @@ impl Deadlines {
     /// As limits of a connection.
     pub fn limits(&self) -> Result<Limits, SessionError> {
         let seconds = |value: f64, key: &str| {
-            std::time::Duration::try_from_secs_f64(value)
-                .ok()
-                .filter(|duration| !duration.is_zero())
-                .ok_or_else(|| SessionError::Config(format!("deadlines.{key} = {value}: give a positive number of seconds")))
+            std::time::Duration::try_from_secs_f64(value).ok().filter(|duration| !duration.is_zero()).ok_or_else(|| {
+                SessionError::Config(format!("deadlines.{key} = {value}: give a positive number of seconds"))
+            })
         };
         let silence = seconds(self.silence, "silence")?;
         Ok(Limits {

@@ -35,7 +35,9 @@ pub fn deal(config: &DealConfig, hooks: &Hooks, events: &mut dyn Events) -> Resu
         return Err(SessionError::Config("--count 0: give the number of items to make material for".to_string()));
     }
     if config.out.is_some() == config.serve.is_some() {
-        return Err(SessionError::Config("give either --out FOLDER, or --listen ADDRESS with --identity, --p0 and --p1".to_string()));
+        return Err(SessionError::Config(
+            "give either --out FOLDER, or --listen ADDRESS with --identity, --p0 and --p1".to_string(),
+        ));
     }
     match plan.ring {
         32 => run::<u32>(config, &plan, &pool, hooks, events),
@@ -44,10 +46,15 @@ pub fn deal(config: &DealConfig, hooks: &Hooks, events: &mut dyn Events) -> Resu
 }
 
 fn run<R: Ring>(
-    config: &DealConfig, plan: &Plan, pool: &rayon::ThreadPool, hooks: &Hooks, events: &mut dyn Events,
+    config: &DealConfig,
+    plan: &Plan,
+    pool: &rayon::ThreadPool,
+    hooks: &Hooks,
+    events: &mut dyn Events,
 ) -> Result<DealerReport, SessionError> {
     let weights = WeightsSeeds::keep(&config.state, plan, config.new_weights)?;
-    let mut report = DealerReport { role: "dealer".to_string(), plan_digest: plan.digest_hex(), ..DealerReport::default() };
+    let mut report =
+        DealerReport { role: "dealer".to_string(), plan_digest: plan.digest_hex(), ..DealerReport::default() };
     let mut peers = match &config.serve {
         Some(serve) => accept_parties(config, serve, plan, hooks, events)?,
         None => Vec::new(),
@@ -75,7 +82,12 @@ fn run<R: Ring>(
     for peer in peers {
         peer.close()?;
     }
-    Ok(DealerReport { slots: u64::from(made), seconds: began.elapsed().as_secs_f64(), peak_rss_bytes: peak_rss(), ..report })
+    Ok(DealerReport {
+        slots: u64::from(made),
+        seconds: began.elapsed().as_secs_f64(),
+        peak_rss_bytes: peak_rss(),
+        ..report
+    })
 }
 
 /// The weights seeds of both parties for one weights version: kept, because masked weights outlive a batch.
@@ -88,7 +100,10 @@ impl WeightsSeeds {
     /// Reads the plan's current version from the state folder, or draws and writes a new one.
     fn keep(folder: &Path, plan: &Plan, renew: bool) -> Result<Self, SessionError> {
         let failed = |what| move |source| SessionError::file(what, folder, source);
-        std::fs::DirBuilder::new().recursive(true).create(folder).map_err(failed("creating the dealer's state folder"))?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .create(folder)
+            .map_err(failed("creating the dealer's state folder"))?;
         let path = folder.join(format!("{}.weights", plan.digest_hex()));
         let part = |bytes: &[u8], at: usize| <[u8; 16]>::try_from(&bytes[16 * at..][..16]).expect("16 bytes");
         if !renew {
@@ -127,7 +142,11 @@ impl WeightsSeeds {
 
 /// Waits for both parties and checks that they want material of this plan.
 fn accept_parties(
-    config: &DealConfig, serve: &DealServe, plan: &Plan, hooks: &Hooks, events: &mut dyn Events,
+    config: &DealConfig,
+    serve: &DealServe,
+    plan: &Plan,
+    hooks: &Hooks,
+    events: &mut dyn Events,
 ) -> Result<Vec<Peer>, SessionError> {
     let limits = config.deadlines.limits()?;
     let allowed = [
@@ -229,14 +248,18 @@ impl<'a, R: Ring> Batch<'a, R> {
 
     /// Makes all slots, a few at once, and hands their sections over in order.
     fn make(
-        &self, pool: &rayon::ThreadPool, told: Told<'_>, mut write: impl FnMut(usize, u32, u32, &[u8]) -> Result<(), SessionError>,
+        &self,
+        pool: &rayon::ThreadPool,
+        told: Told<'_>,
+        mut write: impl FnMut(usize, u32, u32, &[u8]) -> Result<(), SessionError>,
     ) -> Result<(), SessionError> {
         debug_assert!(self.seeds.hash.inner != self.seeds.hash.leaf);
         let group = pool.current_num_threads() as u32;
         let mut first = 0;
         while first < self.slots {
             let end = (first + group).min(self.slots);
-            let made: Vec<_> = pool.install(|| (first..end).into_par_iter().map(|slot| self.maker.slot(slot)).collect());
+            let made: Vec<_> =
+                pool.install(|| (first..end).into_par_iter().map(|slot| self.maker.slot(slot)).collect());
             for (slot, gates) in (first..end).zip(made) {
                 for (gate, sections) in gates.iter().enumerate() {
                     for (party, section) in sections.iter().enumerate() {
@@ -272,7 +295,12 @@ impl<'a, R: Ring> Batch<'a, R> {
         Ok(self.id)
     }
 
-    fn to_parties(&mut self, peers: &mut [Peer], pool: &rayon::ThreadPool, told: Told<'_>) -> Result<BatchId, SessionError> {
+    fn to_parties(
+        &mut self,
+        peers: &mut [Peer],
+        pool: &rayon::ThreadPool,
+        told: Told<'_>,
+    ) -> Result<BatchId, SessionError> {
         let bytes = self.bytes()?;
         for (peer, bytes) in peers.iter_mut().zip(bytes) {
             peer.send_control(&Delivery::Batch { slots: self.slots, bytes })?;

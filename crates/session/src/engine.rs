@@ -20,7 +20,13 @@ use crate::hooks::Observer;
 pub trait Exchange {
     /// Sends `message` and receives the answer of `expected` bytes; either may be empty and is then not sent.
     /// `step` is the same number on both sides.
-    fn exchange(&mut self, step: u32, message: Vec<u8>, expected: usize, waiting_for: &str) -> Result<Vec<u8>, SessionError>;
+    fn exchange(
+        &mut self,
+        step: u32,
+        message: Vec<u8>,
+        expected: usize,
+        waiting_for: &str,
+    ) -> Result<Vec<u8>, SessionError>;
     /// A gate begins; for progress.
     fn gate(&mut self, _number: u32, _name: &str) {}
 }
@@ -77,7 +83,12 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
     /// Runs all gates for the items of `slots`, which are reserved. `input` holds the data owner's encoded items.
     /// Returns the result at a party that the plan reveals it to.
     pub fn run(
-        &self, material: &Opened, slots: Range<u32>, input: Option<&[R]>, link: &mut dyn Exchange, observer: &mut dyn Observer,
+        &self,
+        material: &Opened,
+        slots: Range<u32>,
+        input: Option<&[R]>,
+        link: &mut dyn Exchange,
+        observer: &mut dyn Observer,
     ) -> Result<Option<Vec<R>>, SessionError> {
         let mut run = Run { material, slots, link, observer };
         let mut value = Value::Result(None);
@@ -105,7 +116,11 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
     fn swap(&self, run: &mut Run<'_>, gate: u32, index: usize, message: Vec<u8>) -> Result<Vec<u8>, SessionError> {
         let traffic = self.plan.cost(gate as usize).exchanges[index];
         let items = run.slots.len();
-        assert_eq!(message.len(), traffic[self.party as usize].bytes(items), "a message has the length that the plan gives it");
+        assert_eq!(
+            message.len(),
+            traffic[self.party as usize].bytes(items),
+            "a message has the length that the plan gives it"
+        );
         let expected = traffic[ariann_gates::other(self.party) as usize].bytes(items);
         if !message.is_empty() {
             run.observer.sending(run.material.id, run.slots.clone(), gate, index as u32, &message);
@@ -116,7 +131,12 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
     }
 
     fn gate(
-        &self, run: &mut Run<'_>, number: u32, gate: &Gate, value: Value<R, D>, input: Option<&[R]>,
+        &self,
+        run: &mut Run<'_>,
+        number: u32,
+        gate: &Gate,
+        value: Value<R, D>,
+        input: Option<&[R]>,
     ) -> Result<Value<R, D>, SessionError> {
         let material = run.material;
         let ctx = self.context(material, &run.slots, number);
@@ -165,7 +185,9 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
                 let theirs = self.swap(run, number, 1, message)?;
                 Value::Wire { masked: opening.finish(&ctx, &theirs).map_err(&failed)?, gate: number }
             }
-            (Gate::Truncate(gate), Value::Wire { masked: Some(x), .. }) => Value::Share(gate.share(&ctx, &stored, &x).map_err(failed)?),
+            (Gate::Truncate(gate), Value::Wire { masked: Some(x), .. }) => {
+                Value::Share(gate.share(&ctx, &stored, &x).map_err(failed)?)
+            }
             (Gate::ArgMax(gate), value) => {
                 let state = match value {
                     Value::Ranked(state) => state,
@@ -202,7 +224,9 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
 
     /// What this party prepared for a linear gate.
     fn prepared(&self, run: &Run<'_>, linear: &Linear, gate: u32) -> Result<Option<D::Words<R>>, SessionError> {
-        let Some(prepared) = run.material.prepared.as_ref().filter(|_| linear.prepares(self.party)) else { return Ok(None) };
+        let Some(prepared) = run.material.prepared.as_ref().filter(|_| linear.prepares(self.party)) else {
+            return Ok(None);
+        };
         let stored = Stored { batch: prepared, slots: run.slots.clone(), gate };
         let mut bytes = vec![0; stored.section_len() * run.slots.len()];
         stored.read(0..run.slots.len(), &mut bytes).map_err(|source| self.named(gate)(GateError::Sections(source)))?;

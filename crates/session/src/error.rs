@@ -125,7 +125,9 @@ impl SessionError {
             SessionError::Gate { source: GateError::Sections(_), .. } => Fault::Machine,
             SessionError::Gate { .. } => Fault::Dealer,
             SessionError::Plan(_) | SessionError::Config(_) | SessionError::Exhausted(_) => Fault::Operator,
-            SessionError::Model(_) | SessionError::Data(_) | SessionError::Input(_) | SessionError::ModelPlan(_) => Fault::Input,
+            SessionError::Model(_) | SessionError::Data(_) | SessionError::Input(_) | SessionError::ModelPlan(_) => {
+                Fault::Input
+            }
             SessionError::Entropy(_) | SessionError::File { .. } => Fault::Machine,
         }
     }

@@ -38,7 +38,10 @@ pub(crate) fn accepted(peer: &mut Peer, waiting_for: &str) -> Result<(), Session
 fn objection(own: &Hello, theirs: &Hello, peer: &str) -> Option<String> {
     let hex = |digest: &[u8; 32]| blake3::Hash::from_bytes(*digest).to_hex()[..16].to_string();
     if theirs.protocol != own.protocol {
-        return Some(format!("{peer} speaks protocol version {}, this role {PROTOCOL}: install the same release on both sides", theirs.protocol));
+        return Some(format!(
+            "{peer} speaks protocol version {}, this role {PROTOCOL}: install the same release on both sides",
+            theirs.protocol
+        ));
     }
     if theirs.party == own.party || theirs.party > 1 {
         return Some(format!("both sides are party {}: one must `serve`, the other `query`", own.party));
@@ -61,7 +64,8 @@ fn objection(own: &Hello, theirs: &Hello, peer: &str) -> Option<String> {
 /// Batches that both have, in this party's order, each with the other's mark.
 pub(crate) fn common(own: &[Offer], theirs: &[Offer]) -> Vec<(Offer, u32)> {
     let matching = |own: &Offer| {
-        let same = |other: &&Offer| other.batch == own.batch && other.weights == own.weights && other.slots == own.slots;
+        let same =
+            |other: &&Offer| other.batch == own.batch && other.weights == own.weights && other.slots == own.slots;
         theirs.iter().find(same).filter(|other| other.mark <= own.slots).map(|other| (*own, other.mark))
     };
     own.iter().filter_map(matching).collect()

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::SessionError;
-use crate::config::{DealConfig, DealServe, Deadlines, IdentityConfig, QueryConfig, Remote, ServeConfig};
+use crate::config::{Deadlines, DealConfig, DealServe, IdentityConfig, QueryConfig, Remote, ServeConfig};
 use crate::events::{Event, Events};
 use crate::report::{DealerReport, PartyReport};
 
@@ -90,7 +90,8 @@ impl Local<'_> {
         let mut watch = Watch { roles: Vec::new(), say, hear, events, interrupted: self.interrupted };
 
         let slots = self.items.div_ceil(self.batch as usize) * self.batch as usize;
-        let count = u32::try_from(slots).map_err(|_| SessionError::Config(format!("{slots} items are too many for one run")))?;
+        let count = u32::try_from(slots)
+            .map_err(|_| SessionError::Config(format!("{slots} items are too many for one run")))?;
         let any = "127.0.0.1:0".to_string();
         let deal = DealConfig {
             plan: plan.clone(),
@@ -98,7 +99,12 @@ impl Local<'_> {
             state: self.folder.join("state-dealer"),
             new_weights: false,
             out: None,
-            serve: Some(DealServe { listen: any.clone(), identity: self.own("dealer"), p0: pin0.clone(), p1: pin1.clone() }),
+            serve: Some(DealServe {
+                listen: any.clone(),
+                identity: self.own("dealer"),
+                p0: pin0.clone(),
+                p1: pin1.clone(),
+            }),
             threads: 2 * self.threads,
             deadlines: Deadlines::default(),
         };
@@ -160,7 +166,13 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     /// Starts a role and waits until it listens; tells where.
-    fn start<C: serde::Serialize>(&mut self, local: &Local<'_>, name: &'static str, command: &str, config: &C) -> Result<Option<SocketAddr>, SessionError> {
+    fn start<C: serde::Serialize>(
+        &mut self,
+        local: &Local<'_>,
+        name: &'static str,
+        command: &str,
+        config: &C,
+    ) -> Result<Option<SocketAddr>, SessionError> {
         self.spawn(local, name, command, config)?;
         let index = self.roles.len() - 1;
         loop {
@@ -184,13 +196,21 @@ impl Watch<'_> {
         loop {
             match self.hear.recv_timeout(LOOK) {
                 Ok(said) => return Ok(said),
-                Err(_) if (self.interrupted)() => return Err(SessionError::Config("interrupted; the roles were ended".to_string())),
+                Err(_) if (self.interrupted)() => {
+                    return Err(SessionError::Config("interrupted; the roles were ended".to_string()));
+                }
                 Err(_) => {}
             }
         }
     }
 
-    fn spawn<C: serde::Serialize>(&mut self, local: &Local<'_>, name: &'static str, command: &str, config: &C) -> Result<(), SessionError> {
+    fn spawn<C: serde::Serialize>(
+        &mut self,
+        local: &Local<'_>,
+        name: &'static str,
+        command: &str,
+        config: &C,
+    ) -> Result<(), SessionError> {
         let path = local.folder.join(format!("{name}.toml"));
         let text = toml::to_string(config).map_err(|error| SessionError::Config(error.to_string()))?;
         std::fs::write(&path, text).map_err(|source| SessionError::file("writing", &path, source))?;
@@ -225,7 +245,9 @@ impl Watch<'_> {
             Said::Ended => role.ended = true,
             Said::Line(mut line) => match line["event"].as_str() {
                 Some("result") => role.result = Some(line["report"].take()),
-                Some("error" | "session_failed") => role.error = Some(line["error"].as_str().unwrap_or("unknown").to_string()),
+                Some("error" | "session_failed") => {
+                    role.error = Some(line["error"].as_str().unwrap_or("unknown").to_string())
+                }
                 Some("progress") => {
                     let number = |key: &str| line[key].as_u64().unwrap_or(0);
                     let stages = ["dealing", "preparing", "predicting"];
@@ -236,7 +258,8 @@ impl Watch<'_> {
                     }
                 }
                 Some("gate") if role.name == "p1" => {
-                    let (number, name) = (line["number"].as_u64().unwrap_or(0) as u32, line["name"].as_str().unwrap_or("").to_string());
+                    let (number, name) =
+                        (line["number"].as_u64().unwrap_or(0) as u32, line["name"].as_str().unwrap_or("").to_string());
                     self.events.tell(Event::Gate { number, name });
                 }
                 Some("notice") => self.events.notice(format!("{}: {}", role.name, line["text"].as_str().unwrap_or(""))),
@@ -276,7 +299,9 @@ impl Watch<'_> {
     fn report<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, SessionError> {
         let role = self.roles.iter_mut().find(|role| role.name == name).expect("started");
         let value = role.result.take().unwrap_or(Value::Null);
-        serde_json::from_value(value)
-            .map_err(|error| SessionError::Role { role: name.to_string(), reason: format!("its report is not one: {error}") })
+        serde_json::from_value(value).map_err(|error| SessionError::Role {
+            role: name.to_string(),
+            reason: format!("its report is not one: {error}"),
+        })
     }
 }

@@ -101,14 +101,23 @@ impl<'a, R: Ring, D: Device> Maker<'a, R, D> {
             let material = self.plan.cost(number as usize).material;
             let mut sections = material.map(Vec::with_capacity);
             masks = self.gate(&dealing, number, &entry.gate, masks, &mut sections);
-            assert_eq!([sections[0].len(), sections[1].len()], material, "a section has the length that the plan gives it");
+            assert_eq!(
+                [sections[0].len(), sections[1].len()],
+                material,
+                "a section has the length that the plan gives it"
+            );
             out.push(sections);
         }
         out
     }
 
     fn gate(
-        &self, dealing: &Dealing<'_, D>, number: u32, gate: &Gate, masks: Masks<D::Words<R>>, sections: &mut [Vec<u8>; 2],
+        &self,
+        dealing: &Dealing<'_, D>,
+        number: u32,
+        gate: &Gate,
+        masks: Masks<D::Words<R>>,
+        sections: &mut [Vec<u8>; 2],
     ) -> Masks<D::Words<R>> {
         match (gate, masks) {
             (Gate::Linear(gate), _) => {

@@ -63,7 +63,8 @@ impl Planning {
                     Some(_) => vec![(lo as f32, hi as f32)],
                     None => byte_ranges,
                 };
-                ariann_graph::interval::interval_by_channel(&graph, &channels).map_err(|e| SessionError::Input(e.to_string()))?
+                ariann_graph::interval::interval_by_channel(&graph, &channels)
+                    .map_err(|e| SessionError::Input(e.to_string()))?
             }
         };
         let options = Options {
@@ -75,7 +76,8 @@ impl Planning {
             mean: self.preprocess.mean.clone(),
             std: self.preprocess.std.clone(),
         };
-        let plan = ariann_plan::compile(&graph, &ranges, &options).map_err(|e| SessionError::ModelPlan(e.to_string()))?;
+        let plan =
+            ariann_plan::compile(&graph, &ranges, &options).map_err(|e| SessionError::ModelPlan(e.to_string()))?;
         Ok(Planned { graph, ranges, plan })
     }
 

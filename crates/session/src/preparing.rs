@@ -22,7 +22,14 @@ pub(crate) fn needed(plan: &Plan, party: Party) -> bool {
 /// Prepares the slots of `opened` from `mark` on; earlier ones are spent and stay empty.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn prepare<R: Ring, D: Device>(
-    plan: &Plan, device: &D, party: Party, store: &Store, opened: &Opened, weights: &AllWeights<R, D>, mark: u32, events: &mut dyn Events,
+    plan: &Plan,
+    device: &D,
+    party: Party,
+    store: &Store,
+    opened: &Opened,
+    weights: &AllWeights<R, D>,
+    mark: u32,
+    events: &mut dyn Events,
 ) -> Result<(), SessionError> {
     let layout = Layout::new(plan.prepared_sections(party))?;
     let label = Label { kind: Kind::Prepared, ..opened.dealt.header().label().clone() };

@@ -28,7 +28,11 @@ pub fn query(config: &QueryConfig, hooks: &Hooks, events: &mut dyn Events) -> Re
 }
 
 fn run<R: Ring>(
-    config: &QueryConfig, plan: &Plan, pool: &rayon::ThreadPool, hooks: &Hooks, events: &mut dyn Events,
+    config: &QueryConfig,
+    plan: &Plan,
+    pool: &rayon::ThreadPool,
+    hooks: &Hooks,
+    events: &mut dyn Events,
 ) -> Result<PartyReport, SessionError> {
     if config.batch == 0 {
         return Err(SessionError::Config("--batch 0: give at least 1".to_string()));
@@ -53,7 +57,12 @@ fn run<R: Ring>(
 
 /// One session: all items, `batch` at a time.
 fn session<R: Ring, D: Device>(
-    worker: &mut Worker<'_, R, D>, peer: &mut Peer, batch: u32, count: usize, encoded: &[R], events: &mut dyn Events,
+    worker: &mut Worker<'_, R, D>,
+    peer: &mut Peer,
+    batch: u32,
+    count: usize,
+    encoded: &[R],
+    events: &mut dyn Events,
 ) -> Result<(), SessionError> {
     let agreed = worker.greet(peer, events)?;
     let runs = count.div_ceil(batch as usize);
@@ -104,7 +113,10 @@ fn session<R: Ring, D: Device>(
 
 /// Batches of material for `runs` runs of `batch` items each, in order.
 fn choose<R: Ring, D: Device>(
-    worker: &Worker<'_, R, D>, agreed: &Agreed, batch: u32, runs: usize,
+    worker: &Worker<'_, R, D>,
+    agreed: &Agreed,
+    batch: u32,
+    runs: usize,
 ) -> Result<Vec<(BatchId, usize)>, SessionError> {
     let (mut chosen, mut missing, mut left) = (Vec::new(), runs, 0);
     for offer in &agreed.batches {

@@ -31,7 +31,11 @@ pub fn serve(config: &ServeConfig, hooks: &Hooks, events: &mut dyn Events) -> Re
 }
 
 fn run<R: Ring>(
-    config: &ServeConfig, plan: &Plan, pool: &rayon::ThreadPool, hooks: &Hooks, events: &mut dyn Events,
+    config: &ServeConfig,
+    plan: &Plan,
+    pool: &rayon::ThreadPool,
+    hooks: &Hooks,
+    events: &mut dyn Events,
 ) -> Result<PartyReport, SessionError> {
     let graph = ariann_graph::import(&config.model)?;
     let identity = config.identity.load()?;
@@ -79,7 +83,11 @@ fn run<R: Ring>(
 }
 
 /// One session: everything that P1 asks for.
-fn session<R: Ring, D: Device>(worker: &mut Worker<'_, R, D>, peer: &mut Peer, events: &mut dyn Events) -> Result<u64, SessionError> {
+fn session<R: Ring, D: Device>(
+    worker: &mut Worker<'_, R, D>,
+    peer: &mut Peer,
+    events: &mut dyn Events,
+) -> Result<u64, SessionError> {
     let agreed = worker.greet(peer, events)?;
     let known = |batch: [u8; 16]| {
         let found = agreed.batches.iter().find(|offer| offer.batch == batch);

@@ -40,7 +40,10 @@ pub(crate) fn encode<R: Ring>(plan: &Plan, graph: &Graph) -> Result<OwnWeights<R
         let node = &graph.nodes[*node];
         let f_z = f_x + scale.weight_frac;
         let weights = clear::encode_weights::<R>(node, scale.weight_frac, f_z).map_err(|e| misfit(e.to_string()))?;
-        if weights.0.len() != linear.shape.weight_len() || weights.1.len() != linear.shape.channels() || node.len() != linear.shape.out_len() {
+        if weights.0.len() != linear.shape.weight_len()
+            || weights.1.len() != linear.shape.channels()
+            || node.len() != linear.shape.out_len()
+        {
             return Err(misfit(format!("layer {} has another shape", node.name)));
         }
         out.insert(gate, weights);
@@ -50,7 +53,11 @@ pub(crate) fn encode<R: Ring>(plan: &Plan, graph: &Graph) -> Result<OwnWeights<R
 }
 
 /// Refuses other weights under a version that was used before; writes down the first ones.
-pub(crate) fn bind_version<R: Ring>(store: &Store, version: WeightsVersion, own: &OwnWeights<R>) -> Result<(), SessionError> {
+pub(crate) fn bind_version<R: Ring>(
+    store: &Store,
+    version: WeightsVersion,
+    own: &OwnWeights<R>,
+) -> Result<(), SessionError> {
     let mut hasher = blake3::Hasher::new_derive_key("ariann weights v1");
     for (weights, bias) in own.values() {
         hasher.update(bytemuck::cast_slice(weights));
@@ -78,7 +85,13 @@ fn incoming_bytes(plan: &Plan, party: Party) -> usize {
 }
 
 /// The other party's masked weights, when they are kept and whole.
-pub(crate) fn kept(store: &Store, folder: &std::path::Path, plan: &Plan, party: Party, version: WeightsVersion) -> Result<Option<Vec<u8>>, SessionError> {
+pub(crate) fn kept(
+    store: &Store,
+    folder: &std::path::Path,
+    plan: &Plan,
+    party: Party,
+    version: WeightsVersion,
+) -> Result<Option<Vec<u8>>, SessionError> {
     let bytes = incoming_bytes(plan, party);
     if bytes == 0 {
         return Ok(Some(Vec::new()));
@@ -86,7 +99,9 @@ pub(crate) fn kept(store: &Store, folder: &std::path::Path, plan: &Plan, party: 
     let path = kept_path(folder, version);
     let Some(digest) = store.ledger().record_of(&format!("masked {version}"))? else { return Ok(None) };
     match std::fs::read(&path) {
-        Ok(content) if content.len() == bytes && blake3::hash(&content).as_bytes()[..] == digest[..] => Ok(Some(content)),
+        Ok(content) if content.len() == bytes && blake3::hash(&content).as_bytes()[..] == digest[..] => {
+            Ok(Some(content))
+        }
         // Lost or damaged: the masked weights can be sent again, they are the same.
         _ => Ok(None),
     }

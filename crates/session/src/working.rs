@@ -21,7 +21,7 @@ use crate::messages::{Arrived, BATCHES, CONTROL, DELIVERY_STEP, Delivery, Fetch,
 use crate::report::{PartyReport, Phase};
 use crate::setup::{self, OwnWeights, Setup};
 use crate::suite::Secrets;
-use crate::{PROTOCOL, SessionError, expected, handshake, preparing, prepared_expected};
+use crate::{PROTOCOL, SessionError, expected, handshake, prepared_expected, preparing};
 
 /// A party's lasting state and what it has opened of it.
 pub(crate) struct Worker<'a, R: Ring, D: Device> {
@@ -42,15 +42,29 @@ pub(crate) struct Worker<'a, R: Ring, D: Device> {
 impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
     /// Opens the state folder; `model` at P0.
     pub fn open(
-        plan: &'a Plan, device: &'a D, party: Party, state: &std::path::Path, model: Option<&Graph>, hooks: &'a Hooks, events: &mut dyn Events,
+        plan: &'a Plan,
+        device: &'a D,
+        party: Party,
+        state: &std::path::Path,
+        model: Option<&Graph>,
+        hooks: &'a Hooks,
+        events: &mut dyn Events,
     ) -> Result<Self, SessionError> {
         let own = model.map(|graph| setup::encode::<R>(plan, graph)).transpose()?;
         let store = (hooks.open_store)(state, party)?;
         for recovered in store.ledger().recovered() {
-            events.notice(format!("batch {}: burnt {} slots that a crash left in flight", recovered.batch, recovered.burnt));
+            events.notice(format!(
+                "batch {}: burnt {} slots that a crash left in flight",
+                recovered.batch, recovered.burnt
+            ));
         }
         let role = config::name(party).to_lowercase();
-        let report = PartyReport { role: role.clone(), plan_digest: plan.digest_hex(), exchanges: plan.totals(1).exchanges, ..PartyReport::default() };
+        let report = PartyReport {
+            role: role.clone(),
+            plan_digest: plan.digest_hex(),
+            exchanges: plan.totals(1).exchanges,
+            ..PartyReport::default()
+        };
         Ok(Worker {
             plan,
             device,
@@ -86,22 +100,38 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
     }
 
     /// Gets what a serving dealer has for this party.
-    pub fn fetch(&mut self, dealer: &Remote, identity: &Identity, limits: &Limits, events: &mut dyn Events) -> Result<(), SessionError> {
+    pub fn fetch(
+        &mut self,
+        dealer: &Remote,
+        identity: &Identity,
+        limits: &Limits,
+        events: &mut dyn Events,
+    ) -> Result<(), SessionError> {
         let began = Instant::now();
-        let mut peer = Peer::connect(&dealer.address, identity, &config::pin(&dealer.fingerprint, "the dealer")?, "the dealer", limits)?;
+        let mut peer = Peer::connect(
+            &dealer.address,
+            identity,
+            &config::pin(&dealer.fingerprint, "the dealer")?,
+            "the dealer",
+            limits,
+        )?;
         self.tap(&mut peer, "dealer");
         peer.send_control(&Fetch { protocol: PROTOCOL, party: self.party as u8, plan: self.plan.digest() })?;
         loop {
             let (slots, bytes) = match peer.recv_control(CONTROL, "a delivery of material")? {
                 Delivery::End => break,
                 Delivery::Refused(reason) => {
-                    return Err(SessionError::Mismatch { peer: "the dealer".to_string(), reason: format!("it refused: {reason}") });
+                    return Err(SessionError::Mismatch {
+                        peer: "the dealer".to_string(),
+                        reason: format!("it refused: {reason}"),
+                    });
                 }
                 Delivery::Batch { slots, bytes } => (slots, bytes),
             };
             let whole = self.expected.layout.body_bytes(slots)?;
             if slots == 0 || bytes < whole || bytes > whole + CONTROL as u64 {
-                let reason = format!("it announced {bytes} bytes for {slots} slots, the plan makes that {whole} and a header");
+                let reason =
+                    format!("it announced {bytes} bytes for {slots} slots, the plan makes that {whole} and a header");
                 return Err(SessionError::Mismatch { peer: "the dealer".to_string(), reason });
             }
             let only = Expected { slots: Some(slots), ..self.expected.clone() };
@@ -190,7 +220,10 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
             }
             batches.push(offer);
         }
-        Ok(Agreed { batches, both_kept: own.weights.into_iter().filter(|version| theirs.weights.contains(version)).collect() })
+        Ok(Agreed {
+            batches,
+            both_kept: own.weights.into_iter().filter(|version| theirs.weights.contains(version)).collect(),
+        })
     }
 
     /// Slots left of a batch.
@@ -250,7 +283,9 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
                     return Ok(());
                 }
                 let kept = setup::kept(&self.store, &self.folder, self.plan, self.party, version)?;
-                kept.ok_or_else(|| SessionError::Config(format!("masked weights of version {version} are gone; start again")))?
+                kept.ok_or_else(|| {
+                    SessionError::Config(format!("masked weights of version {version} are gone; start again"))
+                })?
             }
         };
         let weights = self.setup().weights(&seed, &content)?;
@@ -271,7 +306,16 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
             // Not there, or not whole: it can be computed again.
             Err(_) => {
                 let (opened, weights) = (&self.opened[&batch], &self.weights[&version]);
-                preparing::prepare(self.plan, self.device, self.party, &self.store, opened, weights, self.mark(batch)?, events)?;
+                preparing::prepare(
+                    self.plan,
+                    self.device,
+                    self.party,
+                    &self.store,
+                    opened,
+                    weights,
+                    self.mark(batch)?,
+                    events,
+                )?;
                 self.store.open_prepared(batch, version, &wanted)?
             }
         };
@@ -287,12 +331,17 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
 
     /// Runs the reserved slots; afterwards they are used, or burnt when it failed.
     pub fn run(
-        &mut self, peer: &mut Peer, reservation: Reservation, input: Option<&[R]>, events: &mut dyn Events,
+        &mut self,
+        peer: &mut Peer,
+        reservation: Reservation,
+        input: Option<&[R]>,
+        events: &mut dyn Events,
     ) -> Result<Option<Vec<R>>, SessionError> {
         let (batch, slots) = (reservation.batch(), reservation.range());
         let items = slots.len() as u64;
         let version = self.version(batch)?;
-        let engine = Engine { plan: self.plan, device: self.device, party: self.party, weights: &self.weights[&version] };
+        let engine =
+            Engine { plan: self.plan, device: self.device, party: self.party, weights: &self.weights[&version] };
         let mut link = Link { peer, sent: 0, events };
         match engine.run(&self.opened[&batch], slots, input, &mut link, self.observer.as_mut()) {
             Ok(result) => {
@@ -315,7 +364,11 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
 
     /// The report so far.
     pub fn take_report(&mut self) -> PartyReport {
-        let empty = PartyReport { role: self.report.role.clone(), plan_digest: self.report.plan_digest.clone(), ..PartyReport::default() };
+        let empty = PartyReport {
+            role: self.report.role.clone(),
+            plan_digest: self.report.plan_digest.clone(),
+            ..PartyReport::default()
+        };
         let report = std::mem::replace(&mut self.report, empty);
         self.report.exchanges = report.exchanges;
         PartyReport { peak_rss_bytes: crate::report::peak_rss(), ..report }
@@ -338,7 +391,13 @@ struct Link<'a> {
 }
 
 impl Exchange for Link<'_> {
-    fn exchange(&mut self, step: u32, message: Vec<u8>, expected: usize, waiting_for: &str) -> Result<Vec<u8>, SessionError> {
+    fn exchange(
+        &mut self,
+        step: u32,
+        message: Vec<u8>,
+        expected: usize,
+        waiting_for: &str,
+    ) -> Result<Vec<u8>, SessionError> {
         self.sent += message.len() as u64;
         if !message.is_empty() {
             self.peer.send(step, message)?;

@@ -52,7 +52,8 @@ fn alone<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, SessionError> {
 }
 
 fn fss(megabytes: usize, output: &Output) -> Result<(), SessionError> {
-    let figures = alone(|| ariann_fss::bench::measure(megabytes))?.map_err(|error| SessionError::Config(error.to_string()))?;
+    let figures =
+        alone(|| ariann_fss::bench::measure(megabytes))?.map_err(|error| SessionError::Config(error.to_string()))?;
     if output.is_json() {
         let domains: Vec<_> = figures
             .domains
@@ -111,7 +112,13 @@ fn gates(elements: usize, output: &Output) -> Result<(), SessionError> {
     }
     let row = |r: &ariann_gates::bench::Row| {
         let ns = |value: f64| format!("{value:.1}");
-        vec![format!("{} {} w={}", r.gate, r.ring, r.width), ns(r.deal_ns), ns(r.p0_ns), ns(r.p1_ns), ns(r.material_bytes)]
+        vec![
+            format!("{} {} w={}", r.gate, r.ring, r.width),
+            ns(r.deal_ns),
+            ns(r.p0_ns),
+            ns(r.p1_ns),
+            ns(r.material_bytes),
+        ]
     };
     let head = ["gate", "deal ns", "P0 ns", "P1 ns", "P1 material bytes"];
     output.line(&table(&head, &rows.iter().map(row).collect::<Vec<_>>()));
@@ -136,7 +143,8 @@ fn products(milliseconds: u64, output: &Output) -> Result<(), SessionError> {
         }));
         return Ok(());
     }
-    let float = figures.float_rate.map_or("not measured here".to_string(), |rate| format!("{rate:.1} G multiply-adds/s"));
+    let float =
+        figures.float_rate.map_or("not measured here".to_string(), |rate| format!("{rate:.1} G multiply-adds/s"));
     output.line(&format!("kernel in use: {}; 32-bit float FMA (AVX2): {float}", figures.active));
     let row = |r: &ariann_ring::bench::Row| {
         let [m, k, n] = r.shape;

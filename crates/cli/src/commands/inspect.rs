@@ -26,8 +26,9 @@ pub fn run(args: &Args, output: &Output) -> Result<(), SessionError> {
     let model = args.model.as_ref().expect("required by the parser");
     let graph = ariann_graph::import(model)?;
     let shape = |shape: &[usize]| shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
-    let parameters =
-        |node: &ariann_graph::Node| node.op.weights().map_or(0, |w| w.data().len()) + node.op.bias().map_or(0, <[f32]>::len);
+    let parameters = |node: &ariann_graph::Node| {
+        node.op.weights().map_or(0, |w| w.data().len()) + node.op.bias().map_or(0, <[f32]>::len)
+    };
     if output.is_json() {
         let layers: Vec<_> = graph
             .nodes
@@ -47,7 +48,9 @@ pub fn run(args: &Args, output: &Output) -> Result<(), SessionError> {
     let rows: Vec<Vec<String>> = graph
         .nodes
         .iter()
-        .map(|node| vec![node.name.clone(), node.op.name().to_string(), shape(&node.shape), count(parameters(node) as u64)])
+        .map(|node| {
+            vec![node.name.clone(), node.op.name().to_string(), shape(&node.shape), count(parameters(node) as u64)]
+        })
         .collect();
     output.line(&table(&["layer", "operator", "output", "parameters"], &rows));
     output.line(&format!("{} parameters", count(graph.parameters() as u64)));
@@ -60,11 +63,15 @@ pub fn run(args: &Args, output: &Output) -> Result<(), SessionError> {
 fn operators(output: &Output) -> Result<(), SessionError> {
     let known = ariann_graph::supported_operators();
     if output.is_json() {
-        let list: Vec<_> =
-            known.iter().map(|op| json!({ "operator": op.name, "attributes": op.attributes, "notes": op.notes })).collect();
+        let list: Vec<_> = known
+            .iter()
+            .map(|op| json!({ "operator": op.name, "attributes": op.attributes, "notes": op.notes }))
+            .collect();
         output.document(&list);
     } else {
-        let row = |op: &ariann_graph::import::SupportedOperator| vec![op.name.to_string(), op.attributes.join(" "), op.notes.to_string()];
+        let row = |op: &ariann_graph::import::SupportedOperator| {
+            vec![op.name.to_string(), op.attributes.join(" "), op.notes.to_string()]
+        };
         output.line(&table(&["operator", "attributes", "notes"], &known.iter().map(row).collect::<Vec<_>>()));
     }
     Ok(())

@@ -98,7 +98,9 @@ fn verify(file: &std::path::Path, plan: &std::path::Path, output: &Output) -> Re
         events.tell(Event::Progress { stage: "verifying", done, total });
     })?;
     if output.is_json() {
-        output.document(&json!({ "batch": label.batch.to_string(), "party": label.party, "slots": label.slots, "whole": true }));
+        output.document(
+            &json!({ "batch": label.batch.to_string(), "party": label.party, "slots": label.slots, "whole": true }),
+        );
     } else {
         output.line(&format!("batch {}: {} slots for P{}, whole", label.batch, label.slots, label.party));
     }

@@ -117,7 +117,17 @@ pub fn costs(plan: &Plan, batch: usize) -> String {
         bytes(totals.online_bytes[1]),
         totals.exchanges.to_string(),
     ]);
-    let head = ["gate", "kind", "comparisons", "multiply-adds", "material P0", "material P1", "P0 sends", "P1 sends", "exchanges"];
+    let head = [
+        "gate",
+        "kind",
+        "comparisons",
+        "multiply-adds",
+        "material P0",
+        "material P1",
+        "P0 sends",
+        "P1 sends",
+        "exchanges",
+    ];
     let ranges = match plan.ranges {
         ariann_graph::RangeSource::Calibrated { items } => format!("observed on {items} items"),
         ariann_graph::RangeSource::Proven => "proven by interval bounds".to_string(),

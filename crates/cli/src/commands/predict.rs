@@ -59,7 +59,8 @@ fn interrupted() -> bool {
 }
 
 pub fn run(mut args: Args, output: &Output) -> Result<(), SessionError> {
-    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)).map_err(|error| SessionError::Config(error.to_string()))?;
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
+        .map_err(|error| SessionError::Config(error.to_string()))?;
     let base = args.work_dir.clone().unwrap_or_else(std::env::temp_dir);
     let failed = |source| SessionError::file("creating a folder in", &base, source);
     let folder = tempfile::Builder::new().prefix("ariann-").tempdir_in(&base).map_err(failed)?;
@@ -80,7 +81,17 @@ pub fn run(mut args: Args, output: &Output) -> Result<(), SessionError> {
     let program = std::env::current_exe().map_err(|source| SessionError::file("finding", "this program", source))?;
     let work = folder.path().join("roles");
     std::fs::create_dir(&work).map_err(|source| SessionError::file("creating", &work, source))?;
-    let local = Local { program, folder: &work, plan: &plan, model, input, items: items.count, batch: args.batch, threads, interrupted };
+    let local = Local {
+        program,
+        folder: &work,
+        plan: &plan,
+        model,
+        input,
+        items: items.count,
+        batch: args.batch,
+        threads,
+        interrupted,
+    };
     let reports = local.run(&mut output.progress())?;
 
     let comparison = Comparison::new(&args, &graph, &plan, &items, labels.as_deref(), &reports)?;
@@ -144,13 +155,19 @@ fn equal(a: &[u32], b: &[u32]) -> f64 {
 
 impl Comparison {
     fn new(
-        args: &Args, graph: &Graph, plan: &Plan, items: &Items, labels: Option<&[u32]>, reports: &Reports,
+        args: &Args,
+        graph: &Graph,
+        plan: &Plan,
+        items: &Items,
+        labels: Option<&[u32]>,
+        reports: &Reports,
     ) -> Result<Self, SessionError> {
         let report = if reports.p1.predictions.is_some() { &reports.p1 } else { &reports.p0 };
         // P0 does not know how many items of the last batch are fillings.
         let mut predictions = report.predictions.clone().unwrap_or_default();
         predictions.truncate(items.count);
-        let private: Option<Vec<f32>> = report.logits.as_ref().map(|rows| rows.iter().take(items.count).flatten().copied().collect());
+        let private: Option<Vec<f32>> =
+            report.logits.as_ref().map(|rows| rows.iter().take(items.count).flatten().copied().collect());
         let pool = config::pool(0)?;
         let float = pool.install(|| Executor::new(graph).run(items.count, &items.values));
         let float = float.map_err(|error| SessionError::Input(error.to_string()))?;
@@ -160,7 +177,11 @@ impl Comparison {
         let expected = args.expected.as_ref().map(|path| expected(path, items.count * classes)).transpose()?;
         let target = expected.as_deref().unwrap_or(&float);
         let error = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
-        let reference = if args.compare_clear { Some(pool.install(|| reference(graph, plan, items, &predictions, private.as_deref()))?) } else { None };
+        let reference = if args.compare_clear {
+            Some(pool.install(|| reference(graph, plan, items, &predictions, private.as_deref()))?)
+        } else {
+            None
+        };
         Ok(Comparison {
             accuracy: labels.map(|labels| equal(&predictions, labels)),
             clear_accuracy: labels.map(|labels| equal(&clear, labels)),
@@ -215,7 +236,9 @@ impl Comparison {
 
     fn text(&self, plan: &Plan, reports: &Reports, labels: Option<&[u32]>, names: Option<&[&str]>) -> String {
         let Reports { dealer, p0, p1 } = reports;
-        let name = |label: u32| names.and_then(|names| names.get(label as usize)).map_or(label.to_string(), |name| (*name).to_string());
+        let name = |label: u32| {
+            names.and_then(|names| names.get(label as usize)).map_or(label.to_string(), |name| (*name).to_string())
+        };
         let rows = self.predictions.iter().enumerate().take(10).map(|(item, predicted)| {
             let label = labels.map_or(String::new(), |labels| name(labels[item]));
             vec![item.to_string(), name(*predicted), label]
@@ -240,16 +263,33 @@ impl Comparison {
             let excess = reference.excess.clone().unwrap_or_else(|| "no layer leaves its bound".to_string());
             fact("against the fixed-point reference", format!("error {:.5}; {excess}", reference.max_abs_error));
         }
-        fact("comparisons, multiply-adds an item", format!("{}, {}", count(totals.comparisons), count(totals.multiply_adds)));
+        fact(
+            "comparisons, multiply-adds an item",
+            format!("{}, {}", count(totals.comparisons), count(totals.multiply_adds)),
+        );
         let setup = p0.setup.bytes_sent + p1.setup.bytes_sent;
         fact("setup, once a model", format!("{}, {}", seconds(p0.setup.seconds.max(p1.setup.seconds)), bytes(setup)));
         let offline = p0.offline.seconds.max(p1.offline.seconds);
-        fact("offline", format!("{}, material {} for P0, {} for P1", seconds(offline), bytes(p0.material_bytes), bytes(p1.material_bytes)));
+        fact(
+            "offline",
+            format!(
+                "{}, material {} for P0, {} for P1",
+                seconds(offline),
+                bytes(p0.material_bytes),
+                bytes(p1.material_bytes)
+            ),
+        );
         let online = format!("{}, {} an item", seconds(p1.online.seconds), seconds(p1.online.seconds / items as f64));
         fact("online", online);
-        let sent = format!("P0 {}, P1 {}, {} exchanges a batch", bytes(p0.online.bytes_sent), bytes(p1.online.bytes_sent), p1.exchanges);
+        let sent = format!(
+            "P0 {}, P1 {}, {} exchanges a batch",
+            bytes(p0.online.bytes_sent),
+            bytes(p1.online.bytes_sent),
+            p1.exchanges
+        );
         fact("sent online", sent);
-        let memory = [dealer.peak_rss_bytes, p0.peak_rss_bytes, p1.peak_rss_bytes].map(|rss| rss.map_or("?".to_string(), bytes));
+        let memory =
+            [dealer.peak_rss_bytes, p0.peak_rss_bytes, p1.peak_rss_bytes].map(|rss| rss.map_or("?".to_string(), bytes));
         fact("greatest memory", format!("dealer {}, P0 {}, P1 {}", memory[0], memory[1], memory[2]));
         let width = facts.iter().map(|fact| fact[0].chars().count()).max().unwrap_or(0);
         for [what, value] in &facts {
@@ -260,22 +300,32 @@ impl Comparison {
 }
 
 /// The clear fixed-point reference with nearest rounding beside the private results.
-fn reference(graph: &Graph, plan: &Plan, items: &Items, predictions: &[u32], private: Option<&[f32]>) -> Result<Reference, SessionError> {
+fn reference(
+    graph: &Graph,
+    plan: &Plan,
+    items: &Items,
+    predictions: &[u32],
+    private: Option<&[f32]>,
+) -> Result<Reference, SessionError> {
     let failed = |error: clear::ClearError| SessionError::Input(error.to_string());
     let (logits, excess) = match plan.ring {
         32 => {
-            let run = clear::run::<u32>(graph, &plan.scales, items.count, &items.values, &mut Nearest).map_err(failed)?;
+            let run =
+                clear::run::<u32>(graph, &plan.scales, items.count, &items.values, &mut Nearest).map_err(failed)?;
             (run.decoded(), run.excess)
         }
         _ => {
-            let run = clear::run::<u64>(graph, &plan.scales, items.count, &items.values, &mut Nearest).map_err(failed)?;
+            let run =
+                clear::run::<u64>(graph, &plan.scales, items.count, &items.values, &mut Nearest).map_err(failed)?;
             (run.decoded(), run.excess)
         }
     };
     let classes = plan.output.classes;
     let top: Vec<u32> = logits.chunks(classes).map(argmax).collect();
     let error = match (plan.reveal.what, private) {
-        (Revealed::Logits, Some(private)) => private.iter().zip(&logits).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max),
+        (Revealed::Logits, Some(private)) => {
+            private.iter().zip(&logits).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max)
+        }
         _ => 0.0,
     };
     Ok(Reference { agreement: equal(predictions, &top), max_abs_error: error, excess: excess.map(told) })
@@ -284,7 +334,9 @@ fn reference(graph: &Graph, plan: &Plan, items: &Items, predictions: &[u32], pri
 /// The first layer that leaves its bound.
 fn told(excess: clear::Excess) -> String {
     let clear::Excess { name, value, bound, .. } = excess;
-    format!("layer {name} leaves its bound first: {value:.4} where {bound:.4} is the most; calibrate on items like these, or use --ring 64")
+    format!(
+        "layer {name} leaves its bound first: {value:.4} where {bound:.4} is the most; calibrate on items like these, or use --ring 64"
+    )
 }
 
 /// A file of float32 little-endian values; the first `len` of it.

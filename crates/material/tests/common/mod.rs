@@ -46,18 +46,14 @@ pub fn header(layout: &Layout, slots: u32, batch: BatchId) -> Header {
 /// Distinct bytes for every place.
 pub fn data(layout: &Layout, slot: u32, section: u32) -> Vec<u8> {
     let len = layout.sections()[section as usize];
-    (0..len)
-        .map(|i| (i * 31 + i / 251 + u64::from(slot) * 101 + u64::from(section) * 17) as u8)
-        .collect()
+    (0..len).map(|i| (i * 31 + i / 251 + u64::from(slot) * 101 + u64::from(section) * 17) as u8).collect()
 }
 
 pub fn bytes(layout: &Layout, slots: u32, batch: BatchId) -> Vec<u8> {
     let mut encoder = Encoder::new(&header(layout, slots, batch), layout, Vec::new()).unwrap();
     for slot in 0..slots {
         for section in 0..layout.sections().len() as u32 {
-            encoder
-                .write_section(slot, section, &data(layout, slot, section))
-                .unwrap();
+            encoder.write_section(slot, section, &data(layout, slot, section)).unwrap();
         }
     }
     encoder.finish().unwrap()

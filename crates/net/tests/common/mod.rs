@@ -20,23 +20,16 @@ pub fn brisk() -> Limits {
 }
 
 pub fn allowed(name: &str, identity: &Identity) -> Allowed {
-    Allowed {
-        name: name.into(),
-        pin: identity.fingerprint(),
-    }
+    Allowed { name: name.into(), pin: identity.fingerprint() }
 }
 
 /// P0 and P1 over TLS on loopback; the first is at P0 and connected to P1.
 pub fn tls_pair(limits: &Limits) -> (Peer, Peer) {
-    let (p0, p1) = (
-        Identity::ephemeral("P0").unwrap(),
-        Identity::ephemeral("P1").unwrap(),
-    );
+    let (p0, p1) = (Identity::ephemeral("P0").unwrap(), Identity::ephemeral("P1").unwrap());
     let mut listener = Listener::bind("127.0.0.1:0", &p0, &[allowed("P1", &p1)], limits).unwrap();
     let addr = listener.local_addr().unwrap().to_string();
     std::thread::scope(|s| {
-        let connecting =
-            s.spawn(|| Peer::connect(&addr, &p1, &p0.fingerprint(), "P0", limits).unwrap());
+        let connecting = s.spawn(|| Peer::connect(&addr, &p1, &p0.fingerprint(), "P0", limits).unwrap());
         let at_p0 = listener.accept(Duration::from_secs(5)).unwrap();
         (at_p0, connecting.join().unwrap())
     })
@@ -64,11 +57,5 @@ pub fn by_hand_with(limits: &Limits, more: &[u8]) -> (Peer, TcpStream) {
 }
 
 pub fn frame(kind: Kind, step: u32, sequence: u64, length: u64) -> [u8; 24] {
-    Header {
-        kind,
-        step,
-        sequence,
-        length,
-    }
-    .encode()
+    Header { kind, step, sequence, length }.encode()
 }
