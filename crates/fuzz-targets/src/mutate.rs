@@ -10,7 +10,7 @@ impl Random {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,7 +20,7 @@ impl Random {
 
     /// A number below `end`; 0 when there is none.
     pub fn below(&mut self, end: usize) -> usize {
-        if end == 0 { 0 } else { (self.next() % end as u64) as usize }
+        if end == 0 { 0 } else { (self.word() % end as u64) as usize }
     }
 }
 
@@ -57,13 +57,13 @@ fn change(bytes: &mut Vec<u8>, samples: &[Vec<u8>], random: &mut Random) {
         }
         2 => {
             if let Some(byte) = bytes.get_mut(at) {
-                *byte = random.next() as u8;
+                *byte = random.word() as u8;
             }
         }
         3 => bytes.truncate(random.below(bytes.len() + 1)),
         4 => {
             let more = 1 + random.below(40);
-            bytes.extend((0..more).map(|_| random.next() as u8));
+            bytes.extend((0..more).map(|_| random.word() as u8));
         }
         5 | 6 => {
             let field = LENGTHS[random.below(LENGTHS.len())];

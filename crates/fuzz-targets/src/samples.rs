@@ -238,5 +238,5 @@ pub fn labels() -> Vec<Vec<u8>> {
 pub fn noise() -> Vec<Vec<u8>> {
     let mut random = Random::new(1);
     let lengths = [3, 4, 20, 100, 400, 2000];
-    lengths.map(|len| (0..len).map(|_| random.next() as u8).collect()).to_vec()
+    lengths.map(|len| (0..len).map(|_| random.word() as u8).collect()).to_vec()
 }

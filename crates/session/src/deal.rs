@@ -64,7 +64,7 @@ fn run<R: Ring>(
     let mut made = 0;
     while made < config.count {
         let slots = (config.count - made).min(most);
-        let mut delivery = Batch::<R>::draw(plan, &weights, slots)?;
+        let delivery = Batch::<R>::draw(plan, &weights, slots)?;
         let told = Told { made, count: config.count, events: &mut *events };
         let batch = match &config.out {
             Some(folder) => delivery.to_files(folder, pool, told)?,
@@ -273,7 +273,7 @@ impl<'a, R: Ring> Batch<'a, R> {
         Ok(())
     }
 
-    fn to_files(&mut self, folder: &Path, pool: &rayon::ThreadPool, told: Told<'_>) -> Result<BatchId, SessionError> {
+    fn to_files(&self, folder: &Path, pool: &rayon::ThreadPool, told: Told<'_>) -> Result<BatchId, SessionError> {
         std::fs::create_dir_all(folder).map_err(|source| SessionError::file("creating", folder, source))?;
         let path = |party: usize| folder.join(format!("p{party}-{}.mat", self.id));
         let mut files = Vec::with_capacity(2);
@@ -296,7 +296,7 @@ impl<'a, R: Ring> Batch<'a, R> {
     }
 
     fn to_parties(
-        &mut self,
+        &self,
         peers: &mut [Peer],
         pool: &rayon::ThreadPool,
         told: Told<'_>,
