@@ -143,7 +143,7 @@ pub trait Device: Sync {
     fn negate<R: Ring>(&self, a: &mut Self::Words<R>);
     /// For every item, the elements at `index` of its `len`.
     fn gather<R: Ring>(&self, x: &Self::Words<R>, items: usize, len: usize, index: &[u32]) -> Self::Words<R>;
-    /// `gather`'s inverse: for every item, out[position[i]] = x[i], for each pair of elements and positions; `len` elements an
+    /// `gather`'s inverse: for every item, `out[position[i]] = x[i]`, for each pair of elements and positions; `len` elements an
     /// item, all positions covered.
     fn scatter<R: Ring>(&self, items: usize, len: usize, parts: &[(&Self::Words<R>, &[u32])]) -> Self::Words<R>;
 
