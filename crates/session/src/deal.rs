@@ -311,9 +311,9 @@ impl<'a, R: Ring> Batch<'a, R> {
                 let stream = Outgoing(peer.send_stream(DELIVERY_STEP, bytes[party])?);
                 streams.push(Encoder::new(&self.headers[party], &self.forms[party].layout, stream)?);
             }
-            self.make(pool, told, |party, slot, gate, section| Ok(streams[party].write_section(slot, gate, section)?))?;
+            self.make(pool, told, |party, slot, gate, section| streams[party].write_section(slot, gate, section).map_err(sent))?;
             for stream in streams {
-                stream.finish()?.0.finish()?;
+                stream.finish().map_err(sent)?.0.finish()?;
             }
         }
         for peer in peers.iter_mut() {
@@ -327,6 +327,17 @@ impl<'a, R: Ring> Batch<'a, R> {
             peer.send_control(&Arrived { batch: self.id.0 })?;
         }
         Ok(self.id)
+    }
+}
+
+/// A party that does not take its delivery is at fault itself.
+fn sent(error: ariann_material::Error) -> SessionError {
+    match error {
+        ariann_material::Error::Send { batch, source } => match source.downcast::<NetError>() {
+            Ok(error) => error.into(),
+            Err(source) => ariann_material::Error::Send { batch, source }.into(),
+        },
+        error => error.into(),
     }
 }
 

@@ -194,12 +194,12 @@ impl Watch<'_> {
     /// The next word of a role, unless this process is told to end.
     fn listen(&self) -> Result<(usize, Said), SessionError> {
         loop {
-            match self.hear.recv_timeout(LOOK) {
-                Ok(said) => return Ok(said),
-                Err(_) if (self.interrupted)() => {
-                    return Err(SessionError::Config("interrupted; the roles were ended".to_string()));
-                }
-                Err(_) => {}
+            // Looked at first: busy roles have always said something.
+            if (self.interrupted)() {
+                return Err(SessionError::Config("interrupted; the roles were ended".to_string()));
+            }
+            if let Ok(said) = self.hear.recv_timeout(LOOK) {
+                return Ok(said);
             }
         }
     }

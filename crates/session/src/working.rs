@@ -272,6 +272,8 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
         }
         let content = match send {
             Some(peer) => {
+                // What was said before is no part of setup.
+                peer.flush()?;
                 let (began, sent) = (Instant::now(), peer.stats().payload_sent);
                 let content = self.setup().exchange(peer, version, &seed)?;
                 self.report.setup.seconds += began.elapsed().as_secs_f64();

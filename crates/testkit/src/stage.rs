@@ -101,6 +101,19 @@ impl Stage {
         report["batches"][0].as_str().expect("a batch").to_string()
     }
 
+    /// The file of "p0" or "p1" in a folder that was dealt to.
+    pub fn material(&self, folder: &str, party: &str) -> PathBuf {
+        let entries = std::fs::read_dir(self.path(folder)).expect("a folder that was dealt to");
+        let mut paths = entries.map(|entry| entry.expect("an entry").path());
+        let mine = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(party));
+        paths.find(mine).unwrap_or_else(|| panic!("no file of {party} in {folder}"))
+    }
+
+    /// The line of a configuration that takes this file in.
+    pub fn takes(&self, folder: &str, party: &str) -> String {
+        format!("material = [\"{}\"]", self.material(folder, party).display())
+    }
+
     /// Writes the configuration of `serve` and returns the command. `more` is TOML on the top level.
     pub fn serve(&self, more: &str) -> Command {
         let text = format!(
@@ -164,7 +177,7 @@ impl Stage {
         for name in ["ledger.redb", "instance"] {
             std::fs::copy(from.join(name), copy.path().join(name)).unwrap_or_else(|error| panic!("{state}/{name}: {error}"));
         }
-        // A ledger that forgets would be written by the copy's own rules.
+        // Without this stage's variables: as it is on disk.
         let mut command = Command::new(&self.program);
         let said = run(command.args(["material", "ls", "--json", "--state"]).arg(copy.path())).success().json();
         let mut standing = Standing { left: said["left"].as_u64().expect("a number"), ..Standing::default() };

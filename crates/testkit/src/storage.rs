@@ -50,20 +50,11 @@ pub struct Volatile {
 impl Volatile {
     /// Opens or creates the file.
     pub fn open(path: &Path, sync: Sync) -> io::Result<Self> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let len = file.seek(io::SeekFrom::End(0))?;
         let mut image = vec![0; len as usize];
         file.read_exact_at(&mut image, 0)?;
-        Ok(Self {
-            file,
-            sync,
-            state: Mutex::new((image, Vec::new())),
-        })
+        Ok(Self { file, sync, state: Mutex::new((image, Vec::new())) })
     }
 
     fn change(&self, change: Change) -> io::Result<()> {
@@ -130,15 +121,8 @@ impl Disk {
 
     /// A disk with this content.
     pub fn with_image(image: Vec<u8>, sync: Sync) -> Self {
-        let platter = Platter {
-            now: image.clone(),
-            durable: image,
-            ..Platter::default()
-        };
-        Self {
-            platter: Arc::new(Mutex::new(platter)),
-            sync,
-        }
+        let platter = Platter { now: image.clone(), durable: image, ..Platter::default() };
+        Self { platter: Arc::new(Mutex::new(platter)), sync }
     }
 
     /// From now on the disk is full after so many further writes; each fails with ENOSPC.

@@ -80,10 +80,7 @@ impl Play {
     }
 
     fn material(&self, party: &str) -> String {
-        let entries = std::fs::read_dir(self.stage.path("material")).unwrap();
-        let paths = entries.map(|entry| entry.unwrap().path());
-        let mine = paths.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(party));
-        format!("material = [\"{}\"]\n{DEADLINES}", mine.map(|path| path.display().to_string()).next().unwrap())
+        format!("{}\n{DEADLINES}", self.stage.takes("material", party))
     }
 
     /// Where P0 listens; started if it is not running.
