@@ -165,7 +165,8 @@ impl Role {
     pub fn event_from(&mut self, from: usize, names: &[&str], patience: Duration) -> Option<(Instant, Value)> {
         let end = Instant::now() + patience;
         loop {
-            let found = self.events(from).into_iter().find(|(_, event)| names.iter().any(|name| event["event"] == *name));
+            let found =
+                self.events(from).into_iter().find(|(_, event)| names.iter().any(|name| event["event"] == *name));
             let left = end.saturating_duration_since(Instant::now());
             if found.is_some() || left.is_zero() {
                 return found;

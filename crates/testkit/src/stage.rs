@@ -175,7 +175,8 @@ impl Stage {
     pub fn ledger(&self, state: &str) -> Standing {
         let (from, copy) = (self.path(state), tempfile::tempdir_in(self.folder.path()).expect("a folder"));
         for name in ["ledger.redb", "instance"] {
-            std::fs::copy(from.join(name), copy.path().join(name)).unwrap_or_else(|error| panic!("{state}/{name}: {error}"));
+            std::fs::copy(from.join(name), copy.path().join(name))
+                .unwrap_or_else(|error| panic!("{state}/{name}: {error}"));
         }
         // Without this stage's variables: as it is on disk.
         let mut command = Command::new(&self.program);

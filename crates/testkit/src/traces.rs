@@ -63,7 +63,9 @@ impl Needles {
             let path = entry.expect("an entry").path();
             let found = match path.is_dir() {
                 true => self.find_in_folder(&path),
-                false => self.find(&std::fs::read(&path).expect("a file")).map(|at| format!("{} at {at}", path.display())),
+                false => {
+                    self.find(&std::fs::read(&path).expect("a file")).map(|at| format!("{} at {at}", path.display()))
+                }
             };
             if found.is_some() {
                 return found;

@@ -52,7 +52,15 @@ fn beside_a_working_pair(stage: &Stage, bad: impl FnOnce(&str) -> Finished) -> F
 fn unsupported_operators_are_listed_all_at_once() {
     let stage = stage();
     let model = fixture("invalid-unsupported-operators.onnx");
-    let all = ["bn1", "BatchNormalization", "gate", "Sigmoid", "GlobalAveragePool", "FusedMatMul", "train the model with Relu"];
+    let all = [
+        "bn1",
+        "BatchNormalization",
+        "gate",
+        "Sigmoid",
+        "GlobalAveragePool",
+        "FusedMatMul",
+        "train the model with Relu",
+    ];
     stage.run(&["inspect", &model]).failure(3, &all);
     stage.run(&["plan", "--model", &model, "-o", "no.json"]).failure(3, &all);
     let images = stage.images("i.idx", &[0]).display().to_string();
@@ -199,7 +207,8 @@ fn other_weights_under_the_same_weights_version_are_refused() {
     server.kill();
 
     // With a new weights version it works.
-    let deal = ["deal", "--plan", "plan.json", "--count", "2", "--state", "state-dealer", "--new-weights", "--out", "new"];
+    let deal =
+        ["deal", "--plan", "plan.json", "--count", "2", "--state", "state-dealer", "--new-weights", "--out", "new"];
     stage.run(&deal).success();
     for state in ["state-p0", "state-p1"] {
         std::fs::rename(stage.path(state), stage.path(&format!("{state}-old"))).unwrap();

@@ -1,6 +1,8 @@
 //! Peers that are somebody else, die, fall silent, or send what the plan does not have: named within the deadline, and
 //! the serving role goes on.
 
+mod common;
+
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use ariann_net::{Identity, Limits, Peer};
 use ariann_plan::Plan;
 use ariann_testkit::processes::{Role, run};
 use ariann_testkit::stage::{Stage, Standing};
-use serde::{Deserialize, Serialize};
+use common::wire::{Hello, Offer, Request, Verdict};
 use serde_json::Value;
 
 const NAMED: Duration = Duration::from_secs(5);
@@ -77,7 +79,9 @@ fn a_peer_with_another_identity_is_refused_by_both_ends() {
     // P0 tells its operator who was turned away, and why.
     let turned_away = |server: &mut Role| {
         let notices = server.events(0).into_iter().filter(|(_, event)| event["event"] == "notice");
-        notices.into_iter().any(|(_, notice)| notice["text"].as_str().is_some_and(|text| text.contains(stranger.trim())))
+        notices
+            .into_iter()
+            .any(|(_, notice)| notice["text"].as_str().is_some_and(|text| text.contains(stranger.trim())))
     };
     let end = Instant::now() + NAMED;
     while !turned_away(&mut pair.server) {
@@ -167,7 +171,9 @@ fn strangers_at_the_port_do_not_disturb_a_run() {
         for _ in 0..20 {
             idle.push(TcpStream::connect(&pair.address).unwrap());
         }
-        for garbage in [&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], &[0xff; 4096], &[22, 3, 1, 255, 255, 1, 0, 0], &[0; 24]] {
+        for garbage in
+            [&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], &[0xff; 4096], &[22, 3, 1, 255, 255, 1, 0, 0], &[0; 24]]
+        {
             let mut socket = TcpStream::connect(&pair.address).unwrap();
             // P0 may close before all is written.
             let _ = socket.write_all(garbage);
@@ -186,39 +192,6 @@ fn strangers_at_the_port_do_not_disturb_a_run() {
     assert!(pair.ledgers().iter().all(|one| one.burnt == 0 && one.used == 22));
 }
 
-/// The first words between P0 and P1, as they stand in `docs/protocol.md`: a fake P1 says them with its own mouth.
-#[derive(Clone, Serialize, Deserialize)]
-struct Hello {
-    protocol: u32,
-    party: u8,
-    ring: u32,
-    plan: [u8; 32],
-    batches: Vec<Offer>,
-    weights: Vec<[u8; 16]>,
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-struct Offer {
-    batch: [u8; 16],
-    weights: [u8; 16],
-    slots: u32,
-    mark: u32,
-}
-
-#[derive(Serialize, Deserialize)]
-enum Verdict {
-    Accepted,
-    Refused(String),
-}
-
-#[derive(Serialize, Deserialize)]
-enum Request {
-    Setup([u8; 16]),
-    Prepare([u8; 16]),
-    Run { batch: [u8; 16], first: u32, items: u32 },
-    Done,
-}
-
 /// P1 with the right identity and a mind of its own.
 struct Fake<'a> {
     pair: &'a Pair,
@@ -232,7 +205,14 @@ impl Fake<'_> {
         let plan = Plan::read(&pair.stage.path("plan.json")).unwrap();
         let label = inspect(&pair.stage.material("material", "p1")).unwrap();
         let offer = Offer { batch: label.batch.0, weights: label.weights.0, slots: label.slots, mark: 0 };
-        let hello = Hello { protocol: 1, party: 1, ring: plan.ring, plan: plan.digest(), batches: vec![offer], weights: Vec::new() };
+        let hello = Hello {
+            protocol: 1,
+            party: 1,
+            ring: plan.ring,
+            plan: plan.digest(),
+            batches: vec![offer],
+            weights: Vec::new(),
+        };
         let identity = Identity::load(&pair.stage.path("ids"), "p1").unwrap();
         Fake { pair, identity, hello, input_bytes: 4 * plan.input_len() }
     }
@@ -279,21 +259,56 @@ fn what_the_plan_does_not_have_is_refused_and_named() {
     /// What a fake P1 does, what P0 says, and how many slots a run that had begun costs.
     type Case = (&'static str, fn(&Fake<'_>) -> Peer, &'static [&'static str], u64);
     let cases: [Case; 15] = [
-        ("a message one byte longer", |fake| said(fake.running(), |p| p.send(0, vec![7; fake.input_bytes + 1]).unwrap()), &["bytes, the plan has"], 1),
-        ("a message one byte shorter", |fake| said(fake.running(), |p| p.send(0, vec![7; fake.input_bytes - 1]).unwrap()), &["bytes, the plan has"], 1),
+        (
+            "a message one byte longer",
+            |fake| said(fake.running(), |p| p.send(0, vec![7; fake.input_bytes + 1]).unwrap()),
+            &["bytes, the plan has"],
+            1,
+        ),
+        (
+            "a message one byte shorter",
+            |fake| said(fake.running(), |p| p.send(0, vec![7; fake.input_bytes - 1]).unwrap()),
+            &["bytes, the plan has"],
+            1,
+        ),
         ("no bytes", |fake| said(fake.running(), |p| p.send(0, Vec::new()).unwrap()), &["bytes, the plan has"], 1),
-        ("another step", |fake| said(fake.running(), |p| p.send(8, vec![7; fake.input_bytes]).unwrap()), &["step 8", "the plan has step 0"], 1),
-        ("a control message", |fake| said(fake.running(), |p| p.send_control(&Request::Done).unwrap()), &["control frame"], 1),
+        (
+            "another step",
+            |fake| said(fake.running(), |p| p.send(8, vec![7; fake.input_bytes]).unwrap()),
+            &["step 8", "the plan has step 0"],
+            1,
+        ),
+        (
+            "a control message",
+            |fake| said(fake.running(), |p| p.send_control(&Request::Done).unwrap()),
+            &["control frame"],
+            1,
+        ),
         ("a farewell", |fake| said(fake.running(), |_| {}), &["P1"], 1),
         ("slots that are spent", |fake| asks(fake, fake.batch(), 0, 1), &["slot 0", "the next free one is"], 0),
         ("slots that are far ahead", |fake| asks(fake, fake.batch(), 50, 1), &["slot 50", "the next free one is"], 0),
         ("no slots", |fake| asks(fake, fake.batch(), u32::MAX, 0), &[], 0),
         ("more slots than there are", |fake| asks(fake, fake.batch(), u32::MAX, u32::MAX), &["slots"], 0),
         ("another batch", |fake| asks(fake, [9; 16], 0, 1), &["not agreed on"], 0),
-        ("another protocol", |fake| hello(fake, |hello| hello.protocol = 2), &["protocol version 2", "same release"], 0),
+        (
+            "another protocol",
+            |fake| hello(fake, |hello| hello.protocol = 2),
+            &["protocol version 2", "same release"],
+            0,
+        ),
         ("another party", |fake| hello(fake, |hello| hello.party = 0), &["both sides are party 0"], 0),
-        ("too many batches", |fake| hello(fake, |hello| hello.batches = vec![hello.batches[0].clone(); 300]), &["300 batches"], 0),
-        ("an endless greeting", |fake| hello(fake, |hello| hello.weights = vec![[1; 16]; 5000]), &["control message of", "at most"], 0),
+        (
+            "too many batches",
+            |fake| hello(fake, |hello| hello.batches = vec![hello.batches[0].clone(); 300]),
+            &["300 batches"],
+            0,
+        ),
+        (
+            "an endless greeting",
+            |fake| hello(fake, |hello| hello.weights = vec![[1; 16]; 5000]),
+            &["control message of", "at most"],
+            0,
+        ),
     ];
     for (what, act, words, burnt) in cases {
         let before = pair.stage.ledger("state-p0");
@@ -306,7 +321,11 @@ fn what_the_plan_does_not_have_is_refused_and_named() {
         words.iter().for_each(|word| assert!(error.contains(word), "{what}: {word:?} is not in: {error}"));
         assert!(!error.contains("panicked"), "{what}: {error}");
         let after = pair.stage.ledger("state-p0");
-        assert_eq!((after.left, after.used, after.burnt), (before.left - burnt, before.used, before.burnt + burnt), "{what}: {error}");
+        assert_eq!(
+            (after.left, after.used, after.burnt),
+            (before.left - burnt, before.used, before.burnt + burnt),
+            "{what}: {error}"
+        );
         println!("{what}: {} ({})", error, failed["fault"]);
         drop(kept);
     }

@@ -31,7 +31,8 @@ fn fetching(stage: &Stage, address: &str) -> String {
 /// Waits for progress of dealing that has passed `done` slots.
 fn dealt(dealer: &mut Role, done: u64) {
     let end = Instant::now() + PATIENCE;
-    while !dealer.events(0).iter().any(|(_, event)| event["stage"] == "dealing" && event["done"].as_u64() >= Some(done)) {
+    while !dealer.events(0).iter().any(|(_, event)| event["stage"] == "dealing" && event["done"].as_u64() >= Some(done))
+    {
         assert!(Instant::now() < end && !dealer.ended(), "the dealer does not go on");
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -135,16 +136,23 @@ fn a_role_that_is_told_to_end_ends_and_its_state_is_whole() {
 /// Starts a `predict` that takes a while, and waits for its three roles.
 fn predicting(stage: &Stage) -> (Role, Vec<u32>) {
     std::fs::create_dir_all(stage.path("work")).unwrap();
-    let predict = Role::start(&mut stage.command(&["predict", "--json", "--limit", "200", "--batch", "1", "--work-dir", "work"]));
+    let predict =
+        Role::start(&mut stage.command(&["predict", "--json", "--limit", "200", "--batch", "1", "--work-dir", "work"]));
     let end = Instant::now() + PATIENCE;
     loop {
-        let roles = children(predict.pid());
+        // A child that does not run its own program yet has its parent's arguments.
+        let named = |pid: &u32| arguments(*pid).contains(".toml");
+        let roles: Vec<u32> = children(predict.pid()).into_iter().filter(named).collect();
         if roles.len() == 3 {
             return (predict, roles);
         }
         assert!(Instant::now() < end, "predict does not start three roles");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+fn arguments(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }
 
 fn gone(processes: &[u32]) -> Duration {
@@ -177,7 +185,7 @@ fn predict_names_the_role_that_was_killed() {
     let stage = stage();
     for role in ["p0", "p1"] {
         let (predict, roles) = predicting(&stage);
-        let named = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().contains(&format!("{role}.toml"));
+        let named = |pid: &u32| arguments(*pid).contains(&format!("{role}.toml"));
         let victim = *roles.iter().find(|pid| named(pid)).expect("the role's configuration is its argument");
         signal(victim, "KILL");
         let said = predict.finish().failure(4, &[role, "killed"]);

@@ -74,7 +74,10 @@ fn predict_tells_everything_that_scripts_read() {
 #[test]
 fn figures_stay_true_for_labels_for_p0_and_for_one_item() {
     let stage = stage();
-    let label = stage.run(&["predict", "--json", "--limit", "3", "--batch", "1", "--reveal", "label:both", "--ring", "64"]).success().json();
+    let label = stage
+        .run(&["predict", "--json", "--limit", "3", "--batch", "1", "--reveal", "label:both", "--ring", "64"])
+        .success()
+        .json();
     assert!(label["max_abs_error"].is_null());
     stage.plan("label.json", &["--reveal", "label:both", "--ring", "64"]);
     let plan = Plan::read(&stage.path("label.json")).unwrap();
@@ -82,7 +85,10 @@ fn figures_stay_true_for_labels_for_p0_and_for_one_item() {
         assert_eq!(whole(&label, &format!("online.bytes_sent.{name}")), online(&plan, party, 1, 3), "{name}");
     }
     assert_eq!(at(&label, "plan.reveal"), &json!({ "what": "label", "to": "both" }));
-    let to_p0 = stage.run(&["predict", "--json", "--limit", "3", "--batch", "2", "--reveal", "logits:p0", "--weights", "shared"]).success().json();
+    let to_p0 = stage
+        .run(&["predict", "--json", "--limit", "3", "--batch", "2", "--reveal", "logits:p0", "--weights", "shared"])
+        .success()
+        .json();
     for said in [&label, &to_p0] {
         let clear: Vec<u32> = (0..3).map(|item| stage.prediction(item)).collect();
         assert_eq!(said["predictions"], json!(clear));
@@ -142,7 +148,9 @@ fn plan_inspect_identity_and_material_keep_their_fields() {
     assert_eq!(verified, json!({ "batch": batch, "party": 1, "slots": 3, "whole": true }));
     let images = stage.images("i.idx", &[0, 1]);
     let mut server = Role::start(&mut stage.serve(&format!("sessions = 1\n{}", stage.takes("material", "p0"))));
-    let query = run(&mut stage.query(&server.address(), &images, &format!("batch = 2\n{}", stage.takes("material", "p1")))).success();
+    let query =
+        run(&mut stage.query(&server.address(), &images, &format!("batch = 2\n{}", stage.takes("material", "p1"))))
+            .success();
     let serve = server.finish().success();
     let listed = stage.run(&["material", "ls", "--state", "state-p1", "--json"]).success().json();
     assert_eq!((whole(&listed, "left"), listed["batches"].as_array().unwrap().len()), (1, 1));
@@ -159,8 +167,15 @@ fn plan_inspect_identity_and_material_keep_their_fields() {
         assert_eq!((&report["role"], report["predictions"].is_array()), (&json!(role), sees));
         let party = usize::from(role == "p1");
         assert_eq!(whole(report, "online.bytes_sent"), online(&plan, party, 2, 1), "{role}");
-        assert_eq!((whole(report, "items"), whole(report, "slots"), whole(report, "exchanges")), (2, 2, whole(&cost, "exchanges")));
-        assert!(whole(report, "material_bytes") > 0 && at(report, "setup.seconds").is_number() && at(report, "plan_digest").is_string());
+        assert_eq!(
+            (whole(report, "items"), whole(report, "slots"), whole(report, "exchanges")),
+            (2, 2, whole(&cost, "exchanges"))
+        );
+        assert!(
+            whole(report, "material_bytes") > 0
+                && at(report, "setup.seconds").is_number()
+                && at(report, "plan_digest").is_string()
+        );
     }
 }
 
@@ -172,12 +187,22 @@ fn every_command_explains_itself() {
     let commands = ["inspect", "plan", "identity", "deal", "serve", "query", "predict", "material", "bench"];
     commands.iter().for_each(|command| assert!(alone.stderr.contains(command), "{command}"));
     let help = stage.run(&["--help"]).success().stdout;
-    ["Whom you must trust", "collude", "P0", "P1", "dealer"].iter().for_each(|word| assert!(help.contains(word), "{word}"));
+    ["Whom you must trust", "collude", "P0", "P1", "dealer"]
+        .iter()
+        .for_each(|word| assert!(help.contains(word), "{word}"));
     for command in commands {
         let help = stage.run(&[command, "--help"]).success().stdout;
         assert!(help.contains("Usage") && help.contains("--json"), "{command}: {help}");
     }
-    for pair in [["identity", "new"], ["identity", "show"], ["material", "ls"], ["material", "verify"], ["bench", "fss"], ["bench", "gates"], ["bench", "products"]] {
+    for pair in [
+        ["identity", "new"],
+        ["identity", "show"],
+        ["material", "ls"],
+        ["material", "verify"],
+        ["bench", "fss"],
+        ["bench", "gates"],
+        ["bench", "products"],
+    ] {
         assert!(stage.run(&[&pair[..], &["--help"]].concat()).success().stdout.contains("Usage"), "{pair:?}");
     }
     stage.run(&["predict", "--batch", "0"]).failure(2, &["--batch"]);

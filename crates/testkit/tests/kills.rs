@@ -16,7 +16,12 @@ const KILLS: u32 = 50;
 const SPARE: u64 = 10;
 /// A survivor names the dead peer within this time.
 const NAMED: Duration = Duration::from_secs(5);
+/// Seed of the moments; `ARIANN_TEST_SEED` sets another.
 const SEED: u64 = 20_250_614;
+
+fn seed() -> u64 {
+    std::env::var("ARIANN_TEST_SEED").map_or(SEED, |text| text.parse().expect("ARIANN_TEST_SEED is a number"))
+}
 
 const DEADLINES: &str = "deadlines = { connect = 3.0, silence = 4.0, stall = 30.0 }";
 
@@ -68,7 +73,7 @@ impl Play {
         std::fs::create_dir(stage.path("received")).unwrap();
         stage.set(MASKED, stage.path("masked"));
         stage.set(RECEIVED, stage.path("received"));
-        let moments = Moments(SEED);
+        let moments = Moments(seed());
         let (usual, tally) = (Duration::ZERO, Tally::default());
         let mut play = Play { stage, variant, moments, server: None, next_image: 0, usual, tally };
         // Both take in their material as they should; only then the ledger is broken.
@@ -123,7 +128,9 @@ impl Play {
     fn left(&mut self) -> u64 {
         // Before the first session there is no ledger, and a ledger that forgets knows nothing.
         match self.variant {
-            Variant::Real => self.ledgers().map_or(u64::from(SLOTS), |both| both.iter().map(|one| one.left).min().unwrap()),
+            Variant::Real => {
+                self.ledgers().map_or(u64::from(SLOTS), |both| both.iter().map(|one| one.left).min().unwrap())
+            }
             _ => u64::from(SLOTS),
         }
     }
@@ -258,8 +265,9 @@ fn a_hundred_inferences_while_either_party_is_killed_fifty_times() {
     let Tally { kills, in_session, named, right, whole_queries } = &play.tally;
     let (least, most) = (named.iter().min().unwrap(), named.iter().max().unwrap());
     println!(
-        "seed {SEED}: {kills} kills, {in_session} of them in a session; dead peer named after {least:?} to {most:?} ({} times); \
+        "seed {}: {kills} kills, {in_session} of them in a session; dead peer named after {least:?} to {most:?} ({} times); \
          {right} right predictions, {whole_queries} queries undisturbed; P0 {p0:?}, P1 {p1:?}; {} masks, none with two values",
+        seed(),
         named.len(),
         record.masks()
     );
@@ -274,7 +282,11 @@ fn betrayed_after(variant: Variant) -> Option<u32> {
         play.disturbed(KILLS);
         let record = play.record();
         if !record.two_values().is_empty() {
-            println!("{variant:?}: a mask with two values after {} kills: {:?}", play.tally.kills, record.two_values()[0]);
+            println!(
+                "{variant:?}: a mask with two values after {} kills: {:?}",
+                play.tally.kills,
+                record.two_values()[0]
+            );
             return Some(play.tally.kills);
         }
     }

@@ -45,7 +45,10 @@ fn lenet_and_the_mlp_agree_in_both_rings_held_and_shared() {
                 let more = ["--weights", weights, "--ring", ring, "--limit", "100", "--batch", "50"];
                 let said = predict(&stage, &data, model, &more);
                 let (agreement, error) = (said["agreement"].as_f64().unwrap(), said["max_abs_error"].as_f64().unwrap());
-                println!("{model}, {weights}, ring {ring}: agreement {agreement}, greatest error {error:.5}, accuracy {}", said["accuracy"]);
+                println!(
+                    "{model}, {weights}, ring {ring}: agreement {agreement}, greatest error {error:.5}, accuracy {}",
+                    said["accuracy"]
+                );
                 assert!(agreement >= 0.999 && error <= bound, "{model}, {weights}, ring {ring}: {agreement}, {error}");
             }
         }

@@ -25,7 +25,20 @@ fn no_process_has_in_memory_what_is_not_its_own() {
     let values: Vec<f32> = numbers.iter().flat_map(|number| stage.items.item(*number)).copied().collect();
     let (weights, images) = (common::weights(&stage.graph, &plan), common::images(&values, &plan));
 
-    let args = ["deal", "--json", "--plan", "plan.json", "--count", "60", "--state", "d", "--out", "material", "--threads", "1"];
+    let args = [
+        "deal",
+        "--json",
+        "--plan",
+        "plan.json",
+        "--count",
+        "60",
+        "--state",
+        "d",
+        "--out",
+        "material",
+        "--threads",
+        "1",
+    ];
     let mut dealer = Role::start(&mut stage.command(&args));
     dealer.event("progress");
     dealer.signal("STOP");
@@ -49,5 +62,9 @@ fn no_process_has_in_memory_what_is_not_its_own() {
     p0.signal("CONT");
     p1.signal("CONT");
     stage.check(&p1.finish().success().last()["report"], numbers);
-    println!("{} runs of weights and {} of images looked for in the memory of three processes", weights.len(), images.len());
+    println!(
+        "{} runs of weights and {} of images looked for in the memory of three processes",
+        weights.len(),
+        images.len()
+    );
 }

@@ -127,7 +127,9 @@ fn the_walkthrough_does_what_it_says_and_nobody_gets_what_is_not_his() {
     for block in &blocks {
         match (&block.file, &block.title) {
             (Some(file), _) => std::fs::write(walk.join(file), &block.text).unwrap(),
-            (None, Some(_)) if block.background => background.push(Role::start(&mut shell(&format!("exec {}", block.text)))),
+            (None, Some(_)) if block.background => {
+                background.push(Role::start(&mut shell(&format!("exec {}", block.text))))
+            }
             (None, Some(title)) => {
                 let done = run(&mut shell(&block.text));
                 assert_eq!(done.code, Some(0), "{title}: {}\n{done:?}", block.text);
@@ -195,7 +197,8 @@ fn the_walkthrough_does_what_it_says_and_nobody_gets_what_is_not_his() {
 
 #[test]
 fn blocks_are_read_as_they_stand() {
-    let text = "a\n```sh title=\"terminal 1\" background\nx y\n```\n```toml file=\"p0/serve.toml\"\na = 1\nb = 2\n```\n";
+    let text =
+        "a\n```sh title=\"terminal 1\" background\nx y\n```\n```toml file=\"p0/serve.toml\"\na = 1\nb = 2\n```\n";
     let [first, second] = &blocks(text)[..] else { panic!("two blocks") };
     assert_eq!((first.title.as_deref(), first.background, first.text.as_str()), (Some("terminal 1"), true, "x y\n"));
     assert_eq!((second.file.as_deref(), second.text.as_str()), (Some("p0/serve.toml"), "a = 1\nb = 2\n"));
