@@ -109,11 +109,11 @@ impl Constant {
     /// The same elements with axes in another order.
     pub fn transposed(&self, order: &[usize]) -> Constant {
         let shape: Vec<usize> = order.iter().map(|&axis| self.shape[axis]).collect();
-        let mut strides = vec![1; self.shape.len()];
+        let mut strides = vec![1usize; self.shape.len()];
         for axis in (1..strides.len()).rev() {
-            strides[axis - 1] = strides[axis] * self.shape[axis];
+            // Beside an axis of size 0 the others may be of any size; nothing is read then.
+            strides[axis - 1] = strides[axis].saturating_mul(self.shape[axis]);
         }
-        let count = shape.iter().product();
         let source = |mut index: usize| {
             let mut place = 0;
             for (&axis, &size) in order.iter().zip(&shape).rev() {
@@ -123,8 +123,8 @@ impl Constant {
             place
         };
         let numbers = match &self.numbers {
-            Numbers::Float(values) => Numbers::Float((0..count).map(|i| values[source(i)]).collect()),
-            Numbers::Int(values) => Numbers::Int((0..count).map(|i| values[source(i)]).collect()),
+            Numbers::Float(values) => Numbers::Float((0..values.len()).map(|i| values[source(i)]).collect()),
+            Numbers::Int(values) => Numbers::Int((0..values.len()).map(|i| values[source(i)]).collect()),
         };
         Constant { name: self.name.clone(), shape, numbers }
     }

@@ -286,7 +286,10 @@ fn flatten(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value, Refusa
         let axis = usize::try_from(axis).ok().filter(|&axis| axis <= rank);
         let axis = axis.ok_or_else(|| call.attributes.invalid("its axis does not exist"))?;
         let (outer, inner) = constant.shape.split_at(axis);
-        let shape = vec![outer.iter().product(), inner.iter().product()];
+        // Beside an axis of size 0 the others may be of any size.
+        let product = |axes: &[usize]| axes.iter().try_fold(1usize, |len, &size| len.checked_mul(size));
+        let shape = product(outer).zip(product(inner)).map(|(outer, inner)| vec![outer, inner]);
+        let shape = shape.ok_or_else(|| call.attributes.invalid("the shape overflows"))?;
         return Ok(Value::Constant(Rc::new(Constant { shape, ..(**constant).clone() })));
     }
     let x = call.data(0)?;

@@ -105,14 +105,15 @@ pub(super) fn reshape(
             size => usize::try_from(size).map_err(|_| format!("its axis {} is {size}", axis + 1))?,
         });
     }
-    let known = shape.iter().try_fold(1usize, |known, &size| known.checked_mul(size)).unwrap_or(0);
+    let mut known = shape.iter().try_fold(1usize, |known, &size| known.checked_mul(size));
     if let Some(axis) = open {
-        if known == 0 || !len.is_multiple_of(known) {
-            return Err(format!("{len} values an item cannot be shaped to {target:?}"));
+        match known {
+            Some(rest) if rest > 0 && len.is_multiple_of(rest) => shape[axis] = len / rest,
+            _ => return Err(format!("{len} values an item cannot be shaped to {target:?}")),
         }
-        shape[axis] = len / known;
+        known = Some(len);
     }
-    if !first_is_batch || shape.iter().product::<usize>() != len {
+    if !first_is_batch || known != Some(len) {
         return Err(format!("shape {target:?} does not keep the batch axis before {len} values an item"));
     }
     Ok(shape)
