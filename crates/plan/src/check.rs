@@ -4,6 +4,7 @@
 
 use ariann_gates::linear::{HOLDER, Weights};
 use ariann_gates::{LinearShape, Party, Receiver, Window, Windows};
+use ariann_ring::ConvShape;
 
 use crate::{Entry, Gate, InputSpec, Plan, Revealed, VERSION};
 
@@ -120,7 +121,7 @@ impl Plan {
                     _ => (self.input_len(), Receiver::Both),
                 };
                 let bounded = match &gate.shape {
-                    LinearShape::Conv(shape) => shape.validate().is_ok(),
+                    LinearShape::Conv(shape) => shape.validate().is_ok() && small(shape),
                     LinearShape::Dense { inputs, outputs } => {
                         inputs.checked_mul(*outputs).is_some_and(|len| len <= LARGEST)
                     }
@@ -201,6 +202,13 @@ impl Plan {
             _ => Err("it does not take what the gate before it gives"),
         }
     }
+}
+
+/// A valid convolution's weights and padded input are within bounds, too.
+fn small(shape: &ConvShape) -> bool {
+    let [top, left, bottom, right] = shape.pads;
+    let padded = shape.in_channels * (shape.in_height + top + bottom) * (shape.in_width + left + right);
+    shape.weight_len() <= LARGEST && padded <= LARGEST
 }
 
 /// The geometry of a pooling, before anything is computed from it: every window has a place inside the image.

@@ -74,7 +74,7 @@ impl Plan {
         for number in 0..self.gates.len() {
             let cost = self.cost(number);
             totals.comparisons += cost.comparisons;
-            totals.multiply_adds += cost.multiply_adds;
+            totals.multiply_adds = totals.multiply_adds.saturating_add(cost.multiply_adds);
             totals.exchanges += cost.exchanges.len() as u64;
             for party in 0..2 {
                 totals.material_bytes[party] += cost.material[party] as u64;
@@ -113,8 +113,11 @@ impl Plan {
             };
             let messages: usize =
                 cost.exchanges.iter().map(|sent| sent[0].bytes(items) + sent[1].bytes(items)).max().unwrap_or(0);
-            (section * items) as u64 + live as u64 * items as u64 * word + messages as u64
+            let buffers = (section as u64).saturating_add((live as u64).saturating_mul(word));
+            buffers.saturating_mul(items as u64).saturating_add(messages as u64)
         };
-        weights * copies + (0..self.gates.len()).map(of_gate).max().unwrap_or(0)
+        // A plan that nobody can run is still told, not computed wrongly.
+        let greatest = (0..self.gates.len()).map(of_gate).max().unwrap_or(0);
+        weights.saturating_mul(copies).saturating_add(greatest)
     }
 }

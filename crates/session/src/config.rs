@@ -136,6 +136,9 @@ pub struct QueryConfig {
     /// First items of the input only.
     #[serde(default)]
     pub limit: Option<usize>,
+    /// Whether P0 may learn the results, when the plan says so. P0 chooses the model: results may tell the inputs.
+    #[serde(default)]
+    pub reveal_to_p0: bool,
     /// Threads; all cores when 0.
     #[serde(default)]
     pub threads: usize,

@@ -1,7 +1,7 @@
 //! The dealer at work: makes material to files, or for two parties that connect.
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -102,6 +102,7 @@ impl WeightsSeeds {
         let failed = |what| move |source| SessionError::file(what, folder, source);
         std::fs::DirBuilder::new()
             .recursive(true)
+            .mode(0o700)
             .create(folder)
             .map_err(failed("creating the dealer's state folder"))?;
         let path = folder.join(format!("{}.weights", plan.digest_hex()));
@@ -123,7 +124,9 @@ impl WeightsSeeds {
         let mut bytes = Zeroizing::new(vec![0; 48]);
         entropy(&mut bytes)?;
         let digest = blake3::hash(&bytes);
-        let mut content = bytes.clone();
+        // Of full size from the start: a vector that grows leaves its old bytes behind.
+        let mut content = Zeroizing::new(Vec::with_capacity(80));
+        content.extend_from_slice(&bytes);
         content.extend_from_slice(digest.as_bytes());
         let write = || -> std::io::Result<()> {
             let fresh = path.with_extension("weights.part");
@@ -179,7 +182,8 @@ fn accept_parties(
         };
         if let Some(reason) = refusal {
             events.notice(format!("refused {}: {reason}", peer.name()));
-            peer.send_control(&Delivery::Refused(reason))?;
+            // Whether it hears the reason does not matter to the other party's delivery.
+            let _ = peer.send_control(&Delivery::Refused(reason));
             let _ = peer.close();
             continue;
         }
@@ -274,7 +278,8 @@ impl<'a, R: Ring> Batch<'a, R> {
     }
 
     fn to_files(&self, folder: &Path, pool: &rayon::ThreadPool, told: Told<'_>) -> Result<BatchId, SessionError> {
-        std::fs::create_dir_all(folder).map_err(|source| SessionError::file("creating", folder, source))?;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|source| SessionError::file("creating", folder, source))?;
         let path = |party: usize| folder.join(format!("p{party}-{}.mat", self.id));
         let mut files = Vec::with_capacity(2);
         for party in 0..2 {
@@ -311,7 +316,9 @@ impl<'a, R: Ring> Batch<'a, R> {
                 let stream = Outgoing(peer.send_stream(DELIVERY_STEP, bytes[party])?);
                 streams.push(Encoder::new(&self.headers[party], &self.forms[party].layout, stream)?);
             }
-            self.make(pool, told, |party, slot, gate, section| streams[party].write_section(slot, gate, section).map_err(sent))?;
+            self.make(pool, told, |party, slot, gate, section| {
+                streams[party].write_section(slot, gate, section).map_err(sent)
+            })?;
             for stream in streams {
                 stream.finish().map_err(sent)?.0.finish()?;
             }

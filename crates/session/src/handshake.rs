@@ -6,11 +6,19 @@ use ariann_net::Peer;
 use crate::messages::{BATCHES, CONTROL, Hello, Offer, Verdict};
 use crate::{PROTOCOL, SessionError};
 
-/// Exchanges greetings and verdicts. Returns the other's greeting when both accept.
-pub(crate) fn greet(peer: &mut Peer, own: &Hello) -> Result<Hello, SessionError> {
+/// Exchanges greetings and verdicts. Returns the other's greeting when both accept. `further` objects to more than form.
+pub(crate) fn greet(
+    peer: &mut Peer,
+    own: &Hello,
+    further: impl FnOnce(&Hello) -> Result<Option<String>, SessionError>,
+) -> Result<Hello, SessionError> {
     peer.send_control(own)?;
     let theirs: Hello = peer.recv_control(CONTROL, "its greeting")?;
-    let verdict = match objection(own, &theirs, peer.name()) {
+    let objection = match objection(own, &theirs, peer.name()) {
+        None => further(&theirs)?,
+        known => known,
+    };
+    let verdict = match objection {
         None => Verdict::Accepted,
         Some(reason) => Verdict::Refused(reason),
     };
@@ -29,10 +37,15 @@ pub(crate) fn accepted(peer: &mut Peer, waiting_for: &str) -> Result<(), Session
     match peer.recv_control(CONTROL, waiting_for)? {
         Verdict::Accepted => Ok(()),
         Verdict::Refused(reason) => {
-            let reason = format!("it refused: {reason}");
+            let reason = format!("it refused: {}", printable(&reason));
             Err(SessionError::Mismatch { peer: peer.name().to_string(), reason })
         }
     }
+}
+
+/// Another role's words as they may stand on a terminal and in a log.
+pub(crate) fn printable(words: &str) -> String {
+    words.chars().filter(|c| !c.is_control()).take(1000).collect()
 }
 
 fn objection(own: &Hello, theirs: &Hello, peer: &str) -> Option<String> {

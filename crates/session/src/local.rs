@@ -134,6 +134,8 @@ impl Local<'_> {
             material: Vec::new(),
             batch: self.batch,
             limit: Some(self.items),
+            // Both roles are this machine's.
+            reveal_to_p0: true,
             threads: self.threads,
             deadlines: Deadlines::default(),
         };

@@ -10,6 +10,7 @@ use ariann_plan::{Plan, Revealed};
 use ariann_ring::{Ring, fixed};
 
 use crate::config::{self, QueryConfig};
+use crate::engine::receives;
 use crate::events::Events;
 use crate::hooks::Hooks;
 use crate::messages::Request;
@@ -37,6 +38,7 @@ fn run<R: Ring>(
     if config.batch == 0 {
         return Err(SessionError::Config("--batch 0: give at least 1".to_string()));
     }
+    consent(plan, config.reveal_to_p0)?;
     let items = reading::items(plan, &config.input, config.limit)?;
     let encoded = reading::encode::<R>(plan, &items)?;
     let identity = config.identity.load()?;
@@ -53,6 +55,22 @@ fn run<R: Ring>(
     // The results are here; whether P0 hears the farewell does not matter.
     let _ = peer.close();
     Ok(worker.take_report())
+}
+
+/// A plan that shows the results to the model's owner runs only when the data's owner says so: a model that copies its
+/// input to its output is a model too.
+fn consent(plan: &Plan, given: bool) -> Result<(), SessionError> {
+    if given || !receives(plan, Party::P0) {
+        return Ok(());
+    }
+    let what = match plan.reveal.what {
+        Revealed::Logits => "logits",
+        Revealed::Label => "label",
+    };
+    Err(SessionError::Config(format!(
+        "this plan reveals the {what} of every input to P0, who chose the model and may learn the input from it; nothing was \
+         sent. Ask for a plan with --reveal {what}:p1, or agree with --reveal-to-p0"
+    )))
 }
 
 /// One session: all items, `batch` at a time.

@@ -1,9 +1,11 @@
 //! P0 at work: holds the model, listens for P1, answers its requests.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use ariann_device::{Cpu, Device};
 use ariann_gates::Party;
+use ariann_gates::linear::Weights;
 use ariann_material::BatchId;
 use ariann_net::{Allowed, Listener, NetError, Peer};
 use ariann_plan::Plan;
@@ -40,6 +42,9 @@ fn run<R: Ring>(
     let graph = ariann_graph::import(&config.model)?;
     let identity = config.identity.load()?;
     let limits = config.deadlines.limits()?;
+    if plan.weights == Weights::Public {
+        events.notice("this plan makes the model's weights public: P1 receives them in clear");
+    }
     let mut worker = Worker::<R, Cpu>::open(plan, &Cpu, Party::P0, &config.state, Some(&graph), hooks, events)?;
     drop(graph);
     worker.import(&config.material, events)?;
@@ -96,7 +101,7 @@ fn session<R: Ring, D: Device>(
             reason: format!("it asked for batch {}, which was not agreed on", BatchId(batch)),
         })
     };
-    let mut slots = 0;
+    let (mut slots, mut prepared) = (0, BTreeSet::new());
     loop {
         match peer.recv_control(CONTROL, "its next request")? {
             Request::Done => return Ok(slots),
@@ -105,11 +110,16 @@ fn session<R: Ring, D: Device>(
                 let batch = known(batch)?;
                 worker.prepare_weights(batch, None)?;
                 worker.prepare(batch, events)?;
+                prepared.insert(batch);
                 peer.send_control(&Verdict::Accepted)?;
             }
             Request::Run { batch, first, items } => {
                 let batch = known(batch)?;
                 let began = Instant::now();
+                if !prepared.contains(&batch) {
+                    let reason = format!("it wants to run batch {batch} before it asked to prepare it");
+                    return Err(SessionError::Mismatch { peer: "P1".to_string(), reason });
+                }
                 let mark = worker.mark(batch)?;
                 if first != mark {
                     let reason = format!("it begins at slot {first} of batch {batch}, the next free one is {mark}");

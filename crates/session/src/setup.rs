@@ -63,7 +63,7 @@ pub(crate) fn bind_version<R: Ring>(
         hasher.update(bytemuck::cast_slice(weights));
         hasher.update(bytemuck::cast_slice(bias));
     }
-    let (digest, key) = (*hasher.finalize().as_bytes(), format!("weights {version}"));
+    let (digest, key) = (*hasher.finalize().as_bytes(), bound_key(version));
     match store.ledger().record_of(&key)? {
         None => Ok(store.ledger().put_record(&key, &digest)?),
         Some(known) if known == digest => Ok(()),
@@ -72,6 +72,15 @@ pub(crate) fn bind_version<R: Ring>(
              difference; deal new material with --new-weights"
         ))),
     }
+}
+
+fn bound_key(version: WeightsVersion) -> String {
+    format!("weights {version}")
+}
+
+/// Whether P0 has written down weights for a version: it does before they leave.
+pub(crate) fn is_bound(store: &Store, version: WeightsVersion) -> Result<bool, SessionError> {
+    Ok(store.ledger().record_of(&bound_key(version))?.is_some())
 }
 
 /// Where the other party's masked weights are kept.

@@ -123,7 +123,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
                 Delivery::Refused(reason) => {
                     return Err(SessionError::Mismatch {
                         peer: "the dealer".to_string(),
-                        reason: format!("it refused: {reason}"),
+                        reason: format!("it refused: {}", handshake::printable(&reason)),
                     });
                 }
                 Delivery::Batch { slots, bytes } => (slots, bytes),
@@ -201,7 +201,20 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
             }
         }
         let own = handshake::hello(self.party, self.plan, offers, kept);
-        let theirs = handshake::greet(peer, &own)?;
+        let theirs = handshake::greet(peer, &own, |theirs| {
+            for version in theirs.weights.iter().filter(|_| self.own.is_some()) {
+                let used = own.batches.iter().any(|offer| offer.weights == *version);
+                if used && !setup::is_bound(&self.store, WeightsVersion(*version))? {
+                    return Ok(Some(format!(
+                        "P1 keeps masked weights of version {}, of which P0's state folder knows nothing: it was lost or rolled \
+                         back. Other weights under the same mask would reveal the difference; deal new material with \
+                         --new-weights",
+                        WeightsVersion(*version)
+                    )));
+                }
+            }
+            Ok(None)
+        })?;
         let mut batches = Vec::new();
         for (offer, mark) in handshake::common(&own.batches, &theirs.batches) {
             let name = peer.name();

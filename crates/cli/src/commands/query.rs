@@ -44,6 +44,9 @@ pub struct Args {
     /// First items of the input only.
     #[arg(long)]
     limit: Option<usize>,
+    /// Let P0 learn the results too, when the plan says so. P0 chose the model: results may tell the inputs.
+    #[arg(long)]
+    reveal_to_p0: bool,
     /// Threads; all cores when 0.
     #[arg(long)]
     threads: Option<usize>,
@@ -66,6 +69,7 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
             material: Vec::new(),
             batch: 1,
             limit: None,
+            reveal_to_p0: false,
             threads: 0,
             deadlines: Default::default(),
         },
@@ -79,6 +83,7 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
     config.material.extend(args.material);
     config.batch = args.batch.unwrap_or(config.batch);
     config.limit = args.limit.or(config.limit);
+    config.reveal_to_p0 |= args.reveal_to_p0;
     config.threads = args.threads.unwrap_or(config.threads);
     let report = ariann_session::query::query(&config, hooks, &mut output.events())?;
     if output.is_json() {
