@@ -106,7 +106,7 @@ fn a_peer_killed_in_a_run_is_named_and_the_run_is_burnt() {
     let killed = query.kill();
     let (moment, failed) = pair.failed(0);
     let error = failed["error"].as_str().unwrap();
-    assert!(failed["fault"] == "peer" && error.contains("P1") && error.contains("killed"), "{failed}");
+    assert!(failed["fault"] == "peer" && error.contains("P1") && error.contains("start it again"), "{failed}");
     println!("P0 named the dead P1 after {:?}: {error}", moment.saturating_duration_since(killed));
     pair.works();
     let [p0, p1] = pair.ledgers();

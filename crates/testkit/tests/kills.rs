@@ -241,7 +241,7 @@ fn a_hundred_inferences_while_either_party_is_killed_fifty_times() {
         if let Some(both) = play.ledgers() {
             both.iter().for_each(|one| assert!(one.slots() == u64::from(SLOTS) && one.batches == 1, "{both:?}"));
         }
-        if play.tally.kills % 10 == 0 && play.tally.kills > before {
+        if play.tally.kills.is_multiple_of(10) && play.tally.kills > before {
             play.undisturbed();
         }
     }

@@ -85,7 +85,7 @@ fn watch(stop: &'static AtomicBool) -> JoinHandle<BTreeMap<String, Seen>> {
 /// Item and label of each row of a printed table.
 fn table(text: &str) -> Vec<u32> {
     let row = |line: &str| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
+        let fields: Vec<&str> = line.split_whitespace().filter(|word| word.is_ascii()).collect();
         let [item, label, logit] = fields[..] else { return None };
         logit.parse::<f32>().ok()?;
         Some((item.parse::<usize>().ok()?, label.parse::<u32>().ok()?))
