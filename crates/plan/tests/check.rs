@@ -8,7 +8,7 @@ use ariann_gates::linear::Weights;
 use ariann_gates::open::Open;
 use ariann_gates::relu::Relu;
 use ariann_gates::reveal::Reveal;
-use ariann_gates::{Party, Receiver, Window, Windows};
+use ariann_gates::{LinearShape, Party, Receiver, Window, Windows};
 use ariann_plan::{CheckError, Entry, Gate, Plan, PlanFileError, Revealed};
 use common::*;
 use serde_json::Value;
@@ -150,6 +150,15 @@ fn ill_typed_plans_are_refused_for_their_reason() {
         plan.scales.layers.truncate(1);
     });
     hold("end in a result", &|plan| drop(plan.gates.pop()));
+    hold("no valid shape", &|plan| {
+        // One output of a kernel that spans a padding of 2^40.
+        let gate = plan.gates.iter_mut().find_map(|entry| match &mut entry.gate {
+            Gate::Linear(gate) => Some(gate),
+            _ => None,
+        });
+        let LinearShape::Conv(shape) = &mut gate.unwrap().shape else { panic!("a convolution comes first") };
+        (shape.pads, shape.kernel) = ([1 << 40, 0, 0, 0], [1 << 40, 1]);
+    });
     hold("scales are not those", &|plan| plan.scales.layers[0].shift += 1);
     hold("scales are not those", &|plan| plan.scales.layers[0].weight_frac += 1);
     hold("scales are not those", &|plan| plan.output.frac_bits += 1);

@@ -258,7 +258,7 @@ fn what_the_plan_does_not_have_is_refused_and_named() {
     pair.works();
     /// What a fake P1 does, what P0 says, and how many slots a run that had begun costs.
     type Case = (&'static str, fn(&Fake<'_>) -> Peer, &'static [&'static str], u64);
-    let cases: [Case; 15] = [
+    let cases: [Case; 16] = [
         (
             "a message one byte longer",
             |fake| said(fake.running(), |p| p.send(0, vec![7; fake.input_bytes + 1]).unwrap()),
@@ -289,6 +289,7 @@ fn what_the_plan_does_not_have_is_refused_and_named() {
         ("slots that are far ahead", |fake| asks(fake, fake.batch(), 50, 1), &["slot 50", "the next free one is"], 0),
         ("no slots", |fake| asks(fake, fake.batch(), u32::MAX, 0), &[], 0),
         ("more slots than there are", |fake| asks(fake, fake.batch(), u32::MAX, u32::MAX), &["slots"], 0),
+        ("a run before its preparation", |fake| unprepared(fake), &["before it asked to prepare"], 0),
         ("another batch", |fake| asks(fake, [9; 16], 0, 1), &["not agreed on"], 0),
         (
             "another protocol",
@@ -346,6 +347,14 @@ fn asks(fake: &Fake<'_>, batch: [u8; 16], first: u32, items: u32) -> Peer {
     let standing = fake.pair.stage.ledger("state-p0");
     let first = if first == u32::MAX { (standing.slots() - standing.left) as u32 } else { first };
     peer.send_control(&Request::Run { batch, first, items }).unwrap();
+    peer
+}
+
+fn unprepared(fake: &Fake<'_>) -> Peer {
+    let mut peer = fake.greeted();
+    let standing = fake.pair.stage.ledger("state-p0");
+    let first = (standing.slots() - standing.left) as u32;
+    peer.send_control(&Request::Run { batch: fake.batch(), first, items: 1 }).unwrap();
     peer
 }
 
