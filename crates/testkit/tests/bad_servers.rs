@@ -113,6 +113,9 @@ fn p1_names_a_p0_that_leaves_the_plan() {
     assert_eq!((p0.left, p0.slots()), (p1.left, p1.slots()));
 }
 
+/// What is sent wrongly: name, step, length, bytes; exit code and words of the error.
+type Case<'a> = (&'a str, u32, u64, &'a [u8], i32, &'a [&'a str]);
+
 #[test]
 fn p1_keeps_nothing_of_a_bad_delivery() {
     let stage = stage();
@@ -127,7 +130,7 @@ fn p1_keeps_nothing_of_a_bad_delivery() {
     let mut other_party = std::fs::read(stage.material("material", "p0")).unwrap();
     other_party.resize(good.len(), 0);
     // What is announced, what is sent, whether it is confirmed; what P1 says.
-    let cases: [(&str, u32, u64, &[u8], i32, &[&str]); 9] = [
+    let cases: [Case; 9] = [
         ("too many bytes announced", 2, whole + (1 << 40), &[], 4, &["the dealer", "announced"]),
         ("too few bytes announced", 2, 100, &[], 4, &["the dealer", "announced"]),
         ("no slots", 0, whole, &[], 4, &["the dealer", "announced"]),
