@@ -113,7 +113,7 @@ fn p1_names_a_p0_that_leaves_the_plan() {
     assert_eq!((p0.left, p0.slots()), (p1.left, p1.slots()));
 }
 
-/// What is sent wrongly: name, step, length, bytes; exit code and words of the error.
+/// A bad delivery: name, slots and bytes announced, what is sent; exit code and words of the error.
 type Case<'a> = (&'a str, u32, u64, &'a [u8], i32, &'a [&'a str]);
 
 #[test]
