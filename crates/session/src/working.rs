@@ -208,7 +208,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
                     return Ok(Some(format!(
                         "P1 keeps masked weights of version {}, of which P0's state folder knows nothing: it was lost or rolled \
                          back. Other weights under the same mask would reveal the difference; deal new material with \
-                         --new-weights",
+                         --new-weights, and let P0 take it into an empty state folder",
                         WeightsVersion(*version)
                     )));
                 }
@@ -366,7 +366,8 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
                 Ok(result)
             }
             Err(error) => {
-                self.store.ledger().burn(reservation)?;
+                // Slots that cannot be closed stay burnt all the same; what stopped the run is what must be told.
+                let _ = self.store.ledger().burn(reservation);
                 Err(error)
             }
         }
