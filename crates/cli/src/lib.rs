@@ -68,8 +68,15 @@ fn kernels() -> Result<(), SessionError> {
 /// Runs the program with `hooks` and returns its exit code: 0, or who is at fault: 2 operator, 3 input, 4 peer, 5 dealer,
 /// 6 this machine.
 pub fn run(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let json = args.iter().any(|arg| arg == "--json");
     let program = match Program::try_parse_from(args) {
         Ok(program) => program,
+        Err(error) if json && error.use_stderr() => {
+            let text = error.to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+            return Output::new(true).failure(&SessionError::Config(text.to_string()));
+        }
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });

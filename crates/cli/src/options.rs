@@ -30,8 +30,8 @@ pub struct PlanOptions {
     #[command(flatten)]
     pub preprocess: PreprocessOptions,
     /// Least and greatest value of an input; others are refused. By default what all bytes become.
-    #[arg(long, value_name = "LO,HI", value_delimiter = ',', num_args = 2, allow_hyphen_values = true)]
-    pub input_range: Option<Vec<f64>>,
+    #[arg(long, value_name = "LO,HI", value_parser = parse_range, allow_hyphen_values = true)]
+    pub input_range: Option<[f64; 2]>,
 }
 
 /// How bytes become numbers: x = (byte / scale - mean) / std.
@@ -66,7 +66,7 @@ impl PlanOptions {
             weights: self.weights,
             reveal: self.reveal,
             preprocess: self.preprocess.preprocess(),
-            input_range: self.input_range.as_ref().map(|range| [range[0], range[1]]),
+            input_range: self.input_range,
         }
     }
 }
@@ -77,6 +77,13 @@ fn parse_ring(text: &str) -> Result<u32, String> {
         "64" => Ok(64),
         _ => Err("give 32 or 64".to_string()),
     }
+}
+
+fn parse_range(text: &str) -> Result<[f64; 2], String> {
+    let parse = |text: &str| text.trim().parse::<f64>().ok();
+    text.split_once(',')
+        .and_then(|(lo, hi)| Some([parse(lo)?, parse(hi)?]))
+        .ok_or_else(|| "give two numbers with a comma between them, the least first".to_string())
 }
 
 fn parse_weights(text: &str) -> Result<Weights, String> {
@@ -107,6 +114,12 @@ fn parse_reveal(text: &str) -> Result<Reveal, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_is_two_numbers() {
+        assert_eq!(parse_range("-1,0.5"), Ok([-1.0, 0.5]));
+        assert!(parse_range("1").is_err() && parse_range("0,1,2").is_err() && parse_range("a,b").is_err());
+    }
 
     #[test]
     fn reveal_is_what_and_whom() {

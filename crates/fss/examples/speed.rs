@@ -17,7 +17,7 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Box<dyn std::error::Error>> {
     let megabytes = std::env::args().nth(1).map_or(Ok(512), |text| text.parse())?;
     ariann_prg::Backend::active()?;
-    let figures = bench::measure(megabytes)?;
+    let figures = bench::measure(megabytes, &mut |_, _| {})?;
     println!("AES path {}, {megabytes} MB of keys, one thread, best of {} passes", figures.backend, bench::PASSES);
     println!(
         "limits: {:.0} M AES blocks/s, {:.1} GB/s read",

@@ -73,7 +73,8 @@ pub enum BenchError {
 }
 
 /// Measures on one thread with `megabytes` (2^20 bytes) of keys for every domain. All results are checked.
-pub fn measure(megabytes: usize) -> Result<Figures, BenchError> {
+/// `progress` hears how many domains are done, and of how many.
+pub fn measure(megabytes: usize, progress: &mut (dyn FnMut(usize, usize) + Send)) -> Result<Figures, BenchError> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     pool.install(|| {
         let hash = TreeHash::new(&HashKeys::from_entropy()?);
@@ -83,7 +84,9 @@ pub fn measure(megabytes: usize) -> Result<Figures, BenchError> {
         let memory_bytes_per_second = memory_limit(&keys);
         let domains = DOMAINS
             .into_iter()
-            .map(|n| {
+            .enumerate()
+            .map(|(done, n)| {
+                progress(done, DOMAINS.len());
                 if n <= 32 {
                     domain::<u32>(&hash, &prg, n, &mut keys)
                 } else {
@@ -174,7 +177,7 @@ mod tests {
 
     #[test]
     fn figures_are_of_the_keys_that_were_asked_for() {
-        let figures = measure(1).unwrap();
+        let figures = measure(1, &mut |_, _| {}).unwrap();
         assert_eq!(figures.backend, Backend::active().unwrap());
         assert_eq!(figures.domains.iter().map(|d| d.domain_bits).collect::<Vec<_>>(), DOMAINS);
         for d in &figures.domains {

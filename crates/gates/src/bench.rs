@@ -33,12 +33,14 @@ pub struct Row {
     pub material_bytes: f64,
 }
 
-/// Measures open, ReLU and max on `elements` values each.
-pub fn measure(elements: usize) -> Result<Vec<Row>, EntropyError> {
+/// Measures open, ReLU and max on `elements` values each. `progress` hears how many rows are done, and of how many.
+pub fn measure(elements: usize, progress: &mut (dyn FnMut(usize, usize) + Send)) -> Result<Vec<Row>, EntropyError> {
     let mut rows = Vec::new();
     for width in [16, 20] {
+        progress(rows.len(), 9);
         rows.extend(Bench::draw(elements)?.all::<u32>(width));
     }
+    progress(rows.len(), 9);
     rows.extend(Bench::draw(elements)?.all::<u64>(32));
     Ok(rows)
 }

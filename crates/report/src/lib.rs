@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-/// A table: the first column is text, the others are numbers.
+/// A table. Columns of numbers are aligned at the right.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Disabled);
@@ -10,10 +10,18 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     for row in rows {
         table.add_row(row.clone());
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+    let number = |row: &Vec<String>, at: usize| row.get(at).is_none_or(|cell| cell.is_empty() || is_number(cell));
+    for (at, column) in table.column_iter_mut().enumerate() {
+        if rows.iter().all(|row| number(row, at)) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     table.to_string()
+}
+
+/// Whether a cell begins as a number does; a unit may follow.
+fn is_number(cell: &str) -> bool {
+    cell.trim_start_matches('-').starts_with(|first: char| first.is_ascii_digit())
 }
 
 /// Bytes with a decimal unit: 1.25 MB.
@@ -59,6 +67,13 @@ mod tests {
         assert_eq!(bytes(1_250_000), "1.25 MB");
         assert_eq!(seconds(0.0031), "3.10 ms");
         assert_eq!(seconds(12.5), "12.50 s");
+    }
+
+    #[test]
+    fn numbers_end_and_words_begin_in_one_column() {
+        let text = table(&["n", "word"], &[vec!["1".into(), "a".into()], vec!["-20 B".into(), "abc".into()]]);
+        let row = |at: usize| text.lines().nth(at).unwrap().trim_matches('│').to_string();
+        assert_eq!((row(3).trim_end(), row(4).trim_end()), ("     1   a", " -20 B   abc"), "{text}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 fn main() {
     let each = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(200);
-    let figures = ariann_ring::bench::products(Duration::from_millis(each));
+    let figures = ariann_ring::bench::products(Duration::from_millis(each), &mut |_, _| {});
     println!("active kernel {}, float rate {:.1} G/s", figures.active, figures.float_rate.unwrap_or(f64::NAN));
     for row in figures.products {
         let [m, k, n] = row.shape;

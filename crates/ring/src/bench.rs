@@ -43,17 +43,17 @@ pub const RESNET18: [[usize; 3]; 5] =
 /// The layers of LeNet for a batch of 32, as convolutions, and the dense products of a batch and of one item.
 const DENSE: [[usize; 3]; 2] = [[500, 800, 128], [4096, 4096, 1]];
 
-/// Measures every kernel of this machine, about `each` for each figure.
+/// Measures every kernel of this machine, about `each` for each figure. `progress` hears how many are done, and of how many.
 ///
 /// # Panics
 /// If a pool of one thread cannot be made.
-pub fn products(each: Duration) -> Figures {
+pub fn products(each: Duration, progress: &mut (dyn FnMut(usize, usize) + Send)) -> Figures {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool of one thread");
     pool.install(|| {
         let mut rows = Vec::new();
         let mut float = None;
-        measure::<u32>(each, &mut rows, &mut float);
-        measure::<u64>(each, &mut rows, &mut float);
+        measure::<u32>(each, &mut rows, &mut float, progress);
+        measure::<u64>(each, &mut rows, &mut float, progress);
         for row in &mut rows {
             row.ratio = float.map(|peak| row.rate / peak);
         }
@@ -62,8 +62,15 @@ pub fn products(each: Duration) -> Figures {
     })
 }
 
-fn measure<R: Ring>(each: Duration, rows: &mut Vec<Row>, float: &mut Option<f64>) {
+fn measure<R: Ring>(
+    each: Duration,
+    rows: &mut Vec<Row>,
+    float: &mut Option<f64>,
+    progress: &mut (dyn FnMut(usize, usize) + Send),
+) {
+    let figures = 2 * Kernel::available().len() * (RESNET18.len() + convolutions().len() + DENSE.len());
     let mut push = |kind, shape: [usize; 3], kernel: Kernel, work: &mut dyn FnMut()| {
+        progress(rows.len(), figures);
         if let Some(peak) = float_rate(each / 4) {
             *float = Some(float.unwrap_or(0.0).max(peak));
         }

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use ariann_data::DataError;
 use ariann_gates::GateError;
+use ariann_graph::ImportError;
 
 /// Who is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +86,7 @@ pub enum SessionError {
     #[error("{0}")]
     Exhausted(String),
     /// A file of this machine.
-    #[error("{what} {path}: {source}")]
+    #[error("{what} {path}: {source}; check the path, its permissions and the room on the disk")]
     File {
         /// What was tried.
         what: &'static str,
@@ -116,6 +118,7 @@ impl SessionError {
             SessionError::Net(NetError::Config(_) | NetError::Identity(_)) => Fault::Operator,
             SessionError::Net(NetError::Local(_)) => Fault::Machine,
             SessionError::Net(_) | SessionError::Mismatch { .. } | SessionError::Role { .. } => Fault::Peer,
+            SessionError::Material(ariann_material::Error::Io { source, .. }) => of_file(source),
             SessionError::Material(error) => match error.fault() {
                 ariann_material::Fault::Dealer => Fault::Dealer,
                 ariann_material::Fault::Operator => Fault::Operator,
@@ -125,10 +128,39 @@ impl SessionError {
             SessionError::Gate { source: GateError::Sections(_), .. } => Fault::Machine,
             SessionError::Gate { .. } => Fault::Dealer,
             SessionError::Plan(_) | SessionError::Config(_) | SessionError::Exhausted(_) => Fault::Operator,
+            SessionError::Model(ImportError::Read { source, .. })
+            | SessionError::Data(DataError::Read { source, .. })
+            | SessionError::File { source, .. } => of_file(source),
+            SessionError::Data(DataError::Preprocess { .. }) => Fault::Operator,
             SessionError::Model(_) | SessionError::Data(_) | SessionError::Input(_) | SessionError::ModelPlan(_) => {
                 Fault::Input
             }
-            SessionError::Entropy(_) | SessionError::File { .. } => Fault::Machine,
+            SessionError::Entropy(_) => Fault::Machine,
         }
+    }
+}
+
+/// Who is at fault when the system refuses a file: who named it, or the disk.
+fn of_file(source: &std::io::Error) -> Fault {
+    use std::io::ErrorKind::{AlreadyExists, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    match source.kind() {
+        AlreadyExists | InvalidInput | IsADirectory | NotADirectory | NotFound | PermissionDenied => Fault::Operator,
+        _ => Fault::Machine,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_path_is_the_operators_and_a_full_disk_the_machines() {
+        let fault = |kind: std::io::ErrorKind| SessionError::file("reading", "a", kind.into()).fault();
+        assert_eq!(fault(std::io::ErrorKind::NotFound), Fault::Operator);
+        assert_eq!(fault(std::io::ErrorKind::StorageFull), Fault::Machine);
+        let model = ImportError::Read { path: "m".into(), source: std::io::ErrorKind::NotFound.into() };
+        assert_eq!(SessionError::Model(model).fault(), Fault::Operator);
+        let decode = ImportError::Decode { reason: "cut".into() };
+        assert_eq!(SessionError::Model(decode).fault(), Fault::Input);
     }
 }

@@ -1,9 +1,11 @@
 //! `ariann bench`: what this machine does, beside its limits measured in the same run.
 
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use ariann_report::table;
 use ariann_session::SessionError;
+use ariann_session::events::{Event, Events};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -46,14 +48,32 @@ pub fn run(args: &Args, output: &Output) -> Result<(), SessionError> {
     }
 }
 
-/// One thread, whatever the machine has.
-fn alone<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, SessionError> {
-    Ok(ariann_session::config::pool(1)?.install(work))
+/// Hears how many figures are measured, and of how many.
+type Progress<'a> = &'a mut (dyn FnMut(usize, usize) + Send);
+
+/// Measures in one thread, whatever the machine has; this one tells the progress.
+fn alone<T: Send>(output: &Output, work: impl FnOnce(Progress<'_>) -> T + Send) -> Result<T, SessionError> {
+    let pool = ariann_session::config::pool(1)?;
+    let (say, hear) = channel();
+    let mut events = output.progress();
+    std::thread::scope(|scope| {
+        // Dropping the sender, at the end of the work, ends the loop below.
+        let worker = scope.spawn(move || {
+            let mut tell = |done, total| {
+                let _ = say.send((done, total));
+            };
+            pool.install(|| work(&mut tell))
+        });
+        for (done, total) in hear {
+            events.tell(Event::Progress { stage: "measuring", done: done as u64, total: total as u64 });
+        }
+        Ok(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 fn fss(megabytes: usize, output: &Output) -> Result<(), SessionError> {
-    let figures =
-        alone(|| ariann_fss::bench::measure(megabytes))?.map_err(|error| SessionError::Config(error.to_string()))?;
+    let figures = alone(output, |progress| ariann_fss::bench::measure(megabytes, progress))?
+        .map_err(|error| SessionError::Config(error.to_string()))?;
     if output.is_json() {
         let domains: Vec<_> = figures
             .domains
@@ -96,7 +116,7 @@ fn fss(megabytes: usize, output: &Output) -> Result<(), SessionError> {
 }
 
 fn gates(elements: usize, output: &Output) -> Result<(), SessionError> {
-    let rows = alone(|| ariann_gates::bench::measure(elements.max(2)))??;
+    let rows = alone(output, |progress| ariann_gates::bench::measure(elements.max(2), progress))??;
     if output.is_json() {
         let list: Vec<_> = rows
             .iter()
@@ -126,7 +146,8 @@ fn gates(elements: usize, output: &Output) -> Result<(), SessionError> {
 }
 
 fn products(milliseconds: u64, output: &Output) -> Result<(), SessionError> {
-    let figures = ariann_ring::bench::products(Duration::from_millis(milliseconds.max(1)));
+    let figures =
+        alone(output, |progress| ariann_ring::bench::products(Duration::from_millis(milliseconds.max(1)), progress))?;
     if output.is_json() {
         let list: Vec<_> = figures
             .products

@@ -112,7 +112,9 @@ fn use_bundled(args: &mut Args, folder: &Path) -> Result<&'static [&'static str]
     };
     args.model = Some(place(bundled::model())?);
     args.input = Some(place(bundled::test_images())?);
-    args.labels = Some(place(bundled::test_labels())?);
+    if args.labels.is_none() {
+        args.labels = Some(place(bundled::test_labels())?);
+    }
     if args.options.calibration.is_none() {
         args.options.calibration = Some(place(bundled::train_images())?);
     }
