@@ -14,6 +14,8 @@ use serde_json::json;
 /// The program's voice.
 pub struct Output {
     json: bool,
+    /// Told when a command fails after some items were predicted.
+    predicted: Rc<RefCell<Vec<u32>>>,
     bar: Rc<RefCell<Option<Bar>>>,
 }
 
@@ -24,7 +26,7 @@ struct Bar {
 
 impl Output {
     pub fn new(json: bool) -> Self {
-        Output { json, bar: Rc::default() }
+        Output { json, predicted: Rc::default(), bar: Rc::default() }
     }
 
     pub fn is_json(&self) -> bool {
@@ -53,8 +55,22 @@ impl Output {
         if self.json {
             self.line(&json!({ "event": "error", "fault": fault.name(), "error": error.to_string() }).to_string());
         } else {
+            let predicted = self.predicted.borrow();
+            if !predicted.is_empty() {
+                let labels: Vec<String> = predicted.iter().map(u32::to_string).collect();
+                self.line(&format!(
+                    "labels of the {} items predicted before the error: {}",
+                    labels.len(),
+                    labels.join(" ")
+                ));
+            }
             self.end_bar();
-            eprintln!("error ({}): {error}", fault.name());
+            // Texts of the libraries may begin with the word themselves.
+            let text = error.to_string();
+            let said = ["operator", "peer", "dealer", "input", "disk"];
+            let text =
+                text.split_once(": ").filter(|(word, _)| said.contains(word)).map_or(text.as_str(), |split| split.1);
+            eprintln!("error ({}): {text}", fault.name());
         }
         ExitCode::from(match fault {
             Fault::Operator => 2,
@@ -67,7 +83,13 @@ impl Output {
 
     /// Where a role's events go.
     pub fn events(&self) -> Teller {
-        Teller { json: self.json, quiet: false, bar: self.bar.clone(), terminal: std::io::stderr().is_terminal() }
+        Teller {
+            json: self.json,
+            quiet: false,
+            terminal: std::io::stderr().is_terminal(),
+            predicted: self.predicted.clone(),
+            bar: self.bar.clone(),
+        }
     }
 
     /// Events of a command that prints one JSON document: none of them beside it.
@@ -87,6 +109,7 @@ pub struct Teller {
     json: bool,
     quiet: bool,
     terminal: bool,
+    predicted: Rc<RefCell<Vec<u32>>>,
     bar: Rc<RefCell<Option<Bar>>>,
 }
 
@@ -106,6 +129,7 @@ impl Events for Teller {
                     bar.bar.set_message(format!("gate {number} {name}"));
                 }
             }
+            Event::Predicted { predictions, .. } => self.predicted.borrow_mut().extend(predictions),
             Event::Listening { address } => self.say(&format!("listening at {address}")),
             Event::Notice { text } => self.say(&text),
             Event::SessionFailed { fault, error } => self.say(&format!("session failed ({fault}): {error}")),

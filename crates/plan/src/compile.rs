@@ -101,6 +101,28 @@ pub fn compile(graph: &Graph, ranges: &Ranges, options: &Options) -> Result<Plan
     })
 }
 
+impl Plan {
+    /// Whether this plan computes `graph`: the gates are those that its layers compile to, with this plan's scales.
+    pub fn computes(&self, graph: &Graph) -> bool {
+        let options = Options {
+            ring: self.ring,
+            weights: self.weights,
+            reveal: self.reveal,
+            input_range: self.input.range,
+            scale: self.input.scale,
+            mean: self.input.mean.clone(),
+            std: self.input.std.clone(),
+        };
+        let layers = graph.linear_nodes().count() == self.scales.layers.len();
+        if !layers || supported(graph).is_err() || graph.input.shape != self.input.shape {
+            return false;
+        }
+        let builder = Builder { graph, options: &options, scales: &self.scales, gates: Vec::new(), form: Form::Wide };
+        let gates = builder.build();
+        gates.len() == self.gates.len() && gates.iter().zip(&self.gates).all(|(a, b)| a.gate == b.gate)
+    }
+}
+
 /// Fractional bits of the last layer's output.
 fn output_frac(scales: &FixedPoint) -> i32 {
     scales.layers.iter().fold(scales.input_frac, |f_x, layer| f_x + layer.weight_frac - layer.shift as i32)

@@ -105,6 +105,9 @@ pub struct ServeConfig {
     /// End after so many sessions; never when 0.
     #[serde(default)]
     pub sessions: u64,
+    /// The most items that P1 may have computed together: memory grows with them.
+    #[serde(default = "most_items")]
+    pub max_batch: u32,
     /// Deadlines.
     #[serde(default)]
     pub deadlines: Deadlines,
@@ -186,6 +189,13 @@ pub struct DealServe {
     pub p0: String,
     /// Fingerprint of P1.
     pub p1: String,
+}
+
+/// Items computed together at P0 unless said otherwise.
+pub const MOST_ITEMS: u32 = 1024;
+
+fn most_items() -> u32 {
+    MOST_ITEMS
 }
 
 fn one() -> u32 {

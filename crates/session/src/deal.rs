@@ -61,6 +61,10 @@ fn run<R: Ring>(
     };
     let began = Instant::now();
     let most = slots_a_batch(plan);
+    if most == 0 {
+        let reason = "one item of this plan needs more keys than one batch may hold safely; use a smaller model";
+        return Err(SessionError::Config(reason.to_string()));
+    }
     let mut made = 0;
     while made < config.count {
         let slots = (config.count - made).min(most);

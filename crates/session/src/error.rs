@@ -22,6 +22,9 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 5] = [Fault::Operator, Fault::Peer, Fault::Dealer, Fault::Input, Fault::Machine];
+
     /// The word in messages and in JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -102,6 +105,8 @@ pub enum SessionError {
         role: String,
         /// Its last words.
         reason: String,
+        /// Who it says is at fault.
+        fault: Fault,
     },
 }
 
@@ -117,7 +122,8 @@ impl SessionError {
         match self {
             SessionError::Net(NetError::Config(_) | NetError::Identity(_)) => Fault::Operator,
             SessionError::Net(NetError::Local(_)) => Fault::Machine,
-            SessionError::Net(_) | SessionError::Mismatch { .. } | SessionError::Role { .. } => Fault::Peer,
+            SessionError::Net(_) | SessionError::Mismatch { .. } => Fault::Peer,
+            SessionError::Role { fault, .. } => *fault,
             SessionError::Material(ariann_material::Error::Io { source, .. }) => of_file(source),
             SessionError::Material(error) => match error.fault() {
                 ariann_material::Fault::Dealer => Fault::Dealer,

@@ -29,6 +29,13 @@ pub enum Event {
         /// Its name.
         name: String,
     },
+    /// Items were predicted; at a party that learns the results.
+    Predicted {
+        /// The first of them.
+        first: u64,
+        /// Their labels.
+        predictions: Vec<u32>,
+    },
     /// Something the operator should know.
     Notice {
         /// What.

@@ -85,6 +85,12 @@ pub(crate) fn common(own: &[Offer], theirs: &[Offer]) -> Vec<(Offer, u32)> {
 }
 
 /// The greeting of `party`.
-pub(crate) fn hello(party: Party, plan: &ariann_plan::Plan, batches: Vec<Offer>, weights: Vec<[u8; 16]>) -> Hello {
-    Hello { protocol: PROTOCOL, party: party as u8, ring: plan.ring, plan: plan.digest(), batches, weights }
+pub(crate) fn hello(
+    party: Party,
+    plan: &ariann_plan::Plan,
+    batches: Vec<Offer>,
+    weights: Vec<[u8; 16]>,
+    most_items: u32,
+) -> Hello {
+    Hello { protocol: PROTOCOL, party: party as u8, ring: plan.ring, plan: plan.digest(), batches, weights, most_items }
 }

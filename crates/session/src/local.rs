@@ -12,10 +12,10 @@ use ariann_plan::Plan;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::SessionError;
-use crate::config::{Deadlines, DealConfig, DealServe, IdentityConfig, QueryConfig, Remote, ServeConfig};
+use crate::config::{Deadlines, DealConfig, DealServe, IdentityConfig, MOST_ITEMS, QueryConfig, Remote, ServeConfig};
 use crate::events::{Event, Events};
 use crate::report::{DealerReport, PartyReport};
+use crate::{Fault, SessionError};
 
 /// What to run.
 pub struct Local<'a> {
@@ -67,7 +67,7 @@ struct Role {
     name: &'static str,
     child: Child,
     result: Option<Value>,
-    error: Option<String>,
+    error: Option<(Fault, String)>,
     ended: bool,
 }
 
@@ -121,6 +121,7 @@ impl Local<'_> {
             material: Vec::new(),
             threads: self.threads,
             sessions: 1,
+            max_batch: self.batch.max(MOST_ITEMS),
             deadlines: Deadlines::default(),
         };
         let address = watch.start(self, "p0", "serve", &serve)?.map(|address| address.to_string()).unwrap_or_default();
@@ -248,7 +249,10 @@ impl Watch<'_> {
             Said::Line(mut line) => match line["event"].as_str() {
                 Some("result") => role.result = Some(line["report"].take()),
                 Some("error" | "session_failed") => {
-                    role.error = Some(line["error"].as_str().unwrap_or("unknown").to_string())
+                    let said = line["fault"].as_str();
+                    let fault = Fault::ALL.into_iter().find(|fault| said == Some(fault.name()));
+                    let reason = line["error"].as_str().unwrap_or("unknown").to_string();
+                    role.error = Some((fault.unwrap_or(Fault::Machine), reason))
                 }
                 Some("progress") => {
                     let number = |key: &str| line[key].as_u64().unwrap_or(0);
@@ -294,14 +298,16 @@ impl Watch<'_> {
         let silent = self.roles.iter().find(|role| role.ended && role.result.is_none() && role.error.is_none());
         let blamed = silent.or_else(|| self.roles.iter().find(|role| role.error.is_some()));
         let Some(role) = blamed else { return Ok(()) };
-        let killed = || "it was killed, or ended without a word".to_string();
-        Err(SessionError::Role { role: role.name.to_string(), reason: role.error.clone().unwrap_or_else(killed) })
+        let killed = || (Fault::Peer, "it was killed, or ended without a word".to_string());
+        let (fault, reason) = role.error.clone().unwrap_or_else(killed);
+        Err(SessionError::Role { role: role.name.to_string(), reason, fault })
     }
 
     fn report<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, SessionError> {
         let role = self.roles.iter_mut().find(|role| role.name == name).expect("started");
         let value = role.result.take().unwrap_or(Value::Null);
         serde_json::from_value(value).map_err(|error| SessionError::Role {
+            fault: Fault::Machine,
             role: name.to_string(),
             reason: format!("its report is not one: {error}"),
         })

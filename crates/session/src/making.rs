@@ -14,7 +14,7 @@ use crate::SessionError;
 /// Blocks hashed under one pair of keys K, K' at most (docs/protocol.md, assumption 2).
 const BLOCKS_A_BATCH: u64 = 1 << 30;
 
-/// The most slots that one batch of `plan` may hold.
+/// The most slots that one batch of `plan` may hold; none when one item alone needs more blocks than a batch may hash.
 pub fn slots_a_batch(plan: &Plan) -> u32 {
     let blocks: u64 = (0..plan.gates.len())
         .map(|gate| {
@@ -23,7 +23,7 @@ pub fn slots_a_batch(plan: &Plan) -> u32 {
             if cost.comparisons > 0 { 2 * cost.material[0] as u64 / 16 } else { 0 }
         })
         .sum();
-    u32::try_from(BLOCKS_A_BATCH / blocks.max(1)).unwrap_or(u32::MAX).max(1)
+    u32::try_from(BLOCKS_A_BATCH / blocks.max(1)).unwrap_or(u32::MAX)
 }
 
 /// The seeds of one batch, in the dealer's hands.

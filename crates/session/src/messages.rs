@@ -46,6 +46,8 @@ pub struct Hello {
     pub batches: Vec<Offer>,
     /// Weights versions whose masked weights this party keeps.
     pub weights: Vec<[u8; 16]>,
+    /// The most items that it runs at once.
+    pub most_items: u32,
 }
 
 /// Answers a [`Hello`] that is refused; sent in place of what would come next.

@@ -11,7 +11,7 @@ use ariann_ring::{Ring, fixed};
 
 use crate::config::{self, QueryConfig};
 use crate::engine::receives;
-use crate::events::Events;
+use crate::events::{Event, Events};
 use crate::hooks::Hooks;
 use crate::messages::Request;
 use crate::report::PartyReport;
@@ -82,7 +82,13 @@ fn session<R: Ring, D: Device>(
     encoded: &[R],
     events: &mut dyn Events,
 ) -> Result<(), SessionError> {
-    let agreed = worker.greet(peer, events)?;
+    let agreed = worker.greet(peer, batch, events)?;
+    if batch > agreed.most_items {
+        return Err(SessionError::Config(format!(
+            "--batch {batch}: P0 computes at most {} items together; use a smaller --batch, or have P0 raise max_batch",
+            agreed.most_items
+        )));
+    }
     let runs = count.div_ceil(batch as usize);
     let chosen = choose(worker, &agreed, batch, runs)?;
     for (batch, _) in &chosen {
@@ -117,6 +123,9 @@ fn session<R: Ring, D: Device>(
             let result = worker.run(peer, reservation, Some(&input), events)?;
             if let Some(result) = result {
                 note(worker.plan, &result, here, &mut worker.report);
+                // Told at once: what is predicted is not lost when a later run fails.
+                let predictions = worker.report.predictions.iter().flatten().skip(next).copied().collect();
+                events.tell(Event::Predicted { first: next as u64, predictions });
             }
             worker.report.items += here as u64;
             next += here;

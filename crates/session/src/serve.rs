@@ -70,7 +70,7 @@ fn run<R: Ring>(
             Err(error) => return Err(error.into()),
         };
         worker.tap(&mut peer, "p1");
-        let outcome = pool.in_place_scope(|_| session(&mut worker, &mut peer, events));
+        let outcome = pool.in_place_scope(|_| session(&mut worker, &mut peer, config.max_batch, events));
         worker.finish_session();
         match outcome {
             Ok(items) => {
@@ -91,9 +91,10 @@ fn run<R: Ring>(
 fn session<R: Ring, D: Device>(
     worker: &mut Worker<'_, R, D>,
     peer: &mut Peer,
+    most_items: u32,
     events: &mut dyn Events,
 ) -> Result<u64, SessionError> {
-    let agreed = worker.greet(peer, events)?;
+    let agreed = worker.greet(peer, most_items, events)?;
     let known = |batch: [u8; 16]| {
         let found = agreed.batches.iter().find(|offer| offer.batch == batch);
         found.map(|offer| offer.id()).ok_or_else(|| SessionError::Mismatch {
@@ -118,6 +119,10 @@ fn session<R: Ring, D: Device>(
                 let began = Instant::now();
                 if !prepared.contains(&batch) {
                     let reason = format!("it wants to run batch {batch} before it asked to prepare it");
+                    return Err(SessionError::Mismatch { peer: "P1".to_string(), reason });
+                }
+                if items > most_items {
+                    let reason = format!("it wants {items} items computed together, at most {most_items} are allowed");
                     return Err(SessionError::Mismatch { peer: "P1".to_string(), reason });
                 }
                 let mark = worker.mark(batch)?;

@@ -34,6 +34,9 @@ pub(crate) fn encode<R: Ring>(plan: &Plan, graph: &Graph) -> Result<OwnWeights<R
     if graph.input.shape != plan.input.shape || graph.output_len() != plan.output.classes {
         return Err(misfit("input or output have another shape".to_string()));
     }
+    if !plan.computes(graph) {
+        return Err(misfit("its layers are others than those of the plan".to_string()));
+    }
     let mut f_x = plan.scales.input_frac;
     let mut out = BTreeMap::new();
     for ((node, scale), (gate, linear)) in nodes.iter().zip(&plan.scales.layers).zip(plan.linear_gates()) {

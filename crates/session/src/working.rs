@@ -189,7 +189,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
 
     /// Greets the other party and agrees on material: batches both have, burnt up to the higher mark. Returns them with
     /// the versions whose masked weights both keep.
-    pub fn greet(&mut self, peer: &mut Peer, events: &mut dyn Events) -> Result<Agreed, SessionError> {
+    pub fn greet(&mut self, peer: &mut Peer, most_items: u32, events: &mut dyn Events) -> Result<Agreed, SessionError> {
         let offers = self.offers(events)?;
         let mut versions: Vec<[u8; 16]> = offers.iter().map(|offer| offer.weights).collect();
         versions.sort_unstable();
@@ -200,7 +200,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
                 kept.push(version);
             }
         }
-        let own = handshake::hello(self.party, self.plan, offers, kept);
+        let own = handshake::hello(self.party, self.plan, offers, kept, most_items);
         let theirs = handshake::greet(peer, &own, |theirs| {
             for version in theirs.weights.iter().filter(|_| self.own.is_some()) {
                 let used = own.batches.iter().any(|offer| offer.weights == *version);
@@ -236,6 +236,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
         Ok(Agreed {
             batches,
             both_kept: own.weights.into_iter().filter(|version| theirs.weights.contains(version)).collect(),
+            most_items: theirs.most_items,
         })
     }
 
@@ -283,28 +284,29 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
         if let Some(own) = &self.own {
             setup::bind_version(&self.store, version, own)?;
         }
-        let content = match send {
+        match send {
             Some(peer) => {
                 // What was said before is no part of setup.
                 peer.flush()?;
                 let (began, sent) = (Instant::now(), peer.stats().payload_sent);
                 let content = self.setup().exchange(peer, version, &seed)?;
-                self.report.setup.seconds += began.elapsed().as_secs_f64();
                 self.report.setup.bytes_sent += peer.stats().payload_sent - sent;
-                content
+                let weights = self.setup().weights(&seed, &content)?;
+                self.weights.insert(version, weights);
+                add_time(&mut self.report.setup, began);
             }
             None => {
                 if self.weights.contains_key(&version) {
                     return Ok(());
                 }
                 let kept = setup::kept(&self.store, &self.folder, self.plan, self.party, version)?;
-                kept.ok_or_else(|| {
+                let content = kept.ok_or_else(|| {
                     SessionError::Config(format!("masked weights of version {version} are gone; start again"))
-                })?
+                })?;
+                let weights = self.setup().weights(&seed, &content)?;
+                self.weights.insert(version, weights);
             }
-        };
-        let weights = self.setup().weights(&seed, &content)?;
-        self.weights.insert(version, weights);
+        }
         Ok(())
     }
 
@@ -397,6 +399,8 @@ pub(crate) struct Agreed {
     pub batches: Vec<Offer>,
     /// Weights versions whose masked weights both keep.
     pub both_kept: Vec<[u8; 16]>,
+    /// The most items that the other runs at once.
+    pub most_items: u32,
 }
 
 /// The engine's channel over a connection.

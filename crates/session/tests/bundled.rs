@@ -51,3 +51,16 @@ fn labels_in_every_mode_and_ring() {
         agree::<u64>(weights, Reveal { what: Revealed::Label, to: Receiver::Both });
     }
 }
+
+#[test]
+fn a_plan_knows_its_model() {
+    let (graph, items) = common::networks::bundled_model(6);
+    let reveal = Reveal { what: Revealed::Logits, to: Receiver::P1 };
+    let (plan, _): (Plan, _) = common::plan_for(&graph, &items, 32, Weights::Held, reveal);
+    assert!(plan.computes(&graph));
+    // The same weights without one of the ReLUs.
+    let mut other = graph.clone();
+    let relu = other.nodes.iter().position(|node| matches!(node.op, ariann_graph::Op::Relu)).unwrap();
+    other.nodes[relu].op = ariann_graph::Op::Reshape;
+    assert!(!plan.computes(&other));
+}

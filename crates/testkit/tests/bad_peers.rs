@@ -212,6 +212,7 @@ impl Fake<'_> {
             plan: plan.digest(),
             batches: vec![offer],
             weights: Vec::new(),
+            most_items: 1,
         };
         let identity = Identity::load(&pair.stage.path("ids"), "p1").unwrap();
         Fake { pair, identity, hello, input_bytes: 4 * plan.input_len() }
@@ -258,7 +259,7 @@ fn what_the_plan_does_not_have_is_refused_and_named() {
     pair.works();
     /// What a fake P1 does, what P0 says, and how many slots a run that had begun costs.
     type Case = (&'static str, fn(&Fake<'_>) -> Peer, &'static [&'static str], u64);
-    let cases: [Case; 16] = [
+    let cases: [Case; 17] = [
         (
             "a message one byte longer",
             |fake| said(fake.running(), |p| p.send(0, vec![7; fake.input_bytes + 1]).unwrap()),
@@ -288,7 +289,8 @@ fn what_the_plan_does_not_have_is_refused_and_named() {
         ("slots that are spent", |fake| asks(fake, fake.batch(), 0, 1), &["slot 0", "the next free one is"], 0),
         ("slots that are far ahead", |fake| asks(fake, fake.batch(), 50, 1), &["slot 50", "the next free one is"], 0),
         ("no slots", |fake| asks(fake, fake.batch(), u32::MAX, 0), &[], 0),
-        ("more slots than there are", |fake| asks(fake, fake.batch(), u32::MAX, u32::MAX), &["slots"], 0),
+        ("more slots than there are", |fake| asks(fake, fake.batch(), u32::MAX, SLOTS + 1), &["slots"], 0),
+        ("more items than P0 allows", |fake| asks(fake, fake.batch(), u32::MAX, u32::MAX), &["at most 1024"], 0),
         ("a run before its preparation", |fake| unprepared(fake), &["before it asked to prepare"], 0),
         ("another batch", |fake| asks(fake, [9; 16], 0, 1), &["not agreed on"], 0),
         (

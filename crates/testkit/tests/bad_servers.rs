@@ -78,8 +78,9 @@ fn p1_names_a_p0_that_leaves_the_plan() {
         let mark = if what == "a mark beyond the batch" { u32::MAX } else { (before.slots() - before.left) as u32 };
         let offer = Offer { batch: label.batch.0, weights: label.weights.0, slots: label.slots, mark };
         let (batches, weights) = (vec![offer], vec![label.weights.0]);
-        peer.send_control(&Hello { protocol: 1, party: 0, ring: plan.ring, plan: plan.digest(), batches, weights })
-            .unwrap();
+        let (ring, digest) = (plan.ring, plan.digest());
+        let hello = Hello { protocol: 1, party: 0, ring, plan: digest, batches, weights, most_items: 100 };
+        peer.send_control(&hello).unwrap();
         let _: Hello = peer.recv_control(1 << 16, "a greeting").unwrap();
         if what == "a refusal" {
             peer.send_control(&Verdict::Refused("not today".to_string())).unwrap();

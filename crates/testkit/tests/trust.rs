@@ -49,3 +49,23 @@ fn a_p0_that_lost_its_state_masks_no_weights_again() {
     std::fs::remove_dir_all(stage.path("state-p0")).unwrap();
     stage.check(&predict("third").success().last()["report"], &[0]);
 }
+
+#[test]
+fn p0_says_how_many_items_it_computes_together() {
+    let stage = Stage::new(env!("CARGO_BIN_EXE_ariann-under-test"));
+    stage.deal("plan.json", 6, "material");
+    let images = stage.images("three.idx", &[0, 1, 2]);
+    let mut server = Role::start(&mut stage.serve(&format!("{}\nmax_batch = 2", stage.takes("material", "p0"))));
+    let address = server.address();
+    let takes = stage.takes("material", "p1");
+    run(&mut stage.query(&address, &images, &format!("{takes}\nbatch = 3")))
+        .failure(2, &["at most 2 items", "max_batch"]);
+    assert_eq!(stage.ledger("state-p1").left, 6);
+    let done = run(&mut stage.query(&address, &images, &format!("{takes}\nbatch = 2"))).success();
+    // Each run's predictions are told at once, so a failure of a later one does not lose them.
+    let lines = done.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let told: Vec<_> = lines.filter(|line| line["event"] == "predicted").collect();
+    assert_eq!(told.len(), 2);
+    assert_eq!((told[1]["first"].as_u64(), told[1]["predictions"].as_array().map(Vec::len)), (Some(2), Some(1)));
+    stage.check(&done.last()["report"], &[0, 1, 2]);
+}

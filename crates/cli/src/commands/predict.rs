@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ariann_data::{Items, bundled};
 use ariann_graph::{Executor, Graph, Nearest, clear};
-use ariann_plan::{Plan, Revealed};
+use ariann_plan::Plan;
 use ariann_report::{bytes, count, seconds, table};
 use ariann_session::local::{Local, Reports};
 use ariann_session::planning::Planned;
@@ -143,7 +143,8 @@ struct Comparison {
 /// What the clear fixed-point reference says.
 struct Reference {
     agreement: f64,
-    max_abs_error: f64,
+    /// Where logits are revealed.
+    max_abs_error: Option<f64>,
     excess: Option<String>,
 }
 
@@ -263,7 +264,8 @@ impl Comparison {
         }
         if let Some(reference) = &self.reference {
             let excess = reference.excess.clone().unwrap_or_else(|| "no layer leaves its bound".to_string());
-            fact("against the fixed-point reference", format!("error {:.5}; {excess}", reference.max_abs_error));
+            let error = reference.max_abs_error.map_or(String::new(), |error| format!("error {error:.5}; "));
+            fact("against the fixed-point reference", format!("{error}{excess}"));
         }
         fact(
             "comparisons, multiply-adds an item",
@@ -324,12 +326,9 @@ fn reference(
     };
     let classes = plan.output.classes;
     let top: Vec<u32> = logits.chunks(classes).map(argmax).collect();
-    let error = match (plan.reveal.what, private) {
-        (Revealed::Logits, Some(private)) => {
-            private.iter().zip(&logits).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max)
-        }
-        _ => 0.0,
-    };
+    let greatest =
+        |private: &[f32]| private.iter().zip(&logits).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+    let error = private.map(greatest);
     Ok(Reference { agreement: equal(predictions, &top), max_abs_error: error, excess: excess.map(told) })
 }
 

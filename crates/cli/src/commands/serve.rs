@@ -39,6 +39,9 @@ pub struct Args {
     /// End after so many sessions; never when 0.
     #[arg(long)]
     sessions: Option<u64>,
+    /// The most items that P1 may have computed together.
+    #[arg(long)]
+    max_batch: Option<u32>,
     /// Threads; all cores when 0.
     #[arg(long)]
     threads: Option<usize>,
@@ -70,6 +73,7 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
             material: Vec::new(),
             threads: 0,
             sessions: 0,
+            max_batch: config::MOST_ITEMS,
             deadlines: Default::default(),
         },
     };
@@ -80,6 +84,7 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
     config.identity = own.unwrap_or(config.identity);
     config.peer = args.peer.unwrap_or(config.peer);
     config.material.extend(args.material);
+    config.max_batch = args.max_batch.unwrap_or(config.max_batch);
     config.sessions = args.sessions.unwrap_or(config.sessions);
     config.threads = args.threads.unwrap_or(config.threads);
     let report = ariann_session::serve::serve(&config, hooks, &mut output.events())?;

@@ -14,6 +14,7 @@ pub struct Hello {
     pub plan: [u8; 32],
     pub batches: Vec<Offer>,
     pub weights: Vec<[u8; 16]>,
+    pub most_items: u32,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
