@@ -153,11 +153,12 @@ impl Shared {
                 Job::Farewell => break writer.farewell(),
                 Job::Abort => break Ok(()),
             };
-            self.lock().busy = false;
-            self.room.notify_all();
+            // A writer that failed is busy until its failure is there to be seen.
             if result.is_err() {
                 break result;
             }
+            self.lock().busy = false;
+            self.room.notify_all();
         };
         let mut queue = self.lock();
         queue.ended = true;
