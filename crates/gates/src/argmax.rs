@@ -75,7 +75,7 @@ impl ArgMax {
         cost
     }
 
-    /// Indices before the first level: public numbers under the mask 0. `indices` for the wires, `zeros` for the masks.
+    /// Indices before the first level, `items` times: public numbers under the mask 0.
     pub fn indices<R: Ring>(&self, items: usize) -> Vec<R> {
         (0..items * self.len).map(|i| R::from_u64((i % self.len) as u64)).collect()
     }

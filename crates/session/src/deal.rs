@@ -207,7 +207,6 @@ struct Told<'a> {
 struct Batch<'a, R: Ring> {
     id: BatchId,
     slots: u32,
-    seeds: BatchSeeds,
     headers: [Header; 2],
     forms: [Expected; 2],
     maker: Maker<'a, R, Cpu>,
@@ -237,13 +236,13 @@ impl<'a, R: Ring> Batch<'a, R> {
             let secrets = Secrets {
                 seed: Seed::from_bytes(*seeds.parties[party].expose()),
                 weights: Seed::from_bytes(*weights.seeds[party].expose()),
-                hash: ariann_prg::HashKeys { inner: seeds.hash.inner, leaf: seeds.hash.leaf },
+                hash: seeds.hash,
             };
             Ok(Header::new(label, &form.layout, secrets.encode()?)?)
         };
         let headers = [header(0)?, header(1)?];
         let maker = Maker::new(plan, &Cpu, &seeds, [&weights.seeds[0], &weights.seeds[1]]);
-        Ok(Batch { id, slots, seeds, headers, forms, maker })
+        Ok(Batch { id, slots, headers, forms, maker })
     }
 
     /// Bytes of both parties' halves.
@@ -261,7 +260,6 @@ impl<'a, R: Ring> Batch<'a, R> {
         told: Told<'_>,
         mut write: impl FnMut(usize, u32, u32, &[u8]) -> Result<(), SessionError>,
     ) -> Result<(), SessionError> {
-        debug_assert!(self.seeds.hash.inner != self.seeds.hash.leaf);
         let group = pool.current_num_threads() as u32;
         let mut first = 0;
         while first < self.slots {
