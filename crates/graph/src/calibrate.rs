@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::executor::{ExecuteError, Executor};
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, Node, ValueId};
 
 /// Ranges of a model's values, from which scales and windows are chosen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,9 +11,16 @@ pub struct Ranges {
     /// Where they come from.
     pub source: RangeSource,
     /// The graph's input.
-    pub input: InputRange,
-    /// The linear layers, in the order of [`crate::Graph::linear_nodes`].
-    pub layers: Vec<LayerRange>,
+    pub input: ValueRange,
+    /// The layers, one entry a node, in order.
+    pub nodes: Vec<NodeRange>,
+}
+
+impl Ranges {
+    /// Range of a value of the graph.
+    pub fn value(&self, value: ValueId) -> ValueRange {
+        value.node().map_or(self.input, |node| self.nodes[node].output)
+    }
 }
 
 /// Where ranges come from.
@@ -29,30 +36,24 @@ pub enum RangeSource {
     Proven,
 }
 
-/// Range of a graph's input.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct InputRange {
+/// Range of a value of the graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ValueRange {
     /// Greatest magnitude.
     pub max_abs: f64,
     /// Root mean square.
     pub rms: f64,
 }
 
-/// Range of one linear layer.
+/// Range of one layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LayerRange {
+pub struct NodeRange {
     /// The layer's name.
     pub name: String,
-    /// Greatest magnitude of its output, bias included, before pooling and ReLU.
-    pub max_abs: f64,
-    /// Greatest magnitude of its input.
-    pub input_max: f64,
-    /// Root mean square of its input.
-    pub input_rms: f64,
-    /// Root mean square of its weights.
-    pub weight_rms: f64,
-    /// Greatest magnitude of its weights and biases.
-    pub weight_max: f64,
+    /// Its output, bias included.
+    pub output: ValueRange,
+    /// Its weights; zero where it has none. The greatest magnitude is that of weights and biases.
+    pub weights: ValueRange,
 }
 
 /// Why no ranges were observed.
@@ -77,43 +78,28 @@ pub fn calibrate(graph: &Graph, items: usize, x: &[f32]) -> Result<Ranges, Calib
     if items == 0 {
         return Err(CalibrateError::NoItems);
     }
-    let mut seen: Vec<(Magnitude, Magnitude)> = vec![Default::default(); graph.nodes.len()];
-    Executor::new(graph).run_observed(items, x, |step| {
-        if step.layer.op.is_linear() {
-            let (input, output) = &mut seen[step.node];
-            input.observe(step.inputs[0]);
-            output.observe(step.output);
-        }
-    })?;
+    let mut seen = vec![Magnitude::default(); graph.nodes.len()];
+    Executor::new(graph).run_observed(items, x, |step| seen[step.node].observe(step.output))?;
     let mut input = Magnitude::default();
     input.observe(x);
-    let layers = graph.linear_nodes().map(|node| {
-        let (input, output) = seen[node];
-        let layer = &graph.nodes[node];
+    let nodes = graph.nodes.iter().zip(seen).map(|(layer, output)| {
         if !output.max_abs.is_finite() {
             return Err(CalibrateError::NotFinite { layer: layer.name.clone() });
         }
-        Ok(layer_range(layer, output.max_abs, input.max_abs, input.rms()))
+        Ok(node_range(layer, output.range()))
     });
-    let layers = layers.collect::<Result<_, _>>()?;
-    let input = InputRange { max_abs: input.max_abs, rms: input.rms() };
-    Ok(Ranges { source: RangeSource::Calibrated { items }, input, layers })
+    let nodes = nodes.collect::<Result<_, _>>()?;
+    Ok(Ranges { source: RangeSource::Calibrated { items }, input: input.range(), nodes })
 }
 
 /// The record of one layer, its weights looked at here.
-pub(crate) fn layer_range(layer: &Node, max_abs: f64, input_max: f64, input_rms: f64) -> LayerRange {
+pub(crate) fn node_range(layer: &Node, output: ValueRange) -> NodeRange {
     let mut weights = Magnitude::default();
     weights.observe(layer.op.weights().map_or(&[], |weights| weights.data()));
     let mut bias = Magnitude::default();
     bias.observe(layer.op.bias().unwrap_or(&[]));
-    LayerRange {
-        name: layer.name.clone(),
-        max_abs,
-        input_max,
-        input_rms,
-        weight_rms: weights.rms(),
-        weight_max: weights.max_abs.max(bias.max_abs),
-    }
+    let weights = ValueRange { max_abs: weights.max_abs.max(bias.max_abs), rms: weights.rms() };
+    NodeRange { name: layer.name.clone(), output, weights }
 }
 
 /// Greatest magnitude and mean square of values seen.
@@ -133,6 +119,10 @@ impl Magnitude {
             self.squares += value * value;
         }
         self.count += values.len();
+    }
+
+    fn range(&self) -> ValueRange {
+        ValueRange { max_abs: self.max_abs, rms: self.rms() }
     }
 
     fn rms(&self) -> f64 {

@@ -137,8 +137,22 @@ fn compute(layer: &Node, items: usize, inputs: &[&[f32]], out: &mut [f32]) {
             linear::apply(op, items, weights, op.bias(), x, out);
         }
         Op::Relu => out.iter_mut().zip(x).for_each(|(out, &x)| *out = x.max(0.0)),
+        Op::Clip { lo, hi } => out.iter_mut().zip(x).for_each(|(out, &x)| *out = x.clamp(*lo, *hi)),
+        Op::Function(function) => {
+            out.iter_mut().zip(x).for_each(|(out, &x)| *out = function.of(f64::from(x)) as f32);
+        }
+        Op::Softmax(row) => x.chunks(*row).zip(out.chunks_mut(*row)).for_each(|(x, out)| softmax(x, out)),
         Op::MaxPool(pool) => pool.apply(items, x, out, f32::max),
+        Op::AvgPool(average) => average.apply(items, x, out, |a, b| a + b, |sum, count| sum / count as f32),
+        Op::Arrange(arrange) => arrange.apply(items, inputs, out),
         Op::Add => out.iter_mut().zip(x).zip(inputs[1]).for_each(|((out, a), b)| *out = a + b),
         Op::Reshape => out.copy_from_slice(x),
     }
+}
+
+fn softmax(x: &[f32], out: &mut [f32]) {
+    let greatest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    out.iter_mut().zip(x).for_each(|(out, &x)| *out = (x - greatest).exp());
+    let sum: f32 = out.iter().sum();
+    out.iter_mut().for_each(|out| *out /= sum);
 }

@@ -1,8 +1,8 @@
 //! The graph: layers in the order of computation, with the shapes of one item.
 
-use ariann_ring::{ConvShape, Tensor};
+use ariann_ring::{Arrange, ConvShape, Tensor};
 
-use crate::Pool;
+use crate::{AvgPool, Function, Pool};
 
 /// A value of a graph: 0 is its input, `i + 1` the output of node `i`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,8 +68,23 @@ pub enum Op {
     Conv(Conv),
     /// max(x, 0).
     Relu,
+    /// min(max(x, lo), hi), lo < hi; ReLU6 is 0 to 6.
+    Clip {
+        /// Least value.
+        lo: f32,
+        /// Greatest value.
+        hi: f32,
+    },
+    /// A function of each value, by lookup.
+    Function(Function),
+    /// e^x / Σ e^x over each row of so many values.
+    Softmax(usize),
     /// Maximum over windows.
     MaxPool(Pool),
+    /// Average over windows.
+    AvgPool(AvgPool),
+    /// Concatenation, slice, padding with zeros, transposition: elements of the inputs in other places.
+    Arrange(Arrange),
     /// Sum of two values of equal shape.
     Add,
     /// The same values in another shape.
@@ -96,7 +111,7 @@ pub struct Conv {
     pub shape: ConvShape,
     /// `[out_channels, in_channels / groups, kernel height, kernel width]`.
     pub weights: Tensor<f32>,
-    /// One value an output channel.
+    /// One value an output channel, or one an output place where folding a layer before the padding made it so.
     pub bias: Option<Vec<f32>>,
     /// Name of the weights in the model.
     pub weight_name: String,
@@ -111,7 +126,12 @@ impl Op {
             Op::Dense(_) => "Gemm",
             Op::Conv(_) => "Conv",
             Op::Relu => "Relu",
+            Op::Clip { .. } => "Clip",
+            Op::Function(function) => function.name(),
+            Op::Softmax(_) => "Softmax",
             Op::MaxPool(_) => "MaxPool",
+            Op::AvgPool(_) => "AveragePool",
+            Op::Arrange(_) => "Arrange",
             Op::Add => "Add",
             Op::Reshape => "Reshape",
         }
@@ -204,56 +224,4 @@ impl Graph {
         let of = |op: &Op| op.weights().map_or(0, |w| w.data().len()) + op.bias().map_or(0, <[f32]>::len);
         self.nodes.iter().map(|node| of(&node.op)).sum()
     }
-
-    /// A pooling stands between the output of linear layer `node` and the next linear layer on some path.
-    ///
-    /// Values that enter a maximum need a tighter bound than those of which only the sign is taken.
-    pub fn pooled_before_next_linear(&self, node: usize) -> bool {
-        self.some_path(node, |op| match op {
-            Some(Op::MaxPool(_)) => Path::Found,
-            Some(Op::Dense(_) | Op::Conv(_)) | None => Path::Ends,
-            Some(Op::Relu | Op::Add | Op::Reshape) => Path::GoesOn,
-        })
-    }
-
-    /// The output of node `node` is used with its sign: by a sum, a linear layer or as the result, with no ReLU before.
-    pub fn stays_signed(&self, node: usize) -> bool {
-        self.some_path(node, |op| match op {
-            Some(Op::Add | Op::Dense(_) | Op::Conv(_)) | None => Path::Found,
-            Some(Op::Relu) => Path::Ends,
-            Some(Op::MaxPool(_) | Op::Reshape) => Path::GoesOn,
-        })
-    }
-
-    /// Follows all paths from the output of `node`, every layer looked at once; the end of the graph is `None`.
-    fn some_path(&self, node: usize, judge: impl Fn(Option<&Op>) -> Path) -> bool {
-        let mut reached = vec![false; self.nodes.len()];
-        reached[node] = true;
-        for user in node..self.nodes.len() {
-            let output = self.nodes[user].output;
-            let on_path = user == node
-                || self.nodes[user].inputs.iter().filter_map(|input| input.node()).any(|maker| reached[maker]);
-            if !on_path {
-                continue;
-            }
-            if user != node {
-                match judge(Some(&self.nodes[user].op)) {
-                    Path::Found => return true,
-                    Path::Ends => continue,
-                    Path::GoesOn => reached[user] = true,
-                }
-            }
-            if output == self.output && matches!(judge(None), Path::Found) {
-                return true;
-            }
-        }
-        false
-    }
-}
-
-/// What a layer on a path means to the one that follows it.
-enum Path {
-    Found,
-    Ends,
-    GoesOn,
 }

@@ -5,7 +5,7 @@
 //! rounding of `f32` and `f64` sums, so they hold for the float executor as well as for exact arithmetic; the rounding
 //! of fixed point is the business of the plan's margin. Bounds grow by a factor a layer and are loose for deep networks.
 
-use crate::calibrate::{InputRange, RangeSource, Ranges, layer_range};
+use crate::calibrate::{RangeSource, Ranges, ValueRange, node_range};
 use crate::executor::last_uses;
 use crate::graph::{Graph, Node, Op, ValueId};
 use crate::linear;
@@ -48,7 +48,7 @@ pub fn interval(graph: &Graph, lo: f32, hi: f32) -> Result<Ranges, IntervalError
 pub fn interval_by_channel(graph: &Graph, ranges: &[(f32, f32)]) -> Result<Ranges, IntervalError> {
     let input = input_intervals(graph, ranges)?;
     let mut values: Vec<Option<Intervals>> = vec![Some(input.clone())];
-    let mut layers = Vec::new();
+    let mut nodes = Vec::new();
     let last_use = last_uses(graph);
     for (index, layer) in graph.nodes.iter().enumerate() {
         let inputs: Vec<&Intervals> = layer.inputs.iter().map(|value| held(&values, *value)).collect();
@@ -56,16 +56,13 @@ pub fn interval_by_channel(graph: &Graph, ranges: &[(f32, f32)]) -> Result<Range
         if !output.max_abs().is_finite() {
             return Err(IntervalError::NotFinite { layer: layer.name.clone() });
         }
-        if layer.op.is_linear() {
-            layers.push(layer_range(layer, output.max_abs(), inputs[0].max_abs(), inputs[0].rms()));
-        }
+        nodes.push(node_range(layer, output.range()));
         for &input in layer.inputs.iter().filter(|input| last_use[input.0] == index) {
             values[input.0] = None;
         }
         values.push(Some(output));
     }
-    let input = InputRange { max_abs: input.max_abs(), rms: input.rms() };
-    Ok(Ranges { source: RangeSource::Proven, input, layers })
+    Ok(Ranges { source: RangeSource::Proven, input: input.range(), nodes })
 }
 
 /// One interval a value.
@@ -80,6 +77,10 @@ impl Intervals {
         // A sum of infinities of both signs is NaN, which `f64::max` would drop.
         let magnitude = |&x: &f64| if x.is_nan() { f64::INFINITY } else { x.abs() };
         self.lo.iter().chain(&self.hi).map(magnitude).fold(0.0, f64::max)
+    }
+
+    fn range(&self) -> ValueRange {
+        ValueRange { max_abs: self.max_abs(), rms: self.rms() }
     }
 
     fn rms(&self) -> f64 {
@@ -131,6 +132,27 @@ fn propagate(layer: &Node, inputs: &[&Intervals]) -> Intervals {
             Intervals { lo: sum(&x.lo, &inputs[1].lo, -1.0), hi: sum(&x.hi, &inputs[1].hi, 1.0) }
         }
         Op::Reshape => x.clone(),
+        Op::Clip { lo, hi } => {
+            let cut = |ends: &[f64]| ends.iter().map(|end| end.clamp(f64::from(*lo), f64::from(*hi))).collect();
+            Intervals { lo: cut(&x.lo), hi: cut(&x.hi) }
+        }
+        Op::AvgPool(average) => {
+            let pooled = |ends: &[f64]| {
+                let mut out = vec![0.0; layer.len()];
+                average.apply(1, ends, &mut out, |a, b| a + b, |sum, count| sum / f64::from(count));
+                out
+            };
+            Intervals { lo: pooled(&x.lo), hi: pooled(&x.hi) }
+        }
+        Op::Arrange(arrange) => {
+            let arranged = |end: fn(&Intervals) -> &[f64]| {
+                let mut out = vec![0.0; layer.len()];
+                arrange.apply(1, &inputs.iter().map(|x| end(x)).collect::<Vec<_>>(), &mut out);
+                out
+            };
+            Intervals { lo: arranged(|x| &x.lo), hi: arranged(|x| &x.hi) }
+        }
+        Op::Function(_) | Op::Softmax(_) => todo!("bounds of functions"),
     }
 }
 

@@ -7,11 +7,11 @@
 //! * [`executor`] computes it in `f32`, the model that a private run is compared with.
 //! * [`calibrate()`] observes value ranges on sample items, [`interval()`] proves them from the range of the input;
 //!   both give [`Ranges`], from which a plan chooses scales.
-//! * [`clear`] is the fixed-point reference: the same integers as in a private run, without the privacy.
 
+pub mod average;
 pub mod calibrate;
-pub mod clear;
 pub mod executor;
+pub mod function;
 pub mod graph;
 pub mod import;
 pub mod interval;
@@ -20,9 +20,10 @@ mod onnx;
 pub mod passes;
 pub mod pool;
 
-pub use calibrate::{CalibrateError, InputRange, LayerRange, RangeSource, Ranges, calibrate};
-pub use clear::{FixedPoint, LayerScale, Nearest, Rounding};
+pub use average::AvgPool;
+pub use calibrate::{CalibrateError, NodeRange, RangeSource, Ranges, ValueRange, calibrate};
 pub use executor::{ExecuteError, Executor};
+pub use function::Function;
 pub use graph::{Conv, Dense, Graph, Input, Node, Op, ValueId};
 pub use import::{ImportError, import, import_bytes, supported_operators};
 pub use interval::interval;

@@ -1,5 +1,6 @@
 //! Elements of Z_2^32 and Z_2^64, fixed point, bit packing, tensors, and the products' SIMD kernels.
 
+pub mod arrange;
 pub mod bench;
 pub mod element;
 pub mod fixed;
@@ -7,6 +8,7 @@ pub mod pack;
 pub mod product;
 pub mod tensor;
 
+pub use arrange::Arrange;
 pub use element::Ring;
 pub use fixed::{FixedError, decode, encode};
 pub use product::conv::{ConvShape, ShapeError, conv2d};
