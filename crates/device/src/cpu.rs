@@ -4,12 +4,11 @@ use std::ops::Range;
 
 use ariann_fss::{self as fss, Party};
 use ariann_prg::{Address, Prg, TreeHash};
-use ariann_ring::Ring;
 use ariann_ring::pack::{self, PackError};
-use ariann_ring::{Matrix, conv2d, matmul};
+use ariann_ring::{Arrange, Matrix, Ring, conv2d, matmul};
 use rayon::prelude::*;
 
-use crate::{Device, Keys, Lift, LinearShape, Stream, Window};
+use crate::{Device, Keys, Lift, LinearShape, Stream, SumShape, Window};
 
 /// The CPU. Which SIMD kernels run is decided once, in `ring` and `prg`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,6 +53,14 @@ impl Device for Cpu {
     }
 
     fn download<R: Ring>(&self, words: &Vec<R>) -> Vec<R> {
+        words.clone()
+    }
+
+    fn zeros<R: Ring>(&self, len: usize) -> Vec<R> {
+        vec![R::ZERO; len]
+    }
+
+    fn copy<R: Ring>(&self, words: &Vec<R>) -> Vec<R> {
         words.clone()
     }
 
@@ -120,6 +127,24 @@ impl Device for Cpu {
     fn reduce<R: Ring>(&self, a: &mut Vec<R>, width: u32) {
         let low = R::low_mask(width);
         a.iter_mut().for_each(|a| *a = a.and(low));
+    }
+
+    fn scale<R: Ring>(&self, a: &mut Vec<R>, factor: u64) {
+        let factor = R::from_u64(factor);
+        a.iter_mut().for_each(|a| *a = a.mul(factor));
+    }
+
+    fn arrange<R: Ring>(&self, items: usize, arrange: &Arrange, operands: &[&Vec<R>]) -> Vec<R> {
+        let operands: Vec<&[R]> = operands.iter().map(|operand| operand.as_slice()).collect();
+        let mut out = vec![R::ZERO; items * arrange.len];
+        arrange.apply(items, &operands, &mut out);
+        out
+    }
+
+    fn sum<R: Ring>(&self, items: usize, shape: &SumShape, x: &Vec<R>) -> Vec<R> {
+        let mut out = vec![R::ZERO; items * shape.out_len()];
+        shape.apply(items, x, &mut out);
+        out
     }
 
     fn negate<R: Ring>(&self, a: &mut Vec<R>) {

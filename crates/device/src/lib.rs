@@ -14,11 +14,11 @@ use std::ops::Range;
 
 use ariann_fss::Party;
 use ariann_prg::{Prg, TreeHash};
-use ariann_ring::Ring;
 use ariann_ring::pack::PackError;
+use ariann_ring::{Arrange, Ring};
 
 pub use cpu::Cpu;
-pub use shape::LinearShape;
+pub use shape::{LinearShape, SumShape};
 
 /// Where words come from: `len` of them for each slot, at the addresses of `kind` and `gate`.
 #[derive(Clone, Debug)]
@@ -105,6 +105,10 @@ pub trait Device: Sync {
     fn upload<R: Ring>(&self, words: &[R]) -> Self::Words<R>;
     /// Brings ring elements back.
     fn download<R: Ring>(&self, words: &Self::Words<R>) -> Vec<R>;
+    /// `len` zeros.
+    fn zeros<R: Ring>(&self, len: usize) -> Self::Words<R>;
+    /// The same elements in another buffer.
+    fn copy<R: Ring>(&self, words: &Self::Words<R>) -> Self::Words<R>;
     /// Unpacks `count` words of `width` bits out of each item's section, from byte `offset` of it.
     fn unpack<R: Ring>(
         &self,
@@ -139,6 +143,12 @@ pub trait Device: Sync {
     fn sub<R: Ring>(&self, a: &mut Self::Words<R>, b: &Self::Words<R>);
     /// `a` modulo 2^width.
     fn reduce<R: Ring>(&self, a: &mut Self::Words<R>, width: u32);
+    /// `a *= factor`.
+    fn scale<R: Ring>(&self, a: &mut Self::Words<R>, factor: u64);
+    /// Rearranges `items` items of the operands.
+    fn arrange<R: Ring>(&self, items: usize, arrange: &Arrange, operands: &[&Self::Words<R>]) -> Self::Words<R>;
+    /// Sums over windows of `items` items.
+    fn sum<R: Ring>(&self, items: usize, shape: &SumShape, x: &Self::Words<R>) -> Self::Words<R>;
     /// `-a`.
     fn negate<R: Ring>(&self, a: &mut Self::Words<R>);
     /// For every item, the elements at `index` of its `len`.

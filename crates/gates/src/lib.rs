@@ -7,8 +7,10 @@ mod address;
 mod context;
 mod cost;
 
+pub mod add;
 pub mod argmax;
 pub mod bench;
+pub mod cut;
 pub mod drelu;
 pub mod input;
 pub mod linear;
@@ -21,7 +23,7 @@ pub mod truncate;
 mod windows;
 
 pub use address::kind;
-pub use ariann_device::{Keys, Lift, LinearShape, Stream, Window};
+pub use ariann_device::{Keys, Lift, LinearShape, Stream, SumShape, Window};
 pub use ariann_fss::Party;
 pub use context::{Context, Dealing, GateError, Receiver, Sections, other};
 pub use cost::{Cost, Traffic};

@@ -45,10 +45,6 @@ pub struct Linear {
     pub shape: LinearShape,
     /// Who knows the weights.
     pub weights: Weights,
-    /// The gate whose wire is the operand.
-    pub source: u32,
-    /// Which parties have a part in that wire's mask: both, or only the owner of an input.
-    pub masked_by: [bool; 2],
 }
 
 /// What a party keeps of a layer's weights, for one weights version.
@@ -135,24 +131,26 @@ impl Linear {
         }
     }
 
-    /// Makes one slot's material; `mask` is what `deal_weights` returned.
+    /// Whether the part of the operand's mask that `party` knows enters the dealt product.
+    pub fn corrects(&self, party: Party) -> bool {
+        match self.weights {
+            Weights::Held => party != HOLDER,
+            Weights::Shared => true,
+            Weights::Public => false,
+        }
+    }
+
+    /// Makes one slot's material; `mask` is what `deal_weights` returned, `operand` the sum of those parts of the operand's
+    /// mask that enter (`corrects`), none when there are none.
     pub fn deal<R: Ring, D: Device>(
         &self,
         dealing: &Dealing<'_, D>,
         mask: Option<&D::Words<R>>,
+        operand: Option<D::Words<R>>,
         sections: &mut [Vec<u8>; 2],
     ) {
         let (Some(mask), Some(receiver)) = (mask, self.corrected()) else { return };
-        let source = Dealing { gate: self.source, ..*dealing };
-        let part = |party: Party| source.expand(party, kind::MASK, self.shape.in_len(), R::BITS);
-        let relevant =
-            |party: Party| self.masked_by[party as usize] && (self.weights == Weights::Shared || party == receiver);
-        let parts: Vec<_> = [Party::P0, Party::P1].into_iter().filter(|party| relevant(*party)).map(part).collect();
-        let summed = parts.into_iter().reduce(|mut sum, part| {
-            dealing.device.add(&mut sum, &part);
-            sum
-        });
-        let mut correction = match summed {
+        let mut correction = match operand {
             Some(r) => dealing.device.linear(&self.shape, 1, mask, &r),
             None => dealing.device.upload(&vec![R::ZERO; self.shape.out_len()]),
         };
@@ -213,7 +211,8 @@ impl Linear {
             device.open(zeros, theirs, R::BITS).map_err(GateError::Message)
         };
         let bias = bias.map(|bias| {
-            let spread = self.shape.out_len() / self.shape.channels();
+            // One value a channel, or one an output place.
+            let spread = self.shape.out_len() / bias.len();
             let all: Vec<R> = bias.iter().flat_map(|b| std::iter::repeat_n(*b, spread)).collect();
             device.upload(&all)
         });
@@ -240,22 +239,18 @@ impl Linear {
 
     // The parties, for each item.
 
-    /// This party's part of the operand's mask.
-    fn own_mask<R: Ring, D: Device>(&self, ctx: &Context<'_, D>) -> Option<D::Words<R>> {
-        let stream = Stream { kind: kind::MASK, gate: self.source, slots: ctx.slots.clone(), len: self.shape.in_len() };
-        self.masked_by[ctx.party as usize].then(|| ctx.device.expand(ctx.prg, &stream, R::BITS))
-    }
-
-    /// The part of the output that no input enters, when the material arrives. `sections` are the dealt ones.
+    /// The part of the output that no input enters, when the material arrives. `sections` are the dealt ones, `own_mask` is
+    /// this party's part of the operand's mask, where it has one.
     pub fn prepare<R: Ring, D: Device>(
         &self,
         ctx: &Context<'_, D>,
         weights: &LayerWeights<R, D>,
         sections: &dyn Sections,
+        own_mask: Option<D::Words<R>>,
     ) -> Result<D::Words<R>, GateError> {
         let (device, len) = (ctx.device, self.shape.out_len());
         // -W·r_b, W masked or not.
-        let mut out = match self.own_mask(ctx) {
+        let mut out = match own_mask {
             Some(mask) => device.linear(&self.shape, ctx.items(), &weights.known, &mask),
             None => device.upload(&vec![R::ZERO; ctx.items() * len]),
         };
@@ -276,12 +271,19 @@ impl Linear {
         Ok(out)
     }
 
-    /// A share of z. `x` is the masked operand, for a party that needs it; `prepared` what `prepare` returned, for one that prepares.
+    /// Whether `share` needs this party's part of the operand's mask.
+    pub fn needs_own_mask(&self, party: Party) -> bool {
+        self.needs_operand(party) && self.weights != Weights::Shared
+    }
+
+    /// A share of z. `x` is the masked operand, for a party that needs it, `own_mask` its part of the operand's mask, where it
+    /// has one and needs it; `prepared` what `prepare` returned, for one that prepares.
     pub fn share<R: Ring, D: Device>(
         &self,
         ctx: &Context<'_, D>,
         weights: &LayerWeights<R, D>,
-        x: Option<D::Words<R>>,
+        x: Option<&D::Words<R>>,
+        own_mask: Option<D::Words<R>>,
         prepared: Option<D::Words<R>>,
     ) -> D::Words<R> {
         let device = ctx.device;
@@ -289,15 +291,18 @@ impl Linear {
             (None, _) => prepared.expect("a party that does not multiply online has prepared its part"),
             (Some(x), Weights::Shared) => {
                 let online = weights.online.as_ref().expect("shared weights");
-                let mut out = device.linear(&self.shape, ctx.items(), online, &x);
+                let mut out = device.linear(&self.shape, ctx.items(), online, x);
                 device.add(&mut out, &prepared.expect("shared weights are prepared"));
                 out
             }
-            (Some(mut x), _) => {
-                if let Some(mask) = self.own_mask(ctx) {
-                    device.sub(&mut x, &mask);
-                }
-                let mut out = device.linear(&self.shape, ctx.items(), &weights.known, &x);
+            (Some(x), _) => {
+                let unmasked = own_mask.map(|mut mask| {
+                    device.negate(&mut mask);
+                    device.add(&mut mask, x);
+                    mask
+                });
+                let x = unmasked.as_ref().unwrap_or(x);
+                let mut out = device.linear(&self.shape, ctx.items(), &weights.known, x);
                 if self.weights == Weights::Held {
                     device.sub(&mut out, &ctx.expand(kind::CORRECTION, self.shape.out_len(), R::BITS));
                 }

@@ -1,0 +1,72 @@
+//! Sum: branches of a network join; also how a wire becomes a share.
+//!
+//! Computes   a share of Σ m_i·x_i for public factors m_i, from shares and from wires modulo 2^k: a wire x̂ = x + r counts as
+//!            x̂ - r_0 at one party that knows x̂ and -r_1 at the other.
+//! Learns     nothing: no message.
+//! Material   none.
+//! Online     no message.
+//! Error      none: exact modulo 2^k.
+
+use ariann_device::Device;
+use ariann_ring::Ring;
+
+use crate::{Context, Cost};
+
+/// Sums `multipliers.len()` operands of `len` values each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Add {
+    /// Values an item.
+    pub len: usize,
+    /// The public factor of each operand; it brings all to one scale.
+    pub multipliers: Vec<u64>,
+}
+
+/// What a party has of an operand.
+pub enum Operand<'a, W> {
+    /// A share.
+    Share(&'a W),
+    /// A wire: the masked value at the one party that counts it, and this party's part of the mask, where it has one.
+    Wire {
+        /// x̂.
+        masked: Option<&'a W>,
+        /// r_b.
+        own_mask: Option<W>,
+    },
+}
+
+impl Add {
+    /// See the head of this file.
+    pub fn cost(&self) -> Cost {
+        Cost::default()
+    }
+
+    /// A share of the sum.
+    pub fn share<R: Ring, D: Device>(&self, ctx: &Context<'_, D>, operands: Vec<Operand<'_, D::Words<R>>>) -> D::Words<R> {
+        let device = ctx.device;
+        let mut sum = device.zeros(self.len * ctx.items());
+        for (operand, factor) in operands.into_iter().zip(&self.multipliers) {
+            let part = match operand {
+                Operand::Share(share) => device.copy(share),
+                Operand::Wire { masked, own_mask } => {
+                    let mut part = match own_mask {
+                        Some(mut mask) => {
+                            device.negate(&mut mask);
+                            mask
+                        }
+                        None => device.zeros(self.len * ctx.items()),
+                    };
+                    if let Some(masked) = masked {
+                        device.add(&mut part, masked);
+                    }
+                    part
+                }
+            };
+            let mut part = part;
+            if *factor != 1 {
+                device.scale(&mut part, *factor);
+            }
+            device.add(&mut sum, &part);
+        }
+        sum
+    }
+}
