@@ -1,10 +1,48 @@
-//! Prints the rates of the products: `cargo run --release -p ariann-ring --example products [MILLISECONDS]`.
+//! Prints the rates of the products: `cargo run --release -p ariann-ring --example products [WHAT] [MILLISECONDS]`.
+//!
+//! WHAT is `kernels` (every kernel on a few shapes), or a part of a network's name (`all` for every one): its layers with the kernel in use. Both if nothing is said.
 
 use std::time::Duration;
 
+use ariann_ring::bench::layers::{LayerRow, layers, networks};
+use ariann_ring::{Kernel, Ring};
+
 fn main() {
-    let each = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(200);
-    let figures = ariann_ring::bench::products(Duration::from_millis(each), &mut |_, _| {});
+    let mut arguments = std::env::args().skip(1);
+    let what = arguments.next().unwrap_or_default();
+    let each = Duration::from_millis(arguments.next().and_then(|text| text.parse().ok()).unwrap_or(200));
+    if what != "kernels" {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool of one thread");
+        pool.install(|| {
+            show::<u32>(&what, each);
+            show::<u64>(&what, each);
+        });
+    }
+    if what.is_empty() || what == "kernels" {
+        kernels(each);
+    }
+}
+
+fn show<R: Ring>(what: &str, each: Duration) {
+    let kernel = Kernel::active().unwrap_or_else(|error| panic!("{error}"));
+    let mut list = networks();
+    list.retain(|layer| what.is_empty() || what == "all" || layer.network.contains(what));
+    let rows = layers::<R>(kernel, &list, each);
+    for network in rows.chunk_by(|a, b| a.network == b.network) {
+        println!("{}, batch of {}, u{}, {kernel}, one thread", network[0].network, network[0].items, R::BITS);
+        for row in network {
+            let percent = 100.0 * row.ratio.unwrap_or(f64::NAN);
+            let (count, layer, ms, rate) = (row.count, &row.layer, row.milliseconds, row.rate);
+            println!("  {count} x {layer:35} {ms:9.3} ms {rate:8.2} G/s {percent:6.1} %");
+        }
+        let sum = |f: fn(&LayerRow) -> f64| network.iter().map(|row| row.count as f64 * f(row)).sum::<f64>();
+        let (ms, work) = (sum(|row| row.milliseconds), sum(|row| row.multiply_adds as f64));
+        println!("  sum {:36} {ms:9.3} ms {:8.2} G/s\n", "", work / ms / 1e6);
+    }
+}
+
+fn kernels(each: Duration) {
+    let figures = ariann_ring::bench::products(each, &mut |_, _| {});
     println!("active kernel {}, float rate {:.1} G/s", figures.active, figures.float_rate.unwrap_or(f64::NAN));
     for row in figures.products {
         let [m, k, n] = row.shape;

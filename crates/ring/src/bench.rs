@@ -1,9 +1,12 @@
 //! Rates of the products on one thread, against the rate of 32-bit float multiply-adds on the same core.
 
+pub mod layers;
+
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use self::layers::square;
 use crate::product::conv::conv2d_with;
 use crate::product::matmul_with;
 use crate::{ConvShape, Kernel, Matrix, Ring};
@@ -105,17 +108,6 @@ fn measure<R: Ring>(
 
 /// The layers of `RESNET18` for one item, then LeNet's for 32.
 fn convolutions() -> Vec<(ConvShape, usize)> {
-    let square = |c: usize, size: usize, o: usize, kernel: usize, stride: usize, pad: usize| ConvShape {
-        in_channels: c,
-        in_height: size,
-        in_width: size,
-        out_channels: o,
-        kernel: [kernel; 2],
-        stride: [stride; 2],
-        pads: [pad; 4],
-        dilation: [1; 2],
-        groups: 1,
-    };
     vec![
         (square(3, 224, 64, 7, 2, 3), 1),
         (square(64, 56, 64, 3, 1, 1), 1),
