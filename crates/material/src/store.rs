@@ -24,15 +24,38 @@ const PIECE: usize = 1 << 18;
 
 /// The state folder of one party, locked for this process.
 ///
-/// `lock`, `instance`, `ledger.redb`, `batches/<batch>.mat`, `prepared/<batch>-<weights>.mat`.
+/// `lock`, `instance`, `ledger.redb`, `batches/<batch>.mat`, `prepared/<batch>-<weights>.mat`; and, written by sessions,
+/// `weights-<weights>.bin` with the other party's masked weights.
 pub struct Store {
     root: PathBuf,
     ledger: Ledger,
     instance: [u8; 16],
     party: u8,
-    leftovers: usize,
+    leftovers: Leftovers,
     arrivals: AtomicU64,
     _lock: File,
+}
+
+/// What interrupted writing left behind, and was removed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Leftovers {
+    files: usize,
+    bytes: u64,
+}
+
+/// What [`Store::prune`] removes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Batches without a usable slot whose file was there.
+    pub batches: Vec<BatchId>,
+    /// Files of prepared data that nothing can run with any more.
+    pub prepared: usize,
+    /// Weights versions that no usable batch has, of which masked weights were kept.
+    pub weights: Vec<WeightsVersion>,
+    /// Files that interrupted writing left; opening the folder removes them too.
+    pub leftovers: usize,
+    /// Bytes of all these.
+    pub bytes: u64,
 }
 
 /// One batch in a listing.
@@ -68,7 +91,10 @@ impl Store {
             made.map_err(|source| Error::io("creating folder", &folder, 0, source))?;
         }
         let lock = lock(root)?;
-        let leftovers = clean(&root.join("batches"))? + clean(&root.join("prepared"))?;
+        let mut leftovers = Leftovers::default();
+        for folder in ["batches", "prepared"] {
+            clean(&root.join(folder), &mut leftovers)?;
+        }
         let (ledger_path, instance_path) = (root.join("ledger.redb"), root.join("instance"));
         let named = read_instance(root, &instance_path)?;
         if named.is_some() && !ledger_path.exists() {
@@ -115,7 +141,7 @@ impl Store {
 
     /// Files of interrupted arrivals that were removed when the folder was opened.
     pub fn leftovers(&self) -> usize {
-        self.leftovers
+        self.leftovers.files
     }
 
     /// Where a batch lies.
@@ -215,15 +241,53 @@ impl Store {
                 doomed.push(self.root.join("prepared").join(name));
             }
         }
-        for path in doomed {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("removing", &path, 0, error));
-                }
-                _ => sync_folder(&path)?,
+        doomed.iter().try_for_each(|path| remove(path))?;
+        self.ledger.status(batch)
+    }
+
+    /// Removes what no run can use any more: files of batches that are wholly used or burnt, prepared data of these,
+    /// masked weights of versions without a usable batch, and leftovers. The ledger keeps every record, so what was
+    /// spent is never taken in again. A batch with a slot left or in flight, or with a damaged record, is not touched.
+    /// With `dry_run` only told.
+    pub fn prune(&self, dry_run: bool) -> Result<Pruned, Error> {
+        let entries = self.ls()?;
+        let spent = |entry: &Entry| entry.status.as_ref().is_ok_and(|status| status.left == 0 && status.open == 0);
+        let Leftovers { files: leftovers, bytes } = self.leftovers;
+        let (mut pruned, mut doomed) = (Pruned { leftovers, bytes, ..Pruned::default() }, Vec::new());
+        for entry in entries.iter().filter(|entry| spent(entry) && self.batch_path(entry.batch).exists()) {
+            pruned.batches.push(entry.batch);
+            doomed.push(self.batch_path(entry.batch));
+        }
+        for name in names(&self.root.join("prepared"))? {
+            let batch = name.strip_suffix(".mat").and_then(|stem| stem.split_once('-')?.0.parse::<BatchId>().ok());
+            let Some(batch) = batch else { continue };
+            let owner = entries.iter().find(|entry| entry.batch == batch);
+            // Prepared data can be computed again from their batch, and are nothing without it.
+            if owner.is_some_and(spent) || !self.batch_path(batch).exists() {
+                pruned.prepared += 1;
+                doomed.push(self.root.join("prepared").join(name));
             }
         }
-        self.ledger.status(batch)
+        let usable = entries.iter().filter(|entry| !spent(entry)).filter_map(|entry| entry.label.as_ref().ok());
+        let used: Vec<WeightsVersion> = usable.map(|label| label.weights).collect();
+        for name in names(&self.root)? {
+            let version = name.strip_prefix("weights-").and_then(|rest| rest.strip_suffix(".bin")?.parse().ok());
+            if let Some(version) = version.filter(|version| !used.contains(version)) {
+                pruned.weights.push(version);
+                doomed.push(self.root.join(name));
+            } else if name.starts_with(".tmp") {
+                // Masked weights that were not written to their end.
+                pruned.leftovers += 1;
+                doomed.push(self.root.join(name));
+            }
+        }
+        for path in doomed {
+            pruned.bytes += std::fs::metadata(&path).map_or(0, |meta| meta.len());
+            if !dry_run {
+                remove(&path)?;
+            }
+        }
+        Ok(pruned)
     }
 
     fn entry(&self, batch: BatchId, status: Result<Status, Error>) -> Entry {
@@ -285,16 +349,25 @@ impl Store {
 }
 
 /// Removes what interrupted arrivals left.
-fn clean(folder: &Path) -> Result<usize, Error> {
-    let mut removed = 0;
+fn clean(folder: &Path, removed: &mut Leftovers) -> Result<(), Error> {
     for name in names(folder)? {
         if name.ends_with(".part") {
             let path = folder.join(name);
+            let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
             std::fs::remove_file(&path).map_err(|source| Error::io("removing", &path, 0, source))?;
-            removed += 1;
+            removed.files += 1;
+            removed.bytes += bytes;
         }
     }
-    Ok(removed)
+    Ok(())
+}
+
+/// Removes a file that may be gone already; durably.
+fn remove(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("removing", path, 0, error)),
+        _ => sync_folder(path),
+    }
 }
 
 fn names(folder: &Path) -> Result<Vec<String>, Error> {
@@ -331,4 +404,142 @@ fn write_small(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 
 fn foreign(path: &Path, what: &'static str) -> Error {
     Error::ForeignLedger { path: path.into(), what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Encoder, Secret};
+
+    const SLOTS: u32 = 4;
+
+    fn layout() -> Layout {
+        Layout::new(vec![3, 8]).unwrap()
+    }
+
+    fn header(kind: Kind, batch: BatchId, weights: WeightsVersion) -> Header {
+        let label = Label {
+            kind,
+            suite: "suite".into(),
+            plan_digest: [7; 32],
+            batch,
+            party: 1,
+            ring_bits: 32,
+            weights,
+            slots: SLOTS,
+            sections: 0,
+            layout_digest: [0; 32],
+        };
+        Header::new(label, &layout(), Secret::new(Zeroizing::new(Vec::new())).unwrap()).unwrap()
+    }
+
+    fn bytes(header: &Header) -> Vec<u8> {
+        let layout = layout();
+        let mut encoder = Encoder::new(header, &layout, Vec::new()).unwrap();
+        for slot in 0..SLOTS {
+            encoder.write_section(slot, 0, &[1; 3]).unwrap();
+            encoder.write_section(slot, 1, &[2; 8]).unwrap();
+        }
+        encoder.finish().unwrap()
+    }
+
+    fn expected() -> Expected {
+        Expected {
+            kind: Kind::Dealt,
+            suite: "suite".into(),
+            plan_digest: [7; 32],
+            party: 1,
+            ring_bits: 32,
+            layout: layout(),
+            secret_len: 0,
+            batch: None,
+            weights: None,
+            slots: None,
+        }
+    }
+
+    /// Takes batch `id` in, prepares it, and keeps masked weights of its version.
+    fn arrive(store: &Store, id: u8) -> Result<BatchId, Error> {
+        let (batch, weights) = (BatchId([id; 16]), WeightsVersion([id / 2; 16]));
+        let mut incoming = store.receive(&expected(), "the dealer")?;
+        incoming.push(&bytes(&header(Kind::Dealt, batch, weights)))?;
+        incoming.finish()?;
+        std::fs::write(store.prepared_path(batch, weights), [0; 100]).unwrap();
+        std::fs::write(store.root.join(format!("weights-{weights}.bin")), [0; 1000]).unwrap();
+        Ok(batch)
+    }
+
+    fn all_files(root: &Path) -> Vec<PathBuf> {
+        let folders = [root.to_path_buf(), root.join("batches"), root.join("prepared")];
+        let mut found: Vec<PathBuf> = folders
+            .iter()
+            .flat_map(|folder| names(folder).unwrap().into_iter().map(|name| folder.join(name)))
+            .filter(|path| path.is_file())
+            .collect();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn pruning_removes_what_is_spent_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("state");
+        let store = Store::open(&root, 1).unwrap();
+        // Versions: 1 of batches 2 and 3, 2 of 4 and 5, 3 of 6.
+        let [used, burnt, half, fresh, flying] = [2, 3, 4, 5, 6].map(|id| arrive(&store, id).unwrap());
+        store.ledger().complete(store.ledger().reserve(used, SLOTS).unwrap()).unwrap();
+        store.ledger().burn_to(burnt, SLOTS).unwrap();
+        store.ledger().complete(store.ledger().reserve(half, SLOTS - 1).unwrap()).unwrap();
+        let in_flight = store.ledger().reserve(flying, SLOTS).unwrap();
+        std::fs::write(root.join(".tmpabc"), [0; 7]).unwrap();
+        let orphan = store.prepared_path(BatchId([0xff; 16]), WeightsVersion([2; 16]));
+        std::fs::write(&orphan, [0; 30]).unwrap();
+
+        let before = all_files(&root);
+        let size = |batch| std::fs::metadata(store.batch_path(batch)).unwrap().len();
+        let bytes = size(used) + size(burnt) + 2 * 100 + 1000 + 7 + 30;
+        let version = WeightsVersion([1; 16]);
+        let wanted = Pruned { batches: vec![used, burnt], prepared: 3, weights: vec![version], leftovers: 1, bytes };
+        assert_eq!(store.prune(true).unwrap(), wanted);
+        assert_eq!(all_files(&root), before, "a dry run removes nothing");
+        assert_eq!(store.prune(false).unwrap(), wanted);
+
+        let gone: Vec<PathBuf> = before.into_iter().filter(|path| !path.exists()).collect();
+        let mut expected_gone = vec![store.batch_path(used), store.batch_path(burnt), orphan, root.join(".tmpabc")];
+        expected_gone.extend([used, burnt].map(|batch| store.prepared_path(batch, version)));
+        expected_gone.push(root.join(format!("weights-{version}.bin")));
+        expected_gone.sort();
+        assert_eq!(gone, expected_gone);
+        assert_eq!(store.prune(false).unwrap(), Pruned::default(), "there is nothing more");
+
+        // What was spent stays spent, also after a restart.
+        assert!(matches!(arrive(&store, 2), Err(Error::SeenBefore { .. })));
+        store.ledger().complete(in_flight).unwrap();
+        assert_eq!(store.prune(false).unwrap().batches, [flying]);
+        drop(store);
+        let store = Store::open(&root, 1).unwrap();
+        assert!(matches!(arrive(&store, 3), Err(Error::SeenBefore { .. })));
+        assert_eq!(store.ledger().status(half).unwrap().left, 1);
+        for batch in [half, fresh] {
+            store.open_batch(batch, &expected()).unwrap();
+            assert!(store.prepared_path(batch, WeightsVersion([2; 16])).exists());
+        }
+    }
+
+    #[test]
+    fn leftovers_of_arrivals_are_counted_and_a_file_without_a_record_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("state");
+        let batch = {
+            let store = Store::open(&root, 1).unwrap();
+            std::fs::write(root.join("batches/incoming-7.part"), [0; 50]).unwrap();
+            arrive(&store, 2).unwrap()
+        };
+        let store = Store::open(&root, 1).unwrap();
+        assert_eq!(store.prune(true).unwrap(), Pruned { leftovers: 1, bytes: 50, ..Pruned::default() });
+        // A file that the ledger does not know is the operator's.
+        std::fs::copy(store.batch_path(batch), store.batch_path(BatchId([9; 16]))).unwrap();
+        store.prune(false).unwrap();
+        assert!(store.batch_path(BatchId([9; 16])).exists() && store.batch_path(batch).exists());
+    }
 }
