@@ -1,14 +1,29 @@
-//! Prints how fast two peers exchange large messages over TLS on loopback, both sending at once:
-//! `cargo run --release -p ariann-net --example throughput [MEGABYTES]`.
+//! Prints what two peers exchange over TLS on loopback:
+//! `cargo run --release -p ariann-net --example throughput [--link loopback|lan|wan] [MEGABYTES]`.
+//!
+//! Large messages both ways at once and one way; then exchanges of one message each way at once, by size. With a shaped
+//! link, beside it what the shape allows.
 
 use std::time::{Duration, Instant};
 
-use ariann_net::{Allowed, Identity, Limits, Listener, NetError, Peer};
+use ariann_net::{Allowed, Identity, Limits, Listener, NetError, Peer, Shape};
+
+/// Sizes of exchanged messages.
+const SIZES: [usize; 5] = [16, 1 << 10, 64 << 10, 1 << 20, 8 << 20];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let megabytes: usize = std::env::args().nth(1).map_or(Ok(256), |text| text.parse())?;
-    let n = megabytes << 20;
-    let limits = Limits::default();
+    let mut shape = Shape::LOOPBACK;
+    let mut megabytes = None;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--link" => shape = arguments.next().unwrap_or_default().parse()?,
+            number => megabytes = Some(number.parse::<usize>()?),
+        }
+    }
+    let slow = shape.bits_per_second.is_some();
+    let n = megabytes.unwrap_or(if slow { 16 } else { 256 }) << 20;
+    let limits = Limits { shape, ..Limits::default() };
     let (p0, p1) = (Identity::ephemeral("P0")?, Identity::ephemeral("P1")?);
     let allowed = [Allowed { name: "P1".into(), pin: p1.fingerprint() }];
     let mut listener = Listener::bind("127.0.0.1:0", &p0, &allowed, &limits)?;
@@ -18,9 +33,44 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let accepted = listener.accept(Duration::from_secs(10))?;
         Ok::<_, NetError>((accepted, connecting.join().expect("no panic")?))
     })?;
+
+    let began = Instant::now();
+    let [at_a, at_b] = both(&mut a, &mut b, |peer| peer.measure())?;
+    println!("{shape}: measured in {:.2} s", began.elapsed().as_secs_f64());
+    for (end, measured) in [("P0", at_a), ("P1", at_b)] {
+        let (trip, rate) = (measured.round_trip.as_secs_f64() * 1e3, measured.bits_per_second / 1e6);
+        println!("  at {end}: round trip {trip:.3} ms, {rate:.1} Mbit/s{}", allows(&shape));
+    }
+    large(&mut a, &mut b, n, if slow { 1 } else { 3 })?;
+    println!("one message each way at once:");
+    for size in SIZES {
+        exchanges(&mut a, &mut b, size, &shape)?;
+    }
+    Ok(())
+}
+
+/// The same at both ends at once.
+fn both<T: Send>(
+    a: &mut Peer,
+    b: &mut Peer,
+    run: impl Fn(&mut Peer) -> Result<T, NetError> + Sync,
+) -> Result<[T; 2], NetError> {
+    std::thread::scope(|s| {
+        let other = s.spawn(|| run(b));
+        Ok([run(a)?, other.join().expect("no panic")?])
+    })
+}
+
+fn allows(shape: &Shape) -> String {
+    let Some(rate) = shape.bits_per_second else { return String::new() };
+    let trip = 2e3 * shape.one_way_delay.as_secs_f64();
+    format!("; the shape: {trip:.3} ms, {:.1} Mbit/s", rate.get() as f64 / 1e6)
+}
+
+fn large(a: &mut Peer, b: &mut Peer, n: usize, rounds: u32) -> Result<(), NetError> {
     // Touched before the clock runs: the pages are not what is measured.
     let (mut at_a, mut at_b) = (vec![3; n], vec![3; n]);
-    for step in 0..3 {
+    for step in 0..rounds {
         let (to_b, to_a) = (vec![1; n], vec![2; n]);
         let (began, cpu) = (Instant::now(), cpu_seconds());
         std::thread::scope(|s| {
@@ -33,13 +83,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             other.join().expect("no panic")
         })?;
         let seconds = began.elapsed().as_secs_f64();
-        println!(
-            "both at once, {megabytes} MB each way: {:.2} GB/s each way ({seconds:.3} s){}",
-            n as f64 / seconds / 1e9,
-            per_core(2 * n, cpu)
-        );
+        println!("{:3} MB both ways at once: {}{}", n >> 20, rate(n, seconds), per_core(2 * n, cpu));
     }
-    for step in 3..5 {
+    for step in 0..rounds {
         let to_b = vec![1; n];
         let (began, cpu) = (Instant::now(), cpu_seconds());
         std::thread::scope(|s| {
@@ -48,26 +94,52 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             other.join().expect("no panic")
         })?;
         let seconds = began.elapsed().as_secs_f64();
-        let rate = n as f64 / seconds / 1e9;
-        println!("one way, {megabytes} MB: {rate:.2} GB/s ({seconds:.3} s){}", per_core(n, cpu));
+        println!("{:3} MB one way: {}{}", n >> 20, rate(n, seconds), per_core(n, cpu));
     }
-    let rounds = 2000;
-    let began = Instant::now();
-    std::thread::scope(|s| {
-        let other = s.spawn(|| {
-            (0..rounds).try_for_each(|step| {
-                b.send(step, vec![0; 64])?;
-                b.recv(step, 64, "a small message").map(drop)
-            })
-        });
-        (0..rounds).try_for_each(|step| {
-            a.send(step, vec![0; 64])?;
-            a.recv(step, 64, "a small message").map(drop)
-        })?;
-        other.join().expect("no panic")
+    Ok(())
+}
+
+fn rate(bytes: usize, seconds: f64) -> String {
+    format!(
+        "{:.3} GB/s, {:.1} Mbit/s each way ({seconds:.3} s)",
+        bytes as f64 / seconds / 1e9,
+        bytes as f64 * 8e-6 / seconds
+    )
+}
+
+/// Exchanges of one message each way at once: least and median time, processor time.
+fn exchanges(a: &mut Peer, b: &mut Peer, size: usize, shape: &Shape) -> Result<(), NetError> {
+    let expected = shape.one_way(size as u64).as_secs_f64();
+    let rounds = ((0.5 / expected.max(20e-6 + size as f64 * 3e-9)) as usize).clamp(2, 3000);
+    let cpu = cpu_seconds();
+    let [mut times, _] = both(a, b, |peer| {
+        let mut into = vec![0; size];
+        let mut times = Vec::with_capacity(rounds);
+        for step in 0..rounds {
+            let message = vec![7; size];
+            let began = Instant::now();
+            peer.send(step as u32, message)?;
+            peer.recv_into(step as u32, &mut into, "a message")?;
+            times.push(began.elapsed().as_secs_f64());
+        }
+        Ok(times)
     })?;
-    let each = began.elapsed().as_secs_f64() / f64::from(rounds) * 1e6;
-    println!("an exchange of 64 bytes: {each:.0} microseconds");
+    let mean = times.iter().sum::<f64>() / rounds as f64;
+    times.sort_by(f64::total_cmp);
+    let micros = |seconds: f64| seconds * 1e6;
+    print!(
+        "{size:9} bytes: {:9.1} us, least {:9.1}, median {:9.1}",
+        micros(mean),
+        micros(times[0]),
+        micros(times[rounds / 2])
+    );
+    if let (Some(before), Some(now)) = (cpu, cpu_seconds()) {
+        print!(", {:8.1} us of processor", micros((now - before) / rounds as f64));
+    }
+    match expected > 0.0 {
+        true => println!("; the shape: {:9.1} us", micros(expected)),
+        false => println!(),
+    }
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use crate::error::{ConfigError, Gone, system};
 use crate::greeting::{Greeting, Refused};
 use crate::incoming::Watch;
 use crate::link::{Link, TcpLink, is_wait};
+use crate::shape::shaped;
 use crate::{Fingerprint, Identity, Limits, NetError, Peer};
 
 /// Between two attempts.
@@ -128,7 +129,8 @@ impl Attempt<'_> {
             }
         }
         let (tls, fingerprint, rest) = greeting.finish();
-        let channel = Channel::new(Box::new(link), tls);
+        let link = shaped(Box::new(link), self.limits.shape).map_err(Failed::Final)?;
+        let channel = Channel::new(link, tls);
         Peer::start(channel, self.name, fingerprint, rest, self.limits).map_err(Failed::Final)
     }
 

@@ -219,6 +219,9 @@ pub enum ConfigError {
         "plain TCP is for addresses of this machine only (127.0.0.0/8, ::1), {0} is not; give both ends an identity to use TLS"
     )]
     PlainOffLoopback(String),
+    /// A shape of no known name.
+    #[error("there is no link called '{0}': give loopback, lan or wan")]
+    Shape(String),
     /// Address that does not resolve.
     #[error("the address '{addr}' cannot be used: {reason}; write HOST:PORT")]
     Address {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Shape;
+
 /// Deadlines and bounds of one connection. Every wait of this crate ends by one of them.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -21,6 +23,8 @@ pub struct Limits {
     pub linger: Duration,
     /// A send waits while more bytes than this are queued already.
     pub queue_bytes: usize,
+    /// How slow the link shall be, for what this end sends after the greeting.
+    pub shape: Shape,
 }
 
 impl Default for Limits {
@@ -34,6 +38,7 @@ impl Default for Limits {
             min_rate: 64 << 10,
             linger: Duration::from_secs(5),
             queue_bytes: 64 << 20,
+            shape: Shape::LOOPBACK,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::connect::{resolve, resolve_loopback};
 use crate::error::{ConfigError, Gone, system};
 use crate::greeting::{Greeting, Refused};
 use crate::link::{TcpLink, is_wait};
+use crate::shape::shaped;
 use crate::{Fingerprint, Identity, Limits, NetError, Peer};
 
 /// Connections that have not shown who they are. When one more comes, the oldest of the silent ones goes.
@@ -238,7 +239,7 @@ impl Listener {
             self.refused += 1;
             return Ok(None);
         };
-        let channel = Channel::new(Box::new(link), tls);
+        let channel = Channel::new(shaped(Box::new(link), self.limits.shape)?, tls);
         Peer::start(channel, name, fingerprint, rest, &self.limits).map(Some)
     }
 

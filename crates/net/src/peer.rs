@@ -12,6 +12,7 @@ use crate::error::{Gone, LocalError, Misbehaviour, system};
 use crate::frame::{Kind, PIECE};
 use crate::incoming::{Expected, Incoming, Length, Tap, Watch};
 use crate::outgoing::{Item, Outgoing, Room};
+use crate::shape::shaped;
 use crate::{Fingerprint, Limits, Link, NetError};
 
 /// One connection to a peer that has shown who it is.
@@ -45,7 +46,7 @@ const LOOK: Duration = Duration::from_millis(500);
 impl Peer {
     /// A connection over `link` without TLS and without authentication: for memory and tests. `name` is the peer's.
     pub fn over(link: Box<dyn Link>, name: &str, limits: &Limits) -> Result<Peer, NetError> {
-        Peer::start(Channel::new(link, None), name, None, Vec::new(), limits)
+        Peer::start(Channel::new(shaped(link, limits.shape)?, None), name, None, Vec::new(), limits)
     }
 
     /// Two connected peers in memory. The first is at P0 and is connected to P1, the second at P1.
