@@ -2,13 +2,16 @@
 
 use std::ops::Range;
 
-use ariann_fss::{self as fss, Party};
+use ariann_fss::Party;
 use ariann_prg::{Address, Prg, TreeHash};
 use ariann_ring::pack::{self, PackError};
 use ariann_ring::{Arrange, Matrix, Ring, conv2d, matmul};
 use rayon::prelude::*;
 
-use crate::{Device, Keys, Lift, LinearShape, Stream, SumShape, Window};
+use crate::{Device, Keys, Lift, LinearShape, Piece, Source, Stream, SumShape, Window};
+
+mod compare;
+mod select;
 
 /// The CPU. Which SIMD kernels run is decided once, in `ring` and `prg`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,9 +24,10 @@ fn address(stream: &Stream, slot: u32) -> Address {
     Address { kind: stream.kind, gate: stream.gate, slot }
 }
 
-fn root_blocks(prg: &Prg, stream: &Stream, slot: u32) -> Vec<u8> {
-    let mut roots = vec![0u8; 16 * stream.len];
-    prg.fill_blocks(address(stream, slot), 0, &mut roots);
+/// The root blocks of elements of a slot.
+fn root_blocks(prg: &Prg, stream: &Stream, slot: u32, elements: Range<usize>) -> Vec<u8> {
+    let mut roots = vec![0u8; 16 * elements.len()];
+    prg.fill_blocks(address(stream, slot), elements.start as u64, &mut roots);
     roots
 }
 
@@ -43,9 +47,9 @@ impl Device for Cpu {
     type Words<R: Ring> = Vec<R>;
     type Bits = Vec<u8>;
 
-    fn items_at_once(&self, section_len: usize) -> usize {
+    fn bytes_at_once(&self) -> usize {
         // What a core reads, checks and evaluates then stays in its cache.
-        rayon::current_num_threads() * (CACHED / section_len.max(1)).max(1)
+        rayon::current_num_threads() * CACHED
     }
 
     fn upload<R: Ring>(&self, words: &[R]) -> Vec<R> {
@@ -199,55 +203,29 @@ impl Device for Cpu {
         party: Party,
         prg: &Prg,
         roots: &Stream,
-        items: Range<usize>,
-        keys: Keys<'_>,
+        pieces: &[Piece],
+        keys: &[u8],
         x: &Vec<R>,
         width: u32,
         bits: &mut Vec<u8>,
     ) {
-        let domain = width - 1;
-        let (low, len, bytes) = (R::low_mask(domain), roots.len, roots.len * fss::key_len(domain));
-        let first = items.start;
-        each_item(&mut bits[first * len..items.end * len], len, |item, out| {
-            let x = &x[(first + item) * len..][..len];
-            let lo: Vec<R> = x.iter().map(|x| x.and(low)).collect();
-            let blocks = root_blocks(prg, roots, roots.slots.start + (first + item) as u32);
-            let keys = &keys.sections[item * keys.section_len..][..bytes];
-            let mut less = vec![0; len];
-            fss::less_than(hash, party, domain, &blocks, keys, &lo, &mut less).expect("lengths follow from the plan");
-            let top = u64::from(party == Party::P0);
-            for ((out, less), x) in out.iter_mut().zip(less).zip(x) {
-                *out ^= less ^ (x.shr(domain).to_u64() & top) as u8;
-            }
-        });
+        compare::drelu(hash, party, prg, roots, pieces, keys, x, width, bits);
     }
 
-    fn select<R: Ring>(&self, party: Party, d: &Vec<u8>, v: &Vec<R>, lift: Lift, len: usize, table: &Vec<R>) -> Vec<R> {
-        let second = R::spread(u8::from(party == Party::P1));
-        let planes = lift.planes();
-        let mut out = vec![R::ZERO; d.len()];
-        each_item(&mut out, len, |item, out| {
-            let (d, v, table) =
-                (&d[item * len..][..len], &v[item * len..][..len], &table[item * len * planes..][..len * planes]);
-            let entry = |plane: usize, i: usize| table[plane * len + i];
-            for (i, out) in out.iter_mut().enumerate() {
-                // Masks in place of branches, although d̂ and the top bit are public.
-                let (v, is_one) = (v[i], R::spread(d[i]));
-                let product = entry(0, i).mul(v);
-                let chosen = product.xor(product.xor(v.and(second).sub(product)).and(is_one));
-                let pick = |a: R, b: R| a.xor(a.xor(b).and(is_one));
-                let u = match lift {
-                    Lift::None => pick(entry(1, i), entry(2, i)),
-                    Lift::From(width) => {
-                        let top = v.shr(width - 1).and(R::ONE).neg();
-                        let (low, high) = (pick(entry(1, i), entry(2, i)), pick(entry(3, i), entry(4, i)));
-                        low.xor(low.xor(high).and(top))
-                    }
-                };
-                *out = chosen.add(u);
-            }
-        });
-        out
+    fn select<R: Ring>(
+        &self,
+        party: Party,
+        table: Source<'_>,
+        pieces: &[Piece],
+        len: usize,
+        width: u32,
+        d: &Vec<u8>,
+        v: &Vec<R>,
+        lift: Lift,
+        out: &mut Vec<R>,
+    ) -> Result<(), PackError> {
+        let select = select::Select { party, width, lift };
+        select.run(table, pieces, len, d, v, out)
     }
 
     fn unmask<R: Ring>(&self, party: Party, x: &Vec<R>, width: u32, alpha: &Vec<R>, top: &Vec<R>) -> Vec<R> {
@@ -280,39 +258,12 @@ impl Device for Cpu {
         pads: [Vec<u8>; 2],
         keys: &mut Vec<u8>,
     ) -> Vec<u8> {
-        let bits = width - 1;
-        let (low, len, bytes) = (R::low_mask(bits), roots.len, roots.len * fss::key_len(bits));
-        let start = keys.len();
-        keys.resize(start + bytes * roots.slots.len(), 0);
-        each_item(&mut keys[start..], bytes, |item, keys| {
-            let lo: Vec<R> = alpha[item * len..][..len].iter().map(|a| a.and(low)).collect();
-            let [blocks0, blocks1] = prgs.map(|prg| root_blocks(prg, roots, roots.slots.start + item as u32));
-            fss::generate(hash, bits, &blocks0, &blocks1, &lo, keys).expect("lengths follow from the plan");
-        });
-        let [pad0, pad1] = pads;
-        pad0.iter().zip(pad1).zip(alpha).map(|((a, b), alpha)| 1 ^ alpha.shr(bits).to_u64() as u8 ^ a ^ b).collect()
+        compare::deal_keys(hash, prgs, roots, alpha, width, keys);
+        compare::deal_bits(alpha, width, pads)
     }
 
     fn deal_select<R: Ring>(&self, r_d: &Vec<u8>, c: &Vec<R>, r: &Vec<R>, lift: Lift, table: &mut Vec<R>) {
-        let len = r.len();
-        for i in 0..len {
-            let is_one = R::spread(r_d[i]);
-            table[i] = R::from_u64(u64::from(r_d[i])).sub(table[i]);
-            let mut entry = |index: usize, c: R| {
-                // d̂ = 0 selects by r_d, d̂ = 1 by its complement.
-                let by = if index & 1 == 0 { is_one } else { is_one.xor(R::low_mask(R::BITS)) };
-                let at = (1 + index) * len + i;
-                table[at] = r[i].sub(c.and(by)).sub(table[at]);
-            };
-            match lift {
-                Lift::None => (0..2).for_each(|index| entry(index, c[i])),
-                Lift::From(width) => {
-                    let wrap = c[i].shr(width - 1).shl(width);
-                    (0..2).for_each(|index| entry(index, c[i].sub(wrap)));
-                    (2..4).for_each(|index| entry(index, c[i]));
-                }
-            }
-        }
+        select::deal(r_d, c, r, lift, table);
     }
 
     fn deal_unmask<R: Ring>(&self, alpha: &Vec<R>, width: u32, pads: [Vec<R>; 2]) -> [Vec<R>; 2] {

@@ -66,8 +66,11 @@ impl Window {
 pub enum Lift {
     /// The value is used as it is, in the ring in which it was opened.
     None,
-    /// The value is opened modulo 2^w and used in the whole ring: the mask depends on the public top bit.
+    /// The value is opened modulo 2^w and used in the whole ring: the mask depends on the public top bit. The value is not
+    /// negative where it is selected.
     From(u32),
+    /// As `From`, for values in [-2^(w-2), 2^(w-2)) of either sign: 2^(w-2) is added before the top bit is looked at.
+    Signed(u32),
 }
 
 impl Lift {
@@ -75,7 +78,15 @@ impl Lift {
     pub const fn planes(self) -> usize {
         match self {
             Lift::None => 3,
-            Lift::From(_) => 5,
+            Lift::From(_) | Lift::Signed(_) => 5,
+        }
+    }
+
+    /// What is added to the opened value and to its mask.
+    pub fn offset<R: Ring>(self) -> R {
+        match self {
+            Lift::None | Lift::From(_) => R::ZERO,
+            Lift::Signed(width) => R::ONE.shl(width - 2),
         }
     }
 }
@@ -89,6 +100,28 @@ pub struct Keys<'a> {
     pub section_len: usize,
 }
 
+/// Elements of one item that are worked on together. `elements` begins at a multiple of [`GROUP`] and ends at one or at the
+/// item's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The item, counted from the run's first.
+    pub item: usize,
+    /// Its elements.
+    pub elements: Range<usize>,
+}
+
+/// Elements that stand together in a section: every part of a section is whole bytes up to a multiple of it.
+pub const GROUP: usize = 64;
+
+/// Where a party's half of a gate's material comes from.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// Its seed: the words of the stream.
+    Seed(&'a Prg, &'a Stream),
+    /// What the dealer sent: the bytes of the pieces, one after the other.
+    Dealt(&'a [u8]),
+}
+
 /// Bulk kernels. Lengths are checked by the callers' plan; a kernel may panic when buffers disagree.
 pub trait Device: Sync {
     /// Ring elements.
@@ -96,8 +129,8 @@ pub trait Device: Sync {
     /// Bits, one an element.
     type Bits: Send + Sync;
 
-    /// How many items' sections of `section_len` bytes are best brought at once.
-    fn items_at_once(&self, section_len: usize) -> usize;
+    /// How many bytes of sections are best brought at once.
+    fn bytes_at_once(&self) -> usize;
 
     // Movement.
 
@@ -176,9 +209,10 @@ pub trait Device: Sync {
 
     // Gates, a party's half.
 
-    /// This party's part of the masked bit d̂ = 1{x >= 0} xor r_d of a wire of `width` bits, for the items `items` of the
-    /// run, whose keys are given: the comparison key's less-than at the low `width - 1` bits, xor (at P0) the wire's top
-    /// bit, xored into `bits`, which holds the pads of all items.
+    /// This party's part of the masked bit d̂ = 1{x >= 0} xor r_d of wires of `width` bits, for the given pieces, which
+    /// follow one another: the comparison key's less-than at the low `width - 1` bits, xor (at P0) the wire's top bit,
+    /// xored into `bits`, which holds the pads of all items. An item has `roots.len` keys and a multiple of as many
+    /// wires: every key is read at each of its wires. `keys` holds the pieces' keys.
     #[allow(clippy::too_many_arguments)]
     fn drelu<R: Ring>(
         &self,
@@ -186,22 +220,27 @@ pub trait Device: Sync {
         party: Party,
         prg: &Prg,
         roots: &Stream,
-        items: Range<usize>,
-        keys: Keys<'_>,
+        pieces: &[Piece],
+        keys: &[u8],
         x: &Self::Words<R>,
         width: u32,
         bits: &mut Self::Bits,
     );
-    /// A share of (select by d̂) + r: see `gates::select`. `table` holds, for every item, the planes r_d, u_0, u_1 (, u_2, u_3).
+    /// A share of (select by d̂) + r for the given pieces of `len` elements an item, written to `out`: see `gates::select`.
+    /// `table` gives, for every [`GROUP`] of elements, the planes r_d, u_0, u_1 (, u_2, u_3), of `width` bits.
+    #[allow(clippy::too_many_arguments)]
     fn select<R: Ring>(
         &self,
         party: Party,
+        table: Source<'_>,
+        pieces: &[Piece],
+        len: usize,
+        width: u32,
         d: &Self::Bits,
         v: &Self::Words<R>,
         lift: Lift,
-        len: usize,
-        table: &Self::Words<R>,
-    ) -> Self::Words<R>;
+        out: &mut Self::Words<R>,
+    ) -> Result<(), PackError>;
     /// A share of the signed value of a wire of `width` bits: see `gates::truncate`. `alpha` and `top` are shares of the
     /// wire's mask and of its top bit.
     fn unmask<R: Ring>(
@@ -218,7 +257,8 @@ pub trait Device: Sync {
     /// α = ((mask + coin) >> s) mod 2^w, without coins when nothing is dropped below.
     fn deal_window<R: Ring>(&self, mask: &Self::Words<R>, coins: Option<&Self::Bits>, window: Window)
     -> Self::Words<R>;
-    /// Comparison keys at the low `width - 1` bits of α (appended to `keys`), and r_d = 1 xor top(α) xor pads.
+    /// Comparison keys at the low `width - 1` bits of α (appended to `keys`), and r_d = 1 xor top(α) xor pads, for each of the
+    /// key's wires.
     #[allow(clippy::too_many_arguments)]
     fn deal_drelu<R: Ring>(
         &self,
@@ -230,8 +270,8 @@ pub trait Device: Sync {
         pads: [Self::Bits; 2],
         keys: &mut Vec<u8>,
     ) -> Self::Bits;
-    /// The planes of a select's table, less P0's pads (which `table` holds on entry): r_d,
-    /// then r - (r_d or 1 - r_d)·C for every public index.
+    /// The planes of a select's table of one item, less P0's pads (which `table` holds on entry), for every [`GROUP`] of
+    /// elements: r_d, then r - (r_d or 1 - r_d)·C for every public index.
     fn deal_select<R: Ring>(
         &self,
         r_d: &Self::Bits,

@@ -9,14 +9,15 @@
 //! Source     AriaNN (PoPETs 2022) §4.4 compares all pairs; the tree with a carried index: docs/protocol.md.
 
 use ariann_device::{Device, Lift};
+use ariann_fss::Party;
 use ariann_ring::Ring;
 
-use crate::drelu::{DRelu, MaskedBit};
+use crate::drelu::{self, DRelu};
 use crate::max::{difference, merge};
 use crate::open::{self, Opening};
 use crate::select::Select;
 use crate::windows::Level;
-use crate::{Context, Cost, Dealing, GateError, Receiver, Sections, Windows, kind};
+use crate::{Comparison, Context, Cost, Dealing, GateError, Material, Receiver, Sections, Step, Windows, kind};
 
 /// A level of the argmax of `len` wires of `width` bits that both know; len < 2^(width-1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -27,6 +28,8 @@ pub struct ArgMax {
     pub level: u32,
     /// w, of the values and of the indices.
     pub width: u32,
+    /// How signs are compared.
+    pub form: Comparison,
 }
 
 /// Values and indices between two levels, at the dealer as masks.
@@ -55,7 +58,7 @@ impl ArgMax {
     }
 
     fn drelu(&self) -> DRelu {
-        DRelu { len: self.windows().pairs(self.level), width: self.width }
+        DRelu { len: self.windows().pairs(self.level), points: 1, width: self.width, form: self.form }
     }
 
     fn select(&self, table: u8) -> Select {
@@ -103,66 +106,21 @@ impl ArgMax {
         }
     }
 
-    /// The masked bit's exchange.
-    pub fn start<R: Ring, D: Device>(
-        &self,
+    /// The first message.
+    pub fn start<'a, R: Ring, D: Device>(
+        &'a self,
         ctx: &Context<'_, D>,
-        sections: &dyn Sections,
-        state: Candidates<D::Words<R>>,
-    ) -> Result<(Compared<R, D>, Vec<u8>), GateError> {
+        sections: &'a dyn Sections,
+        before: Candidates<D::Words<R>>,
+    ) -> Result<Step<Candidates<D::Words<R>>, State<'a, R, D>>, GateError> {
+        let material = Material::new(sections, ctx.items())?;
         let level = self.windows().level(self.level);
-        let value = difference(ctx.device, &state.open.value, ctx.items(), &level, self.width);
-        let index = difference(ctx.device, &state.open.index, ctx.items(), &level, self.width);
-        let (bit, message) = self.drelu().start(ctx, sections, &value.0)?;
-        Ok((Compared { state, value, index, level, bit }, message))
-    }
-
-    /// The re-masking exchange.
-    pub fn select_open<R: Ring, D: Device>(
-        &self,
-        ctx: &Context<'_, D>,
-        compared: Compared<R, D>,
-        theirs: &[u8],
-    ) -> Result<(Selected<R, D>, Vec<u8>), GateError> {
-        let Compared { state, value, index, level, bit } = compared;
-        let (d, tables) = bit.finish(ctx, theirs)?;
-        let (keys, mut offset) = (tables.keys(), 0);
-        let mut shares = Vec::with_capacity(2);
-        if !self.last() {
-            shares.push(self.select(kind::TABLE).share(ctx, keys, offset, &d, &value.0)?);
-            offset += self.select(kind::TABLE).table_bytes();
-        }
-        shares.push(self.select(kind::INDEX_TABLE).share(ctx, keys, offset, &d, &index.0)?);
-        let places = self.places();
-        let parts: Vec<_> = shares.iter().zip(&places).map(|(share, place)| (share, place.as_slice())).collect();
-        let both = ctx.device.scatter(ctx.items(), self.opened() * level.a.len(), &parts);
-        let (opening, message) = Opening::new(ctx, both, self.width, Receiver::Both);
-        Ok((Selected { state, value_b: value.1, index_b: index.1, level, opening }, message))
-    }
-
-    /// The wires after this level.
-    pub fn finish<R: Ring, D: Device>(
-        &self,
-        ctx: &Context<'_, D>,
-        selected: Selected<R, D>,
-        theirs: &[u8],
-    ) -> Result<Candidates<D::Words<R>>, GateError> {
-        let Selected { state, value_b, index_b, level, opening } = selected;
-        let (device, items) = (ctx.device, ctx.items());
-        let opened = opening.finish(ctx, theirs)?.expect("both receive");
-        let places = self.places();
-        let part = |place: &[u32]| device.gather(&opened, items, self.opened() * level.a.len(), place);
-        let index = part(places.last().expect("at least one"));
-        let value = if self.last() {
-            value_b
-        } else {
-            merge(device, &state.open.value, value_b, &part(&places[0]), items, &level, self.width)
-        };
-        let index = merge(device, &state.open.index, index_b, &index, items, &level, self.width);
-        let fresh = ctx.expand(kind::INDEX_MASK, level.a.len(), R::BITS);
-        let own_b = device.gather(&state.own_index_mask, items, level.in_len, &level.b);
-        let own_index_mask = merge(device, &state.own_index_mask, own_b, &fresh, items, &level, self.width);
-        Ok(Candidates { open: Ranked { value, index }, own_index_mask })
+        let value = difference(ctx.device, &before.open.value, ctx.items(), &level, self.width);
+        let index = difference(ctx.device, &before.open.index, ctx.items(), &level, self.width);
+        let (message, bits) = self.drelu().start(ctx, &material, &value.0)?;
+        let level = Pairs { gate: self, before, level, value_b: value.1, index_b: index.1 };
+        let stage = Stage::Comparing { value: value.0, index: index.0, material, bits };
+        Ok(Step::Exchange(message, State { level, stage }))
     }
 
     /// Where values and indices stand among the opened elements of an item.
@@ -172,20 +130,89 @@ impl ArgMax {
     }
 }
 
-/// A level whose comparison is under way.
-pub struct Compared<R: Ring, D: Device> {
-    state: Candidates<D::Words<R>>,
-    value: (D::Words<R>, D::Words<R>),
-    index: (D::Words<R>, D::Words<R>),
-    level: Level,
-    bit: MaskedBit<D>,
+/// A level that waits for a message.
+pub struct State<'a, R: Ring, D: Device> {
+    level: Pairs<'a, R, D>,
+    stage: Stage<'a, R, D>,
 }
 
-/// A level whose result is being opened.
-pub struct Selected<R: Ring, D: Device> {
-    state: Candidates<D::Words<R>>,
+struct Pairs<'a, R: Ring, D: Device> {
+    gate: &'a ArgMax,
+    before: Candidates<D::Words<R>>,
+    level: Level,
     value_b: D::Words<R>,
     index_b: D::Words<R>,
-    level: Level,
-    opening: Opening<R, D>,
+}
+
+/// With the differences of values and of indices.
+enum Stage<'a, R: Ring, D: Device> {
+    Comparing { value: D::Words<R>, index: D::Words<R>, material: Material<'a>, bits: drelu::State<D> },
+    Opening(Opening<R, D>),
+}
+
+impl<'a, R: Ring, D: Device> State<'a, R, D> {
+    /// The wires after this level, or the next message.
+    pub fn next(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Result<Step<Candidates<D::Words<R>>, Self>, GateError> {
+        let State { level, stage } = self;
+        let (value, index, material, bits) = match stage {
+            Stage::Comparing { value, index, material, bits } => (value, index, material, bits),
+            Stage::Opening(opening) => {
+                let opened = opening.finish(ctx, theirs)?.expect("both receive");
+                return Ok(Step::Done(level.after(ctx, &opened)));
+            }
+        };
+        let d = match bits.next(ctx, &material, &value, theirs)? {
+            Step::Exchange(message, bits) => {
+                let stage = Stage::Comparing { value, index, material, bits };
+                return Ok(Step::Exchange(message, State { level, stage }));
+            }
+            Step::Done(d) => d,
+        };
+        let share = level.share(ctx, &material, &d, &value, &index)?;
+        let (opening, message) = Opening::new(ctx, share, level.gate.width, Receiver::Both);
+        Ok(Step::Exchange(message, State { level, stage: Stage::Opening(opening) }))
+    }
+}
+
+impl<R: Ring, D: Device> Pairs<'_, R, D> {
+    /// What is opened: the selected values, unless this is the last level, and the selected indices.
+    fn share(
+        &self,
+        ctx: &Context<'_, D>,
+        material: &Material<'_>,
+        d: &D::Bits,
+        value: &D::Words<R>,
+        index: &D::Words<R>,
+    ) -> Result<D::Words<R>, GateError> {
+        let gate = self.gate;
+        let mut offset = gate.drelu().key_bytes()[Party::P1 as usize];
+        let mut shares = Vec::with_capacity(2);
+        if !gate.last() {
+            shares.push(gate.select(kind::TABLE).share(ctx, material, offset, d, value)?);
+            offset += gate.select(kind::TABLE).table_bytes();
+        }
+        shares.push(gate.select(kind::INDEX_TABLE).share(ctx, material, offset, d, index)?);
+        let places = gate.places();
+        let parts: Vec<_> = shares.iter().zip(&places).map(|(share, place)| (share, place.as_slice())).collect();
+        Ok(ctx.device.scatter(ctx.items(), gate.opened() * self.level.a.len(), &parts))
+    }
+
+    /// The wires after this level, from what was opened.
+    fn after(self, ctx: &Context<'_, D>, opened: &D::Words<R>) -> Candidates<D::Words<R>> {
+        let Pairs { gate, before, level, value_b, index_b } = self;
+        let (device, items) = (ctx.device, ctx.items());
+        let places = gate.places();
+        let part = |place: &[u32]| device.gather(opened, items, gate.opened() * level.a.len(), place);
+        let index = part(places.last().expect("at least one"));
+        let value = if gate.last() {
+            value_b
+        } else {
+            merge(device, &before.open.value, value_b, &part(&places[0]), items, &level, gate.width)
+        };
+        let index = merge(device, &before.open.index, index_b, &index, items, &level, gate.width);
+        let fresh = ctx.expand(kind::INDEX_MASK, level.a.len(), R::BITS);
+        let own_b = device.gather(&before.own_index_mask, items, level.in_len, &level.b);
+        let own_index_mask = merge(device, &before.own_index_mask, own_b, &fresh, items, &level, gate.width);
+        Candidates { open: Ranked { value, index }, own_index_mask }
+    }
 }

@@ -10,12 +10,12 @@ use ariann_ring::Ring;
 use crate::max::Max;
 use crate::open::Open;
 use crate::relu::Relu;
-use crate::{Context, Dealing, Receiver, Windows, kind};
+use crate::{Comparison, Context, Dealing, GateError, Receiver, Sign, Step, Windows, kind};
 
 /// Figures of one gate.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// The gate.
+    /// The gate, and how it compares.
     pub gate: &'static str,
     /// Bits of the ring.
     pub ring: u32,
@@ -33,14 +33,17 @@ pub struct Row {
     pub material_bytes: f64,
 }
 
+/// Rows of one ring and width.
+const ROWS: usize = 5;
+
 /// Measures open, ReLU and max on `elements` values each. `progress` hears how many rows are done, and of how many.
 pub fn measure(elements: usize, progress: &mut (dyn FnMut(usize, usize) + Send)) -> Result<Vec<Row>, EntropyError> {
     let mut rows = Vec::new();
     for width in [16, 20] {
-        progress(rows.len(), 9);
+        progress(rows.len(), 3 * ROWS);
         rows.extend(Bench::draw(elements)?.all::<u32>(width));
     }
-    progress(rows.len(), 9);
+    progress(rows.len(), 3 * ROWS);
     rows.extend(Bench::draw(elements)?.all::<u64>(32));
     Ok(rows)
 }
@@ -78,7 +81,7 @@ impl Bench {
         Context { party, device: &Cpu, prg: &self.seeds[party as usize], hash: &self.hash, gate, slots: 0..1 }
     }
 
-    fn all<R: Ring>(&self, width: u32) -> [Row; 3] {
+    fn all<R: Ring>(&self, width: u32) -> Vec<Row> {
         let len = self.elements;
         let window = Window { shift: 8, top: 8 + width };
         let row = |gate, elements: usize, deal: f64, parties: [f64; 2], bytes: usize| {
@@ -105,62 +108,66 @@ impl Bench {
         let (x, finish0) = timed(|| opening0.finish(&self.party(Party::P0, 0), &message1));
         let (_, finish1) = timed(|| opening1.finish(&self.party(Party::P1, 0), &message0));
         let x: Vec<R> = x.ok().flatten().expect("both receive");
+        let mut rows = vec![row("open", len, deal_open, [start0 + finish0, start1 + finish1], 0)];
 
-        let relu = Relu { len, width, to: Receiver::Both };
-        let mut sections = [Vec::new(), Vec::new()];
-        let (_, deal_relu) = timed(|| relu.deal(&self.dealing(1), &alpha, &mut sections));
-        let relus = self.both(1, &sections, |ctx, keys, theirs| match theirs {
-            [] => relu.start(ctx, &keys, &x).expect("well formed").1,
-            [bit, rest @ ..] => {
-                let (own, _) = relu.start(ctx, &keys, &x).expect("well formed");
-                let (opening, message) = relu.select_open(ctx, &x, own, bit).expect("well formed");
-                rest.first().map_or(message, |theirs| seen(opening.finish(ctx, theirs)))
-            }
-        });
+        for (form, [relu_name, max_name]) in
+            [(Comparison::Dpf, ["relu", "max"]), (Comparison::Chunks, ["relu by chunks", "max by chunks"])]
+        {
+            let relu = Relu { len, width, to: Receiver::Both, form, sign: Sign::Exact };
+            let mut sections = [Vec::new(), Vec::new()];
+            let (_, deal) = timed(|| relu.deal(&self.dealing(1), &alpha, &mut sections));
+            let [keys0, keys1] = sections.each_ref().map(|bytes| keys(bytes));
+            let [ctx0, ctx1] = [Party::P0, Party::P1].map(|party| self.party(party, 1));
+            let online = both(
+                || relu.start(&ctx0, &keys0, &x),
+                || relu.start(&ctx1, &keys1, &x),
+                |state, theirs| state.next(&ctx0, theirs),
+                |state, theirs| state.next(&ctx1, theirs),
+            );
+            rows.push(row(relu_name, len, deal, online, sections[1].len()));
 
-        let max = Max { windows: Windows::Row(len), level: 0, width };
-        let mut pooled = [Vec::new(), Vec::new()];
-        let (_, deal_max) = timed(|| max.deal(&self.dealing(2), &alpha, &mut pooled));
-        let maxima = self.both(2, &pooled, |ctx, keys, theirs| match theirs {
-            [] => max.start(ctx, &keys, x.clone()).expect("well formed").1,
-            [bit, rest @ ..] => {
-                let (own, _) = max.start(ctx, &keys, x.clone()).expect("well formed");
-                let (selected, message) = max.select_open(ctx, own, bit).expect("well formed");
-                rest.first().map_or(message, |theirs| seen(max.finish(ctx, selected, theirs).map(Some)))
-            }
-        });
-        [
-            row("open", len, deal_open, [start0 + finish0, start1 + finish1], 0),
-            row("relu", len, deal_relu, relus, sections[1].len()),
-            row("max", len / 2, deal_max, maxima, pooled[1].len()),
-        ]
-    }
-
-    /// Seconds of P0 and P1 for a gate of two exchanges. `run` computes from the start up to the message after those received.
-    fn both(
-        &self,
-        gate: u32,
-        sections: &[Vec<u8>; 2],
-        run: impl Fn(&Context<'_, Cpu>, Keys<'_>, &[Vec<u8>]) -> Vec<u8>,
-    ) -> [f64; 2] {
-        let parties = [Party::P0, Party::P1];
-        let go = |party: Party, theirs: &[Vec<u8>]| {
-            let section = &sections[party as usize];
-            run(&self.party(party, gate), Keys { sections: section, section_len: section.len() }, theirs)
-        };
-        let bits = parties.map(|party| go(party, &[]));
-        let values = parties.map(|party| go(party, &bits[1 - party as usize..][..1]));
-        parties.map(|party| {
-            let other = 1 - party as usize;
-            timed(|| go(party, &[bits[other].clone(), values[other].clone()])).1
-        })
+            let max = Max { windows: Windows::Row(len), level: 0, width, form };
+            let level = max.level();
+            let mut sections = [Vec::new(), Vec::new()];
+            let (_, deal) = timed(|| max.deal(&self.dealing(2), &level, &alpha, &mut sections));
+            let [keys0, keys1] = sections.each_ref().map(|bytes| keys(bytes));
+            let [ctx0, ctx1] = [Party::P0, Party::P1].map(|party| self.party(party, 2));
+            let online = both(
+                || max.start(&ctx0, &keys0, &level, &x),
+                || max.start(&ctx1, &keys1, &level, &x),
+                |state, theirs| state.next(&ctx0, theirs),
+                |state, theirs| state.next(&ctx1, theirs),
+            );
+            rows.push(row(max_name, len / 2, deal, online, sections[1].len()));
+        }
+        rows
     }
 }
 
-/// Keeps a result from being optimised away.
-fn seen<R: Ring>(result: Result<Option<Vec<R>>, crate::GateError>) -> Vec<u8> {
-    let words = result.expect("well formed").unwrap_or_default();
-    words.first().map_or(Vec::new(), |word| word.to_u64().to_le_bytes().to_vec())
+fn keys(bytes: &[u8]) -> Keys<'_> {
+    Keys { sections: bytes, section_len: bytes.len() }
+}
+
+/// Seconds of P0 and P1, from the start to the result.
+fn both<T, S0, S1>(
+    start0: impl FnOnce() -> Result<Step<T, S0>, GateError>,
+    start1: impl FnOnce() -> Result<Step<T, S1>, GateError>,
+    next0: impl Fn(S0, &[u8]) -> Result<Step<T, S0>, GateError>,
+    next1: impl Fn(S1, &[u8]) -> Result<Step<T, S1>, GateError>,
+) -> [f64; 2] {
+    let (mut step0, mut seconds0) = timed(start0);
+    let (mut step1, mut seconds1) = timed(start1);
+    loop {
+        match (step0.expect("well formed"), step1.expect("well formed")) {
+            (Step::Exchange(message0, state0), Step::Exchange(message1, state1)) => {
+                let (next, seconds) = timed(|| next0(state0, &message1));
+                (step0, seconds0) = (next, seconds0 + seconds);
+                let (next, seconds) = timed(|| next1(state1, &message0));
+                (step1, seconds1) = (next, seconds1 + seconds);
+            }
+            _ => return [seconds0, seconds1],
+        }
+    }
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {

@@ -50,6 +50,13 @@ pub trait Sections: Sync {
     fn section_len(&self) -> usize;
     /// Reads the sections of `items`, one after the other, into `out`.
     fn read(&self, items: Range<usize>, out: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync>>;
+    /// Reads the bytes `range` of one item's section. Gates go through a section in order.
+    fn read_part(&self, item: usize, range: Range<usize>, out: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let mut section = vec![0; self.section_len()];
+        self.read(item..item + 1, &mut section)?;
+        out.copy_from_slice(&section[range]);
+        Ok(())
+    }
 }
 
 impl Sections for Keys<'_> {
@@ -59,6 +66,12 @@ impl Sections for Keys<'_> {
 
     fn read(&self, items: Range<usize>, out: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
         out.copy_from_slice(&self.sections[items.start * self.section_len..items.end * self.section_len]);
+        Ok(())
+    }
+
+    fn read_part(&self, item: usize, range: Range<usize>, out: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let start = item * self.section_len;
+        out.copy_from_slice(&self.sections[start + range.start..start + range.end]);
         Ok(())
     }
 }

@@ -9,34 +9,66 @@
 //! Error      none for |x| < 2^(w-1). After a rounding opening: the sign may be that of x ± 1 unit next to 0.
 //! Source     comparison from a DPF's control bits: Grotto (CCS 2023), SIGMA (PoPETs 2024); masked bit: docs/protocol.md.
 
-use ariann_device::{Device, Keys};
-use ariann_fss::{self as fss};
+use ariann_device::Device;
+use ariann_fss as fss;
 use ariann_ring::Ring;
 use ariann_ring::pack::packed_len;
 
-use crate::{Context, Cost, Dealing, GateError, Sections, Traffic, kind};
+use crate::pieces::{Material, Part};
+use crate::{Context, Cost, Dealing, GateError, Step, Traffic, kind};
+
+/// How signs are compared: alike in interface and results, unlike in cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Comparison {
+    /// One DPF key: most material, fewest exchanges.
+    #[default]
+    Dpf,
+    /// Unit vectors of a few bits of the wire each: least material, to P1 alone, one exchange more.
+    Chunks,
+}
+
+/// Where the sign is decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sign {
+    /// On all bits of the wire.
+    #[default]
+    Exact,
+    /// Without so many bits below, after half a unit of what is left was subtracted: the sign of x in
+    /// (-2^(t-1), 2^(t-1)) is left to chance.
+    Coarse(u32),
+}
 
 /// The sign of `len` wires of `width` bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DRelu {
-    /// Values an item.
+    /// Masks an item.
     pub len: usize,
+    /// Wires under each mask, of which every one gets its own bit.
+    pub points: usize,
     /// w, at least 3.
     pub width: u32,
+    /// How it is compared.
+    pub form: Comparison,
 }
 
 impl DRelu {
-    /// Bytes of an item's keys.
-    pub fn key_len(&self) -> usize {
-        self.len * fss::key_len(self.width - 1)
+    fn bits(&self) -> usize {
+        self.points * self.len
+    }
+
+    /// Bytes of an item's keys, P0's and P1's.
+    pub fn key_bytes(&self) -> [usize; 2] {
+        [self.len * fss::key_len(self.width - 1); 2]
     }
 
     /// See the head of this file.
     pub fn cost(&self) -> Cost {
         Cost {
-            comparisons: self.len as u64,
-            material: [self.key_len(); 2],
-            exchanges: vec![[Traffic::new(self.len, 1); 2]],
+            comparisons: self.bits() as u64,
+            material: self.key_bytes(),
+            exchanges: vec![[Traffic::new(self.bits(), 1); 2]],
             ..Cost::default()
         }
     }
@@ -48,7 +80,7 @@ impl DRelu {
         alpha: &D::Words<R>,
         sections: &mut [Vec<u8>; 2],
     ) -> D::Bits {
-        let pads = dealing.seeds.map(|seed| dealing.device.expand_bits(seed, &dealing.stream(kind::BIT, self.len)));
+        let pads = dealing.seeds.map(|seed| dealing.device.expand_bits(seed, &dealing.stream(kind::BIT, self.bits())));
         let roots = dealing.stream(kind::ROOT, self.len);
         let [section0, section1] = sections;
         let start = section0.len();
@@ -57,60 +89,42 @@ impl DRelu {
         r_d
     }
 
-    /// This party's part of d̂ and its message. Sections are read a few items at a time; what stands in them behind the keys
-    /// is kept for the select.
+    /// This party's first message. The keys stand at the front of the sections.
     pub fn start<R: Ring, D: Device>(
         &self,
         ctx: &Context<'_, D>,
-        sections: &dyn Sections,
+        material: &Material<'_>,
         x: &D::Words<R>,
-    ) -> Result<(MaskedBit<D>, Vec<u8>), GateError> {
-        let mut own = ctx.device.expand_bits(ctx.prg, &ctx.stream(kind::BIT, self.len));
+    ) -> Result<(Vec<u8>, State<D>), GateError> {
+        let mut own = ctx.device.expand_bits(ctx.prg, &ctx.stream(kind::BIT, self.bits()));
         let roots = ctx.stream(kind::ROOT, self.len);
-        let (section_len, table_at) = (sections.section_len(), self.key_len());
-        let once = ctx.device.items_at_once(section_len).clamp(1, ctx.items().max(1));
-        let mut buffer = vec![0; once * section_len];
-        let mut tables = Vec::with_capacity(ctx.items() * (section_len - table_at));
-        let mut first = 0;
-        while first < ctx.items() {
-            let items = first..(first + once).min(ctx.items());
-            let bytes = &mut buffer[..items.len() * section_len];
-            sections.read(items.clone(), bytes).map_err(GateError::Sections)?;
-            let keys = Keys { sections: bytes, section_len };
-            ctx.device.drelu(ctx.hash, ctx.party, ctx.prg, &roots, items.clone(), keys, x, self.width, &mut own);
-            bytes.chunks(section_len).for_each(|section| tables.extend_from_slice(&section[table_at..]));
-            first = items.end;
-        }
+        let key_len = fss::key_len(self.width - 1);
+        let part = Part { offset: 0, len: self.len, bytes: |elements| elements * key_len };
+        part.each(ctx.device, material, ctx.items(), |pieces, keys| {
+            ctx.device.drelu(ctx.hash, ctx.party, ctx.prg, &roots, pieces, keys, x, self.width, &mut own);
+            Ok(())
+        })?;
         let message = ctx.device.pack_bits(&own);
-        debug_assert_eq!(message.len(), packed_len(self.len * ctx.items(), 1));
-        Ok((MaskedBit { own, tables, table_len: section_len - table_at }, message))
+        debug_assert_eq!(message.len(), packed_len(self.bits() * ctx.items(), 1));
+        Ok((message, State { own }))
     }
 }
 
-/// A party's part of d̂, until the other's comes, and the tables of the select that follows.
-pub struct MaskedBit<D: Device> {
+/// A comparison whose last message is under way.
+pub struct State<D: Device> {
+    /// This party's part of d̂.
     own: D::Bits,
-    tables: Vec<u8>,
-    table_len: usize,
 }
 
-impl<D: Device> MaskedBit<D> {
-    /// d̂, and the tables.
-    pub fn finish(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Result<(D::Bits, Tables), GateError> {
-        let bits = ctx.device.open_bits(self.own, theirs).map_err(GateError::Message)?;
-        Ok((bits, Tables { bytes: self.tables, len: self.table_len }))
-    }
-}
-
-/// What stands behind the keys in the sections of all items.
-pub struct Tables {
-    bytes: Vec<u8>,
-    len: usize,
-}
-
-impl Tables {
-    /// As sections.
-    pub fn keys(&self) -> Keys<'_> {
-        Keys { sections: &self.bytes, section_len: self.len }
+impl<D: Device> State<D> {
+    /// d̂, or the next message.
+    pub fn next<R: Ring>(
+        self,
+        ctx: &Context<'_, D>,
+        _material: &Material<'_>,
+        _x: &D::Words<R>,
+        theirs: &[u8],
+    ) -> Result<Step<D::Bits, Self>, GateError> {
+        Ok(Step::Done(ctx.device.open_bits(self.own, theirs).map_err(GateError::Message)?))
     }
 }

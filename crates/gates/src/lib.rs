@@ -9,6 +9,7 @@ mod cost;
 
 pub mod add;
 pub mod argmax;
+pub mod arrange;
 pub mod bench;
 pub mod cut;
 pub mod drelu;
@@ -16,9 +17,11 @@ pub mod input;
 pub mod linear;
 pub mod max;
 pub mod open;
+mod pieces;
 pub mod relu;
 pub mod reveal;
 pub mod select;
+mod step;
 pub mod truncate;
 mod windows;
 
@@ -27,4 +30,7 @@ pub use ariann_device::{Keys, Lift, LinearShape, Stream, SumShape, Window};
 pub use ariann_fss::Party;
 pub use context::{Context, Dealing, GateError, Receiver, Sections, other};
 pub use cost::{Cost, Traffic};
-pub use windows::{Pooling, Windows};
+pub use drelu::{Comparison, Sign};
+pub use pieces::Material;
+pub use step::Step;
+pub use windows::{Level, Pooling, Windows};

@@ -10,13 +10,14 @@
 //! Source     AriaNN (PoPETs 2022) §4.3 for the tree; masked as in docs/protocol.md.
 
 use ariann_device::{Device, Lift};
+use ariann_fss::Party;
 use ariann_ring::Ring;
 
-use crate::drelu::{DRelu, MaskedBit};
+use crate::drelu::{self, DRelu};
 use crate::open::{self, Opening};
 use crate::select::Select;
 use crate::windows::Level;
-use crate::{Context, Cost, Dealing, GateError, Receiver, Sections, Windows, kind};
+use crate::{Comparison, Context, Cost, Dealing, GateError, Material, Receiver, Sections, Step, Windows, kind};
 
 /// A level of the maximum of `windows`, over wires of `width` bits that both know.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -27,11 +28,13 @@ pub struct Max {
     pub level: u32,
     /// w.
     pub width: u32,
+    /// How signs are compared.
+    pub form: Comparison,
 }
 
 impl Max {
     fn drelu(&self) -> DRelu {
-        DRelu { len: self.windows.pairs(self.level), width: self.width }
+        DRelu { len: self.windows.pairs(self.level), points: 1, width: self.width, form: self.form }
     }
 
     fn select(&self) -> Select {
@@ -46,76 +49,79 @@ impl Max {
         cost
     }
 
+    /// The pairs, which are the same in every run: `level` below.
+    pub fn level(&self) -> Level {
+        self.windows.level(self.level)
+    }
+
     /// Makes one slot's material and returns the masks after this level.
     pub fn deal<R: Ring, D: Device>(
         &self,
         dealing: &Dealing<'_, D>,
+        level: &Level,
         alpha: &D::Words<R>,
         sections: &mut [Vec<u8>; 2],
     ) -> D::Words<R> {
-        let level = self.windows.level(self.level);
-        let (c, b) = difference(dealing.device, alpha, 1, &level, self.width);
+        let (c, b) = difference(dealing.device, alpha, 1, level, self.width);
         let r_d = self.drelu().deal(dealing, &c, sections);
         let r = dealing.mask(kind::MASK, level.a.len());
         self.select().deal(dealing, &r_d, &c, &r, sections);
-        merge(dealing.device, alpha, b, &r, 1, &level, self.width)
+        merge(dealing.device, alpha, b, &r, 1, level, self.width)
     }
 
-    /// The masked bit's exchange.
-    pub fn start<R: Ring, D: Device>(
-        &self,
+    /// The first message.
+    pub fn start<'a, R: Ring, D: Device>(
+        &'a self,
         ctx: &Context<'_, D>,
-        sections: &dyn Sections,
-        x: D::Words<R>,
-    ) -> Result<(Compared<R, D>, Vec<u8>), GateError> {
-        let level = self.windows.level(self.level);
-        let (difference, b) = difference(ctx.device, &x, ctx.items(), &level, self.width);
-        let (bit, message) = self.drelu().start(ctx, sections, &difference)?;
-        Ok((Compared { x, b, difference, level, bit }, message))
-    }
-
-    /// The re-masking exchange.
-    pub fn select_open<R: Ring, D: Device>(
-        &self,
-        ctx: &Context<'_, D>,
-        compared: Compared<R, D>,
-        theirs: &[u8],
-    ) -> Result<(Selected<R, D>, Vec<u8>), GateError> {
-        let Compared { x, b, difference, level, bit } = compared;
-        let (d, tables) = bit.finish(ctx, theirs)?;
-        let share = self.select().share(ctx, tables.keys(), 0, &d, &difference)?;
-        let (opening, message) = Opening::new(ctx, share, self.width, Receiver::Both);
-        Ok((Selected { x, b, level, opening }, message))
-    }
-
-    /// The wires after this level.
-    pub fn finish<R: Ring, D: Device>(
-        &self,
-        ctx: &Context<'_, D>,
-        selected: Selected<R, D>,
-        theirs: &[u8],
-    ) -> Result<D::Words<R>, GateError> {
-        let Selected { x, b, level, opening } = selected;
-        let y = opening.finish(ctx, theirs)?.expect("both receive");
-        Ok(merge(ctx.device, &x, b, &y, ctx.items(), &level, self.width))
+        sections: &'a dyn Sections,
+        level: &'a Level,
+        x: &'a D::Words<R>,
+    ) -> Result<Step<D::Words<R>, State<'a, R, D>>, GateError> {
+        let material = Material::new(sections, ctx.items())?;
+        let (difference, b) = difference(ctx.device, x, ctx.items(), level, self.width);
+        let (message, bits) = self.drelu().start(ctx, &material, &difference)?;
+        let stage = Stage::Comparing { difference, material, bits };
+        Ok(Step::Exchange(message, State { max: self, x, b, level, stage }))
     }
 }
 
-/// A level whose comparison is under way.
-pub struct Compared<R: Ring, D: Device> {
-    x: D::Words<R>,
+/// A level that waits for a message.
+pub struct State<'a, R: Ring, D: Device> {
+    max: &'a Max,
+    x: &'a D::Words<R>,
     b: D::Words<R>,
-    difference: D::Words<R>,
-    level: Level,
-    bit: MaskedBit<D>,
+    level: &'a Level,
+    stage: Stage<'a, R, D>,
 }
 
-/// A level whose result is being opened.
-pub struct Selected<R: Ring, D: Device> {
-    x: D::Words<R>,
-    b: D::Words<R>,
-    level: Level,
-    opening: Opening<R, D>,
+enum Stage<'a, R: Ring, D: Device> {
+    Comparing { difference: D::Words<R>, material: Material<'a>, bits: drelu::State<D> },
+    Opening(Opening<R, D>),
+}
+
+impl<'a, R: Ring, D: Device> State<'a, R, D> {
+    /// The wires after this level, or the next message.
+    pub fn next(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Result<Step<D::Words<R>, Self>, GateError> {
+        let State { max, x, b, level, stage } = self;
+        let wait = |b, stage: Stage<'a, R, D>| State { max, x, b, level, stage };
+        let (difference, material, bits) = match stage {
+            Stage::Comparing { difference, material, bits } => (difference, material, bits),
+            Stage::Opening(opening) => {
+                let y = opening.finish(ctx, theirs)?.expect("both receive");
+                return Ok(Step::Done(merge(ctx.device, x, b, &y, ctx.items(), level, max.width)));
+            }
+        };
+        let d = match bits.next(ctx, &material, &difference, theirs)? {
+            Step::Exchange(message, bits) => {
+                return Ok(Step::Exchange(message, wait(b, Stage::Comparing { difference, material, bits })));
+            }
+            Step::Done(d) => d,
+        };
+        let offset = max.drelu().key_bytes()[Party::P1 as usize];
+        let share = max.select().share(ctx, &material, offset, &d, &difference)?;
+        let (opening, message) = Opening::new(ctx, share, max.width, Receiver::Both);
+        Ok(Step::Exchange(message, wait(b, Stage::Opening(opening))))
+    }
 }
 
 /// a - b and b of every pair; alike for masked values and for masks.

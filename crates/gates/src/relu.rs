@@ -8,12 +8,13 @@
 //! Source     AriaNN (PoPETs 2022) §4, fused with truncation as in docs/protocol.md.
 
 use ariann_device::{Device, Lift};
+use ariann_fss::Party;
 use ariann_ring::Ring;
 
-use crate::drelu::{DRelu, MaskedBit};
+use crate::drelu::{self, DRelu};
 use crate::open::{self, Opening};
 use crate::select::Select;
-use crate::{Context, Cost, Dealing, GateError, Receiver, Sections, kind};
+use crate::{Comparison, Context, Cost, Dealing, GateError, Material, Receiver, Sections, Sign, Step, kind};
 
 /// ReLU of `len` wires of `width` bits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -24,11 +25,15 @@ pub struct Relu {
     pub width: u32,
     /// Who gets the resulting wire.
     pub to: Receiver,
+    /// How signs are compared.
+    pub form: Comparison,
+    /// Where they are decided.
+    pub sign: Sign,
 }
 
 impl Relu {
     fn drelu(&self) -> DRelu {
-        DRelu { len: self.len, width: self.width }
+        DRelu { len: self.len, points: 1, width: self.width, form: self.form }
     }
 
     fn select<R: Ring>(&self) -> Select {
@@ -57,26 +62,43 @@ impl Relu {
         r
     }
 
-    /// The masked bit's exchange.
-    pub fn start<R: Ring, D: Device>(
-        &self,
+    /// The first message.
+    pub fn start<'a, R: Ring, D: Device>(
+        &'a self,
         ctx: &Context<'_, D>,
-        sections: &dyn Sections,
-        x: &D::Words<R>,
-    ) -> Result<(MaskedBit<D>, Vec<u8>), GateError> {
-        self.drelu().start(ctx, sections, x)
+        sections: &'a dyn Sections,
+        x: &'a D::Words<R>,
+    ) -> Result<Step<Option<D::Words<R>>, State<'a, R, D>>, GateError> {
+        let material = Material::new(sections, ctx.items())?;
+        let (message, bits) = self.drelu().start(ctx, &material, x)?;
+        Ok(Step::Exchange(message, State(Stage::Comparing { relu: self, x, material, bits })))
     }
+}
 
-    /// The output's exchange.
-    pub fn select_open<R: Ring, D: Device>(
-        &self,
-        ctx: &Context<'_, D>,
-        x: &D::Words<R>,
-        bit: MaskedBit<D>,
-        theirs: &[u8],
-    ) -> Result<(Opening<R, D>, Vec<u8>), GateError> {
-        let (d, tables) = bit.finish(ctx, theirs)?;
-        let share = self.select::<R>().share(ctx, tables.keys(), 0, &d, x)?;
-        Ok(Opening::new(ctx, share, R::BITS, self.to))
+/// A ReLU that waits for a message.
+pub struct State<'a, R: Ring, D: Device>(Stage<'a, R, D>);
+
+enum Stage<'a, R: Ring, D: Device> {
+    Comparing { relu: &'a Relu, x: &'a D::Words<R>, material: Material<'a>, bits: drelu::State<D> },
+    Opening(Opening<R, D>),
+}
+
+impl<R: Ring, D: Device> State<'_, R, D> {
+    /// The wire at a party that receives it, or the next message.
+    pub fn next(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Result<Step<Option<D::Words<R>>, Self>, GateError> {
+        let (relu, x, material, bits) = match self.0 {
+            Stage::Comparing { relu, x, material, bits } => (relu, x, material, bits),
+            Stage::Opening(opening) => return Ok(Step::Done(opening.finish(ctx, theirs)?)),
+        };
+        let d = match bits.next(ctx, &material, x, theirs)? {
+            Step::Exchange(message, bits) => {
+                return Ok(Step::Exchange(message, State(Stage::Comparing { relu, x, material, bits })));
+            }
+            Step::Done(d) => d,
+        };
+        let offset = relu.drelu().key_bytes()[Party::P1 as usize];
+        let share = relu.select::<R>().share(ctx, &material, offset, &d, x)?;
+        let (opening, message) = Opening::new(ctx, share, R::BITS, relu.to);
+        Ok(Step::Exchange(message, State(Stage::Opening(opening))))
     }
 }

@@ -11,11 +11,12 @@
 //! Error      none.
 //! Source     masked selection: Orca (S&P 2024), SIGMA (PoPETs 2024); the lift by the top bit: docs/protocol.md.
 
-use ariann_device::{Device, Keys, Lift};
+use ariann_device::{Device, Lift, Piece, Source};
 use ariann_fss::Party;
 use ariann_ring::Ring;
 use ariann_ring::pack::packed_len;
 
+use crate::pieces::{Material, Part};
 use crate::{Context, Dealing, GateError};
 
 /// Selects `len` values; results live modulo 2^width.
@@ -60,15 +61,28 @@ impl Select {
     pub fn share<R: Ring, D: Device>(
         &self,
         ctx: &Context<'_, D>,
-        keys: Keys<'_>,
+        material: &Material<'_>,
         offset: usize,
         d: &D::Bits,
         v: &D::Words<R>,
     ) -> Result<D::Words<R>, GateError> {
-        let table = match ctx.party {
-            Party::P0 => ctx.expand(self.table, self.table_len(), self.width),
-            Party::P1 => ctx.device.unpack(keys, offset, self.table_len(), self.width).map_err(GateError::Material)?,
+        let planes = self.lift.planes();
+        let part = Part { offset, len: self.len, bytes: |elements| packed_len(elements * planes, self.width) };
+        let mut out = ctx.device.zeros(self.len * ctx.items());
+        let mut select = |table: Source<'_>, pieces: &[Piece]| {
+            let Select { len, width, lift, .. } = *self;
+            let done = ctx.device.select(ctx.party, table, pieces, len, width, d, v, lift, &mut out);
+            done.map_err(GateError::Material)
         };
-        Ok(ctx.device.select(ctx.party, d, v, self.lift, self.len, &table))
+        match ctx.party {
+            Party::P0 => {
+                let stream = ctx.stream(self.table, self.table_len());
+                select(Source::Seed(ctx.prg, &stream), &part.pieces(ctx.items()).collect::<Vec<_>>())?;
+            }
+            Party::P1 => {
+                part.each(ctx.device, material, ctx.items(), |pieces, bytes| select(Source::Dealt(bytes), pieces))?
+            }
+        }
+        Ok(out)
     }
 }

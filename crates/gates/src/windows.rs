@@ -48,7 +48,8 @@ pub struct Level {
 }
 
 impl Pooling {
-    /// Row (`axis` 0) or column (`axis` 1) of tap `tap` of window `at`; the first one inside the image for a tap outside.
+    /// Row (`axis` 0) or column (`axis` 1) of tap `tap` of window `at`; the first one inside the image for a tap outside: a
+    /// maximum does not change when an element is counted twice.
     fn place(&self, axis: usize, at: usize, tap: usize) -> usize {
         let inside = |tap: usize| {
             (at * self.stride[axis] + tap * self.dilation[axis])
@@ -58,6 +59,26 @@ impl Pooling {
         inside(tap)
             .or_else(|| (0..self.kernel[axis]).find_map(inside))
             .expect("every window has a place inside the image")
+    }
+
+    /// The elements of every window in order, brought to `push` in `window`.
+    fn each_window(&self, window: &mut [u32], mut push: impl FnMut(&[u32])) {
+        let taps = |axis: usize| -> Vec<u32> {
+            let (outputs, kernel) = (self.output[axis], self.kernel[axis]);
+            (0..outputs * kernel).map(|i| self.place(axis, i / kernel, i % kernel) as u32).collect()
+        };
+        let (rows, columns, width) = (taps(0), taps(1), self.input[1] as u32);
+        for channel in 0..self.channels as u32 {
+            for rows in rows.chunks(self.kernel[0]) {
+                for columns in columns.chunks(self.kernel[1]) {
+                    for (row, elements) in rows.iter().zip(window.chunks_mut(columns.len())) {
+                        let from = (channel * self.input[0] as u32 + row) * width;
+                        elements.iter_mut().zip(columns).for_each(|(element, column)| *element = from + column);
+                    }
+                    push(window);
+                }
+            }
+        }
     }
 }
 
@@ -102,17 +123,6 @@ impl Windows {
         if level == 0 { self.in_len() } else { self.count() * self.candidates(level) }
     }
 
-    /// The element of the item that candidate `index` of `window` is before level 0. A candidate in the padding stands for
-    /// the first element of its window: a maximum does not change when an element is counted twice.
-    fn element(&self, window: usize, index: usize) -> u32 {
-        let Windows::Pool(pool) = self else { return index as u32 };
-        let [height, width] = pool.output;
-        let (channel, row, column) = (window / (height * width), window / width % height, window % width);
-        let y = pool.place(0, row, index / pool.kernel[1]);
-        let x = pool.place(1, column, index % pool.kernel[1]);
-        ((channel * pool.input[0] + y) * pool.input[1] + x) as u32
-    }
-
     /// The pairs of `level`.
     pub fn level(&self, level: u32) -> Level {
         let (before, after) = (self.candidates(level), self.candidates(level + 1));
@@ -125,17 +135,28 @@ impl Windows {
             single: Vec::new(),
             carried: Vec::new(),
         };
-        for window in 0..self.count() {
-            let element =
-                |index: usize| if level == 0 { self.element(window, index) } else { (window * before + index) as u32 };
-            for pair in 0..before / 2 {
-                out.a.push(element(2 * pair));
-                out.b.push(element(2 * pair + 1));
-                out.paired.push((window * after + pair) as u32);
+        // Candidates of a window before this level, as elements of the item.
+        let mut candidates = vec![0; before];
+        let mut paired = 0;
+        let mut push = |candidates: &[u32]| {
+            let pairs = candidates.as_chunks::<2>();
+            out.a.extend(pairs.0.iter().map(|pair| pair[0]));
+            out.b.extend(pairs.0.iter().map(|pair| pair[1]));
+            out.paired.extend(paired..paired + (before / 2) as u32);
+            if let [single] = pairs.1 {
+                out.single.push(*single);
+                out.carried.push(paired + (before / 2) as u32);
             }
-            if before % 2 == 1 {
-                out.single.push(element(before - 1));
-                out.carried.push((window * after + after - 1) as u32);
+            paired += after as u32;
+        };
+        match self {
+            Windows::Pool(pool) if level == 0 => pool.each_window(&mut candidates, push),
+            _ => {
+                for window in 0..self.count() {
+                    let from = (window * before) as u32;
+                    candidates.iter_mut().zip(from..).for_each(|(candidate, element)| *candidate = element);
+                    push(&candidates);
+                }
             }
         }
         out

@@ -2,9 +2,10 @@
 
 mod common;
 
+use ariann_device::Cpu;
 use ariann_gates::argmax::{ArgMax, Candidates, Ranked};
 use ariann_gates::reveal::Reveal;
-use ariann_gates::{Receiver, Windows, other};
+use ariann_gates::{Comparison, Context, Receiver, Windows, other};
 use ariann_ring::Ring;
 use ariann_ring::pack::packed_len;
 use common::*;
@@ -26,27 +27,26 @@ fn labels<R: Ring>(
     let mut masks: Vec<_> = (0..items).map(|_| Ranked { value: mask(random), index: vec![R::ZERO; len] }).collect();
     let alpha: Vec<R> = masks.iter().flat_map(|mask| mask.value.clone()).collect();
     let wire = wires(x, &alpha, width);
-    let first = ArgMax { len, level: 0, width };
+    let first = ArgMax { len, level: 0, width, form: Comparison::Dpf };
     let mut states = BOTH.map(|_| Candidates {
         open: Ranked { value: wire.clone(), index: first.indices::<R>(items) },
         own_index_mask: vec![R::ZERO; items * len],
     });
     let levels = Windows::Row(len).levels();
     for level in 0..levels {
-        let gate = ArgMax { len, level, width };
+        let gate = ArgMax { len, level, width, form: Comparison::Dpf };
         let (cost, number) = (gate.cost(), 9 + level);
         let before = masks;
         let (after, sections) =
             world.deal(number, items, &cost, |slot, dealing, sections| gate.deal(dealing, &before[slot], sections));
-        let [ctx0, ctx1] = world.both(number, items);
-        let [state0, state1] = states;
-        let (compared0, bits0) = gate.start(&ctx0, &sections[0].keys(), state0).unwrap();
-        let (compared1, bits1) = gate.start(&ctx1, &sections[1].keys(), state1).unwrap();
-        check_sent(&cost, 0, items, [&bits0, &bits1]);
-        let (selected0, words0) = gate.select_open(&ctx0, compared0, &bits1).unwrap();
-        let (selected1, words1) = gate.select_open(&ctx1, compared1, &bits0).unwrap();
-        check_sent(&cost, 1, items, [&words0, &words1]);
-        states = [gate.finish(&ctx0, selected0, &words1).unwrap(), gate.finish(&ctx1, selected1, &words0).unwrap()];
+        let keys = sections.each_ref().map(Section::keys);
+        let before = states.map(|state| std::cell::Cell::new(Some(state)));
+        let start = |ctx: &Context<'_, Cpu>| {
+            let party = ctx.party as usize;
+            gate.start(ctx, &keys[party], before[party].take().unwrap())
+        };
+        let after_both = play(&cost, &world.both(number, items), start, |ctx, state, theirs| state.next(ctx, theirs));
+        states = after_both.0;
         assert_eq!(states[0].open.index, states[1].open.index);
         masks = after;
     }
@@ -113,7 +113,7 @@ fn costs_are_what_the_formulas_say<R: Ring>() {
         let levels = Windows::Row(len).levels();
         let mut comparisons = 0;
         for level in 0..levels {
-            let cost = ArgMax { len, level, width }.cost();
+            let cost = ArgMax { len, level, width, form: Comparison::Dpf }.cost();
             let (pairs, selects) = (cost.comparisons as usize, if level + 1 == levels { 1 } else { 2 });
             assert_eq!(cost.material, [pairs * 16 * 7, pairs * 16 * 7 + selects * packed_len(3 * pairs, width)]);
             for party in BOTH {

@@ -2,15 +2,17 @@
 
 mod common;
 
+use ariann_device::Cpu;
 use ariann_gates::drelu::DRelu;
+use ariann_gates::{Comparison, Context, Material, Step};
 use ariann_ring::Ring;
 use common::*;
 
 in_both_rings!(every_value_under_every_mask, millions_of_values);
 
 /// d of every wire.
-fn signs<R: Ring>(world: &World, width: u32, len: usize, alpha: &[R], wire: &[R]) -> Vec<u8> {
-    let gate = DRelu { len, width };
+fn signs<R: Ring>(world: &World, form: Comparison, width: u32, len: usize, alpha: &[R], wire: &[R]) -> Vec<u8> {
+    let gate = DRelu { len, points: 1, width, form };
     let items = wire.len() / len;
     let cost = gate.cost();
     assert_eq!(cost.comparisons, len as u64);
@@ -23,12 +25,16 @@ fn signs<R: Ring>(world: &World, width: u32, len: usize, alpha: &[R], wire: &[R]
         gate.deal(dealing, &alpha[slot * len..][..len].to_vec(), sections)
     });
     let wire = wire.to_vec();
-    let [ctx0, ctx1] = world.both(5, items);
-    let (bit0, message0) = gate.start(&ctx0, &sections[0].keys(), &wire).unwrap();
-    let (bit1, message1) = gate.start(&ctx1, &sections[1].keys(), &wire).unwrap();
-    check_sent(&cost, 0, items, [&message0, &message1]);
-    let d = bit0.finish(&ctx0, &message1).unwrap().0;
-    assert_eq!(d, bit1.finish(&ctx1, &message0).unwrap().0);
+    let contexts = world.both(5, items);
+    let materials = sections.each_ref().map(Section::keys);
+    let materials = materials.each_ref().map(|keys| Material::new(keys, items).unwrap());
+    let at = |ctx: &Context<'_, Cpu>| &materials[ctx.party as usize];
+    let start = |ctx: &Context<'_, Cpu>| {
+        let (message, state) = gate.start(ctx, at(ctx), &wire)?;
+        Ok(Step::Exchange(message, state))
+    };
+    let ([d, other], _) = play(&cost, &contexts, start, |ctx, state, theirs| state.next(ctx, at(ctx), &wire, theirs));
+    assert_eq!(d, other);
     d.iter().zip(r_d.concat()).map(|(d, r)| d ^ r).collect()
 }
 
@@ -43,7 +49,7 @@ fn every_value_under_every_mask<R: Ring>() {
                 alpha.push(R::from_u64(a));
             }
         }
-        let d = signs(&world, width, x.len(), &alpha, &wires(&x, &alpha, width));
+        let d = signs(&world, Comparison::Dpf, width, x.len(), &alpha, &wires(&x, &alpha, width));
         assert!(d.iter().zip(&x).all(|(d, x)| *d == u8::from(*x >= 0)), "w = {width}");
     }
 }
@@ -67,7 +73,7 @@ fn millions_of_values<R: Ring>() {
             })
             .collect();
         let alpha: Vec<R> = alpha.iter().map(|a| a.and(R::low_mask(width))).collect();
-        let d = signs(&world, width, COUNT / 4, &alpha, &wires(&x, &alpha, width));
+        let d = signs(&world, Comparison::Dpf, width, COUNT / 4, &alpha, &wires(&x, &alpha, width));
         assert!(d.iter().zip(&x).all(|(d, x)| *d == u8::from(*x >= 0)), "w = {width}");
     }
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use ariann_gates::max::Max;
-use ariann_gates::{Party, Pooling, Windows};
+use ariann_gates::{Comparison, Party, Pooling, Windows};
 use ariann_ring::Ring;
 use ariann_ring::pack::packed_len;
 use common::*;
@@ -18,20 +18,21 @@ fn maximum<R: Ring>(world: &World, windows: &Windows, width: u32, x: &[i64], ran
         .collect();
     let mut wire = wires(x, &masks.concat(), width);
     for level in 0..windows.levels() {
-        let gate = Max { windows: windows.clone(), level, width };
+        let gate = Max { windows: windows.clone(), level, width, form: Comparison::Dpf };
         let (cost, number) = (gate.cost(), 7 + level);
         let before = masks;
-        let (after, sections) =
-            world.deal(number, items, &cost, |slot, dealing, sections| gate.deal(dealing, &before[slot], sections));
-        let [ctx0, ctx1] = world.both(number, items);
-        let (compared0, bits0) = gate.start(&ctx0, &sections[0].keys(), wire.clone()).unwrap();
-        let (compared1, bits1) = gate.start(&ctx1, &sections[1].keys(), wire).unwrap();
-        check_sent(&cost, 0, items, [&bits0, &bits1]);
-        let (selected0, words0) = gate.select_open(&ctx0, compared0, &bits1).unwrap();
-        let (selected1, words1) = gate.select_open(&ctx1, compared1, &bits0).unwrap();
-        check_sent(&cost, 1, items, [&words0, &words1]);
-        wire = gate.finish(&ctx0, selected0, &words1).unwrap();
-        assert_eq!(wire, gate.finish(&ctx1, selected1, &words0).unwrap());
+        let level = gate.level();
+        let (after, sections) = world
+            .deal(number, items, &cost, |slot, dealing, sections| gate.deal(dealing, &level, &before[slot], sections));
+        let keys = sections.each_ref().map(Section::keys);
+        let ([y, other], _) = play(
+            &cost,
+            &world.both(number, items),
+            |ctx| gate.start(ctx, &keys[ctx.party as usize], &level, &wire),
+            |ctx, state, theirs| state.next(ctx, theirs),
+        );
+        assert_eq!(y, other);
+        wire = y;
         masks = after;
     }
     unwire(&wire, &masks.concat(), width)
@@ -137,8 +138,9 @@ fn costs_are_what_the_formulas_say<R: Ring>() {
     for width in 3..=R::BITS {
         for size in 2..=9 {
             let windows = pooling(4, [2, 2 * size], [1, size], [1, size], [0, 0], [1, 1]);
-            let costs: Vec<_> =
-                (0..windows.levels()).map(|level| Max { windows: windows.clone(), level, width }.cost()).collect();
+            let costs: Vec<_> = (0..windows.levels())
+                .map(|level| Max { windows: windows.clone(), level, width, form: Comparison::Dpf }.cost())
+                .collect();
             let comparisons: u64 = costs.iter().map(|cost| cost.comparisons).sum();
             assert_eq!(comparisons, 4 * 2 * 2 * (size as u64 - 1));
             for cost in &costs {

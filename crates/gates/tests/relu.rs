@@ -4,7 +4,7 @@ mod common;
 
 use ariann_gates::open::Open;
 use ariann_gates::relu::Relu;
-use ariann_gates::{Receiver, Window, other};
+use ariann_gates::{Comparison, Receiver, Sign, Window, other};
 use ariann_ring::Ring;
 use ariann_ring::pack::packed_len;
 use common::*;
@@ -24,17 +24,20 @@ fn relu<R: Ring>(world: &World, gate: &Relu, alpha: &[R], wire: &[R]) -> [Option
         gate.deal(dealing, &alpha[slot * len..][..len].to_vec(), sections)
     });
     let wire = wire.to_vec();
-    let [ctx0, ctx1] = world.both(6, items);
-    let (bit0, bits0) = gate.start(&ctx0, &sections[0].keys(), &wire).unwrap();
-    let (bit1, bits1) = gate.start(&ctx1, &sections[1].keys(), &wire).unwrap();
-    check_sent(&cost, 0, items, [&bits0, &bits1]);
-    let (open0, words0) = gate.select_open(&ctx0, &wire, bit0, &bits1).unwrap();
-    let (open1, words1) = gate.select_open(&ctx1, &wire, bit1, &bits0).unwrap();
-    check_sent(&cost, 1, items, [&words0, &words1]);
-    assert_eq!(cost.exchanges.len(), 2);
+    let keys = sections.each_ref().map(Section::keys);
+    let (wires, _) = play(
+        &cost,
+        &world.both(6, items),
+        |ctx| gate.start(ctx, &keys[ctx.party as usize], &wire),
+        |ctx, state, theirs| state.next(ctx, theirs),
+    );
     let masks = masks.concat();
-    let wires = [open0.finish(&ctx0, &words1).unwrap(), open1.finish(&ctx1, &words0).unwrap()];
     wires.map(|wire: Option<Vec<R>>| wire.map(|wire| unwire(&wire, &masks, R::BITS)))
+}
+
+/// By one key a comparison, on all bits.
+fn exact(len: usize, width: u32, to: Receiver) -> Relu {
+    Relu { len, width, to, form: Comparison::Dpf, sign: Sign::Exact }
 }
 
 fn rectified(x: &[i64]) -> Vec<i64> {
@@ -53,7 +56,7 @@ fn every_value_under_every_mask<R: Ring>() {
             }
         }
         for to in [Receiver::Both, Receiver::P0, Receiver::P1] {
-            let out = relu(&world, &Relu { len: x.len(), width, to }, &alpha, &wires(&x, &alpha, width));
+            let out = relu(&world, &exact(x.len(), width, to), &alpha, &wires(&x, &alpha, width));
             for party in BOTH {
                 assert_eq!(out[party as usize].is_some(), to.includes(party));
             }
@@ -70,7 +73,7 @@ fn without_a_lift<R: Ring>() {
     let bound = ((1i128 << (R::BITS - 1)) - 1) as i64;
     let x: Vec<i64> = (0..100_000).map(|_| random.edgy(bound)).collect();
     let alpha: Vec<R> = random.words(x.len());
-    let gate = Relu { len: 1000, width: R::BITS, to: Receiver::Both };
+    let gate = exact(1000, R::BITS, Receiver::Both);
     for out in relu(&world, &gate, &alpha, &wires(&x, &alpha, R::BITS)).into_iter().flatten() {
         assert_eq!(out, rectified(&x));
     }
@@ -95,7 +98,7 @@ fn behind_a_window_at_its_bounds<R: Ring>() {
         let (_, message) = open.start(&ctx1, &shares[1]);
         let wire = opening.finish(&ctx0, &message).unwrap().unwrap();
         let rounded = unwire(&wire, &alpha[0], window.width());
-        let [out, _] = relu(&world, &Relu { len, width: window.width(), to: Receiver::Both }, &alpha[0], &wire);
+        let [out, _] = relu(&world, &exact(len, window.width(), Receiver::Both), &alpha[0], &wire);
         let out = out.unwrap();
         assert_eq!(out, rectified(&rounded));
         for (y, z) in out.iter().zip(&z) {
@@ -110,7 +113,7 @@ fn behind_a_window_at_its_bounds<R: Ring>() {
 fn costs_are_what_the_formulas_say<R: Ring>() {
     for width in 3..=R::BITS {
         for to in [Receiver::Both, Receiver::P0, Receiver::P1] {
-            let cost = Relu { len: 8, width, to }.cost::<R>();
+            let cost = exact(8, width, to).cost::<R>();
             let keys = 8 * 16 * (width.saturating_sub(8) as usize + 1);
             let planes = if width == R::BITS { 3 } else { 5 };
             assert_eq!(cost.material, [keys, keys + packed_len(8 * planes, R::BITS)]);
@@ -124,7 +127,7 @@ fn costs_are_what_the_formulas_say<R: Ring>() {
     if R::BITS == 32 {
         // The table of docs/protocol.md, one element.
         for (width, bytes) in [(20, [208, 228]), (16, [144, 164])] {
-            assert_eq!(Relu { len: 1, width, to: Receiver::Both }.cost::<R>().material, bytes);
+            assert_eq!(exact(1, width, Receiver::Both).cost::<R>().material, bytes);
         }
     }
 }

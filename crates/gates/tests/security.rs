@@ -10,7 +10,7 @@ use ariann_gates::max::Max;
 use ariann_gates::open::Open;
 use ariann_gates::relu::Relu;
 use ariann_gates::truncate::Truncate;
-use ariann_gates::{LinearShape, Party, Receiver, Window, Windows};
+use ariann_gates::{Comparison, LinearShape, Party, Receiver, Sign, Window, Windows, kind};
 use ariann_ring::Ring;
 use ariann_ring::pack;
 use common::*;
@@ -62,7 +62,7 @@ fn bits(message: &[u8], count: usize) -> Vec<u64> {
 fn relu_run(seed: u64, z: &[i64]) -> Vec<[Vec<u8>; 2]> {
     let (world, mut random, len) = (World::new(seed), Random::new(77), z.len());
     let open = Open { len, window: Window { shift: 5, top: 19 }, to: Receiver::Both };
-    let relu = Relu { len, width: 14, to: Receiver::Both };
+    let relu = Relu { len, width: 14, to: Receiver::Both, form: Comparison::Dpf, sign: Sign::Exact };
     let alpha = open.deal::<u32, _>(&world.dealing(3, 0));
     let (_, sections) =
         world.deal(6, 1, &relu.cost::<u32>(), |_, dealing, sections| relu.deal(dealing, &alpha, sections));
@@ -72,12 +72,14 @@ fn relu_run(seed: u64, z: &[i64]) -> Vec<[Vec<u8>; 2]> {
     let (o0, m0) = open.start(&c0, &shares[0]);
     let (_, m1) = open.start(&c1, &shares[1]);
     let x = o0.finish(&c0, &m1).unwrap().unwrap();
-    let [c0, c1] = world.both(6, 1);
-    let (b0, n0) = relu.start(&c0, &sections[0].keys(), &x).unwrap();
-    let (b1, n1) = relu.start(&c1, &sections[1].keys(), &x).unwrap();
-    let (_, w0) = relu.select_open(&c0, &x, b0, &n1).unwrap();
-    let (_, w1) = relu.select_open(&c1, &x, b1, &n0).unwrap();
-    vec![[m0, m1], [n0, n1], [w0, w1]]
+    let keys = sections.each_ref().map(Section::keys);
+    let (_, sent) = play(
+        &relu.cost::<u32>(),
+        &world.both(6, 1),
+        |ctx| relu.start(ctx, &keys[ctx.party as usize], &x),
+        |ctx, state, theirs| state.next(ctx, theirs),
+    );
+    [vec![[m0, m1]], sent].concat()
 }
 
 #[test]
@@ -148,18 +150,21 @@ fn inputs_maxima_and_argmax_send_uniform_words() {
             let alpha: Vec<u32> = (0..3).map(|_| random.word::<u32>() & 0x3ff).collect();
             let wire = wires(&x, &alpha, width);
 
-            let gate = Max { windows: Windows::Row(3), level: 0, width };
+            let gate = Max { windows: Windows::Row(3), level: 0, width, form: Comparison::Dpf };
+            let level = gate.level();
             let (_, sections) =
-                world.deal(7, 1, &gate.cost(), |_, dealing, sections| gate.deal(dealing, &alpha, sections));
-            let [c0, c1] = world.both(7, 1);
-            let (s0, b0) = gate.start(&c0, &sections[0].keys(), wire.clone()).unwrap();
-            let (s1, b1) = gate.start(&c1, &sections[1].keys(), wire.clone()).unwrap();
-            let (_, w0) = gate.select_open(&c0, s0, &b1).unwrap();
-            let (_, w1) = gate.select_open(&c1, s1, &b0).unwrap();
-            pairs.push([words(&w0, 1, width), words(&w1, 1, width)].concat());
-            bits_sent.push([bits(&b0, 1), bits(&b1, 1)].concat());
+                world.deal(7, 1, &gate.cost(), |_, dealing, sections| gate.deal(dealing, &level, &alpha, sections));
+            let keys = sections.each_ref().map(Section::keys);
+            let (_, sent) = play(
+                &gate.cost(),
+                &world.both(7, 1),
+                |ctx| gate.start(ctx, &keys[ctx.party as usize], &level, &wire),
+                |ctx, state, theirs| state.next(ctx, theirs),
+            );
+            bits_sent.push(sent[0].each_ref().map(|message| bits(message, 1)).concat());
+            pairs.push(sent[1].each_ref().map(|message| words(message, 1, width)).concat());
 
-            let gate = ArgMax { len: 3, level: 0, width };
+            let gate = ArgMax { len: 3, level: 0, width, form: Comparison::Dpf };
             let masks = Ranked { value: alpha.clone(), index: vec![0; 3] };
             let (_, sections) =
                 world.deal(8, 1, &gate.cost(), |_, dealing, sections| drop(gate.deal(dealing, &masks, sections)));
@@ -167,12 +172,14 @@ fn inputs_maxima_and_argmax_send_uniform_words() {
                 open: Ranked { value: wire.clone(), index: gate.indices(1) },
                 own_index_mask: vec![0u32; 3],
             };
-            let [c0, c1] = world.both(8, 1);
-            let (s0, b0) = gate.start(&c0, &sections[0].keys(), state()).unwrap();
-            let (s1, b1) = gate.start(&c1, &sections[1].keys(), state()).unwrap();
-            let (_, w0) = gate.select_open(&c0, s0, &b1).unwrap();
-            let (_, w1) = gate.select_open(&c1, s1, &b0).unwrap();
-            indices.push([words(&w0, 2, width), words(&w1, 2, width)].concat());
+            let keys = sections.each_ref().map(Section::keys);
+            let (_, sent) = play(
+                &gate.cost(),
+                &world.both(8, 1),
+                |ctx| gate.start(ctx, &keys[ctx.party as usize], state()),
+                |ctx, state, theirs| state.next(ctx, theirs),
+            );
+            indices.push(sent[1].each_ref().map(|message| words(message, 2, width)).concat());
 
             let words_in: Vec<u32> = x.iter().map(|x| u32::from_i64(*x)).collect();
             inputs.push(words(&Input { len: 3 }.send(&world.ctx(Party::P1, 0, 1), words_in).1, 3, 32));
@@ -198,7 +205,7 @@ fn material_is_uniform_to_its_receiver() {
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for seed in 0..BATCHES {
             let world = World::new(seed);
-            let relu = Relu { len: 2, width: 10, to: Receiver::Both };
+            let relu = Relu { len: 2, width: 10, to: Receiver::Both, form: Comparison::Dpf, sign: Sign::Exact };
             let (_, [p0, p1]) = world
                 .deal(6, 1, &relu.cost::<u32>(), |_, dealing, sections| relu.deal(dealing, &alpha.to_vec(), sections));
             assert_eq!(p0.bytes, p1.bytes[..p0.len]);
@@ -211,16 +218,13 @@ fn material_is_uniform_to_its_receiver() {
             shares.push(words(&p1.bytes[..8], 2, 32));
             tops.push(words(&p1.bytes[8..], 2, 22));
             for weights in [Weights::Held, Weights::Shared] {
-                let gate = Linear {
-                    shape: LinearShape::Dense { inputs: 2, outputs: 2 },
-                    weights,
-                    source: 3,
-                    masked_by: [true, true],
-                };
+                let gate = Linear { shape: LinearShape::Dense { inputs: 2, outputs: 2 }, weights };
                 // Masks of weights that are the same in all batches, at an extreme.
                 let mask = vec![0u32; 4];
-                let (_, [_, p1]) = world
-                    .deal(5, 1, &gate.cost::<u32>(), |_, dealing, sections| gate.deal(dealing, Some(&mask), sections));
+                let operand = world.dealing(3, 0).mask(kind::MASK, 2);
+                let (_, [_, p1]) = world.deal(5, 1, &gate.cost::<u32>(), |_, dealing, sections| {
+                    gate.deal(dealing, Some(&mask), Some(operand.clone()), sections)
+                });
                 corrections.push(words(&p1.bytes, 2, 32));
             }
         }

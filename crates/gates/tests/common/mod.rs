@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use ariann_device::Cpu;
-use ariann_gates::{Context, Cost, Dealing, Keys, Party};
+use ariann_gates::{Context, Cost, Dealing, GateError, Keys, Party, Step};
 use ariann_prg::{HashKeys, Prg, Seed, TreeHash};
 use ariann_ring::Ring;
 
@@ -128,6 +128,32 @@ pub struct Section {
 impl Section {
     pub fn keys(&self) -> Keys<'_> {
         Keys { sections: &self.bytes, section_len: self.len }
+    }
+}
+
+/// Runs a gate at both parties, each message held against `cost`: both results, and what was sent in each exchange.
+pub fn play<T, S>(
+    cost: &Cost,
+    contexts: &[Context<'_, Cpu>; 2],
+    start: impl Fn(&Context<'_, Cpu>) -> Result<Step<T, S>, GateError>,
+    next: impl Fn(&Context<'_, Cpu>, S, &[u8]) -> Result<Step<T, S>, GateError>,
+) -> ([T; 2], Vec<[Vec<u8>; 2]>) {
+    let (mut sent, [ctx0, ctx1]) = (Vec::new(), contexts);
+    let (mut step0, mut step1) = (start(ctx0).unwrap(), start(ctx1).unwrap());
+    loop {
+        match (step0, step1) {
+            (Step::Exchange(message0, state0), Step::Exchange(message1, state1)) => {
+                check_sent(cost, sent.len(), ctx0.items(), [&message0, &message1]);
+                step0 = next(ctx0, state0, &message1).unwrap();
+                step1 = next(ctx1, state1, &message0).unwrap();
+                sent.push([message0, message1]);
+            }
+            (Step::Done(result0), Step::Done(result1)) => {
+                assert_eq!(sent.len(), cost.exchanges.len(), "exchanges");
+                return ([result0, result1], sent);
+            }
+            _ => panic!("the parties do not end together"),
+        }
     }
 }
 
