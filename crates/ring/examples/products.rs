@@ -29,15 +29,21 @@ fn show<R: Ring>(what: &str, each: Duration) {
     list.retain(|layer| what.is_empty() || what == "all" || layer.network.contains(what));
     let rows = layers::<R>(kernel, &list, each);
     for network in rows.chunk_by(|a, b| a.network == b.network) {
-        println!("{}, batch of {}, u{}, {kernel}, one thread", network[0].network, network[0].items, R::BITS);
+        println!(
+            "{}, batch of {}, u{}, {kernel}, one thread: weights as they come, weights packed before",
+            network[0].network,
+            network[0].items,
+            R::BITS
+        );
         for row in network {
             let percent = 100.0 * row.ratio.unwrap_or(f64::NAN);
-            let (count, layer, ms, rate) = (row.count, &row.layer, row.milliseconds, row.rate);
-            println!("  {count} x {layer:35} {ms:9.3} ms {rate:8.2} G/s {percent:6.1} %");
+            let (count, layer, once, kept, rate) = (row.count, &row.layer, row.once, row.kept, row.rate);
+            println!("  {count} x {layer:35} {once:9.3} ms {kept:9.3} ms {rate:8.2} G/s {percent:6.1} %");
         }
         let sum = |f: fn(&LayerRow) -> f64| network.iter().map(|row| row.count as f64 * f(row)).sum::<f64>();
-        let (ms, work) = (sum(|row| row.milliseconds), sum(|row| row.multiply_adds as f64));
-        println!("  sum {:36} {ms:9.3} ms {:8.2} G/s\n", "", work / ms / 1e6);
+        let (once, kept) = (sum(|row| row.once), sum(|row| row.kept));
+        let rate = sum(|row| row.multiply_adds as f64) / kept / 1e6;
+        println!("  sum {:36} {once:9.3} ms {kept:9.3} ms {rate:8.2} G/s\n", "");
     }
 }
 

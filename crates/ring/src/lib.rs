@@ -12,6 +12,7 @@ pub use arrange::Arrange;
 pub use element::Ring;
 pub use fixed::{FixedError, decode, encode};
 pub use product::conv::{ConvShape, ShapeError, conv2d};
+pub use product::kept::PackedWeights;
 pub use product::kernel::{Kernel, KernelError};
 pub use product::{Matrix, matmul, matmul_add};
 pub use tensor::{Tensor, TensorError};

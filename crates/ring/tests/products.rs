@@ -1,7 +1,7 @@
 //! Every kernel against loops that say what a product is, at odd sizes.
 
 use ariann_ring::product::{conv::conv2d_with, matmul_with};
-use ariann_ring::{ConvShape, Kernel, Matrix, Ring, conv2d, matmul, matmul_add};
+use ariann_ring::{ConvShape, Kernel, Matrix, PackedWeights, Ring, conv2d, matmul, matmul_add};
 use proptest::prelude::*;
 
 /// Elements with all bits in use, from a counter.
@@ -144,6 +144,8 @@ fn convolutions_in_pools_of_any_size_agree() {
         (ConvShape { kernel: [3, 3], pads: [1; 4], ..lenet(16, 33, 70) }, 1),
         (ConvShape { kernel: [3, 3], pads: [1; 4], groups: 24, ..lenet(24, 40, 24) }, 3),
         (ConvShape { kernel: [1, 1], ..lenet(64, 20, 96) }, 1),
+        (ConvShape { kernel: [1, 1], ..lenet(500, 1, 300) }, 12),
+        (ConvShape { kernel: [3, 3], pads: [1; 4], ..lenet(128, 4, 130) }, 1),
     ];
     for (shape, items) in shapes {
         let (w, x) = (elements::<u32>(shape.weight_len(), 1), elements::<u32>(items * shape.in_len(), 2));
@@ -153,6 +155,10 @@ fn convolutions_in_pools_of_any_size_agree() {
             let mut out = vec![7; items * shape.out_len()];
             pool.install(|| conv2d(&shape, items, &w, &x, &mut out));
             assert!(out == expected, "{threads} threads, {shape:?}");
+            out.fill(7);
+            let kept = PackedWeights::conv(&shape, &w);
+            pool.install(|| kept.product(items, &x, &mut out));
+            assert!(out == expected, "{threads} threads, {shape:?}, kept");
         }
     }
 }
@@ -211,6 +217,21 @@ fn check_conv<R: Ring>(shape: &ConvShape, items: usize, seed: u64) {
         let mut out = vec![R::ONE; items * shape.out_len()];
         conv2d_with(kernel, shape, items, &weights, &x, &mut out);
         assert!(out == expected, "{kernel}, {} bits, {items} items of {shape:?}", R::BITS);
+        let kept = PackedWeights::conv_with(kernel, shape, &weights);
+        out.fill(R::ONE);
+        kept.product(items, &x, &mut out);
+        assert!(out == expected, "{kernel}, {} bits, {items} items of {shape:?}, kept", R::BITS);
+    }
+}
+
+fn check_dense<R: Ring>(inputs: usize, outputs: usize, items: usize, seed: u64) {
+    let (w, x) = (elements::<R>(outputs * inputs, seed), elements::<R>(items * inputs, seed ^ 1));
+    let mut expected = vec![R::ZERO; items * outputs];
+    naive(items, inputs, outputs, &x, &transpose(outputs, inputs, &w), &mut expected);
+    for kernel in Kernel::available() {
+        let mut out = vec![R::ONE; items * outputs];
+        PackedWeights::dense_with(kernel, inputs, outputs, &w).product(items, &x, &mut out);
+        assert!(out == expected, "{kernel}, {} bits, {items} of {inputs} -> {outputs}, kept", R::BITS);
     }
 }
 
@@ -239,6 +260,40 @@ fn convolutions_of_known_networks() {
     let depthwise = ConvShape { kernel: [3, 3], pads: [1; 4], groups: 12, ..lenet(12, 14, 12) };
     check_conv::<u32>(&depthwise, 2, 4);
     check_conv::<u64>(&ConvShape { stride: [2, 2], pads: [0, 0, 1, 1], ..depthwise }, 2, 5);
+    // Channels that fill whole steps, over more than one block of k; a map of one place, where most of the kernel meets nothing.
+    let wide = ConvShape { kernel: [3, 3], pads: [1; 4], ..lenet(64, 9, 37) };
+    check_conv::<u32>(&wide, 2, 6);
+    check_conv::<u64>(&ConvShape { stride: [2, 2], ..wide.clone() }, 2, 7);
+    check_conv::<u32>(&ConvShape { in_height: 1, in_width: 1, ..wide.clone() }, 5, 8);
+    check_conv::<u64>(&ConvShape { in_height: 2, in_width: 1, ..wide.clone() }, 3, 9);
+    check_conv::<u32>(&ConvShape { in_height: 40, in_width: 41, dilation: [2, 3], ..wide.clone() }, 1, 10);
+    check_conv::<u32>(&ConvShape { groups: 2, in_channels: 40, out_channels: 36, ..wide }, 4, 11);
+}
+
+#[test]
+fn kept_dense_weights() {
+    for (inputs, outputs, items) in [(1, 1, 1), (64, 16, 16), (300, 33, 5), (1030, 50, 40), (17, 200, 600)] {
+        check_dense::<u32>(inputs, outputs, items, 1);
+        check_dense::<u64>(inputs, outputs, items, 2);
+    }
+}
+
+/// All bytes 255 over a long k, as in `longest_sums`.
+#[test]
+fn longest_kept_sums() {
+    fn ones<R: Ring>() {
+        let (inputs, outputs, items) = (20_000, 17, 18);
+        let last = R::ZERO.sub(R::ONE);
+        for kernel in Kernel::available() {
+            let mut out = vec![R::ZERO; items * outputs];
+            let kept = PackedWeights::dense_with(kernel, inputs, outputs, &vec![last; inputs * outputs]);
+            assert!(kept.bytes() >= inputs * outputs * size_of::<R>());
+            kept.product(items, &vec![last; items * inputs], &mut out);
+            assert!(out.iter().all(|v| *v == R::from_u64(inputs as u64)), "{kernel}, {} bits", R::BITS);
+        }
+    }
+    ones::<u32>();
+    ones::<u64>();
 }
 
 #[test]
@@ -297,6 +352,12 @@ proptest! {
     fn long_products(m in 1usize..=40, k in 1usize..=700, n in 1usize..=90, seed: u64) {
         check::<u32>(m, k, n, seed);
         check::<u64>(m, k, n, seed);
+    }
+
+    #[test]
+    fn kept_dense(inputs in 1usize..=600, outputs in 1usize..=70, items in 1usize..=40, seed: u64) {
+        check_dense::<u32>(inputs, outputs, items, seed);
+        check_dense::<u64>(inputs, outputs, items, seed);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{best, elements, float_rate};
 use crate::product::conv::conv2d_with;
 use crate::product::matmul_with;
-use crate::{ConvShape, Kernel, Matrix, Ring};
+use crate::{ConvShape, Kernel, Matrix, PackedWeights, Ring};
 
 /// What a layer multiplies.
 #[derive(Debug, Clone)]
@@ -44,9 +44,11 @@ pub struct LayerRow {
     pub count: usize,
     /// Multiply-adds of one such layer for all items.
     pub multiply_adds: u64,
-    /// Milliseconds of one such layer.
-    pub milliseconds: f64,
-    /// 10^9 multiply-adds a second.
+    /// Milliseconds of one such layer, its weights as they come.
+    pub once: f64,
+    /// Milliseconds of one such layer with weights packed before.
+    pub kept: f64,
+    /// 10^9 multiply-adds a second with weights packed before.
     pub rate: f64,
     /// `rate` over the float rate.
     pub ratio: Option<f64>,
@@ -82,30 +84,35 @@ pub fn layers<R: Ring>(kernel: Kernel, layers: &[Layer], each: Duration) -> Vec<
 
 fn measure<R: Ring>(kernel: Kernel, layer: &Layer, each: Duration) -> LayerRow {
     let items = layer.items;
-    let seconds = match &layer.linear {
+    let (once, kept) = match &layer.linear {
         Linear::Conv(shape) => {
             let (weights, x) = (elements::<R>(shape.weight_len()), elements::<R>(items * shape.in_len()));
             let mut out = vec![R::ZERO; items * shape.out_len()];
-            best(each, &mut || conv2d_with(kernel, shape, items, &weights, &x, &mut out))
+            let once = best(each, &mut || conv2d_with(kernel, shape, items, &weights, &x, &mut out));
+            let kept = PackedWeights::conv_with(kernel, shape, &weights);
+            (once, best(each, &mut || kept.product(items, &x, &mut out)))
         }
         Linear::Dense(inputs, outputs) => {
             let (weights, x) = (elements::<R>(inputs * outputs), elements::<R>(items * inputs));
             let mut out = vec![R::ZERO; items * outputs];
-            best(each, &mut || {
+            let once = best(each, &mut || {
                 let weights = Matrix::new(&weights, *outputs, *inputs).transposed();
                 matmul_with(kernel, Matrix::new(&x, items, *inputs), weights, &mut out, false);
-            })
+            });
+            let kept = PackedWeights::dense_with(kernel, *inputs, *outputs, &weights);
+            (once, best(each, &mut || kept.product(items, &x, &mut out)))
         }
     };
     let multiply_adds = layer.linear.multiply_adds() * items as u64;
-    let rate = multiply_adds as f64 / seconds / 1e9;
+    let rate = multiply_adds as f64 / kept / 1e9;
     LayerRow {
         network: layer.network,
         layer: layer.linear.to_string(),
         items,
         count: layer.count,
         multiply_adds,
-        milliseconds: seconds * 1e3,
+        once: once * 1e3,
+        kept: kept * 1e3,
         rate,
         ratio: float_rate(each / 4).map(|peak| rate / peak),
     }

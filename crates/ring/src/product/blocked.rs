@@ -161,7 +161,8 @@ fn blocks<R: Ring, M: Micro<R>>(job: &Job<R>, out: &Out<R>, block: Block, mr: us
     }
 }
 
-fn lines(buffer: &mut Vec<Line>, len: usize) -> &mut [Line] {
+/// The first `len` lines of a buffer that grows.
+pub fn lines(buffer: &mut Vec<Line>, len: usize) -> &mut [Line] {
     if buffer.len() < len {
         buffer.resize(len, Line::zeroed());
     }

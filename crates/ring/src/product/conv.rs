@@ -160,7 +160,7 @@ pub fn conv2d_with<R: Ring>(kernel: Kernel, shape: &ConvShape, items: usize, wei
         return;
     }
     let per_group = shape.out_channels / shape.groups;
-    if per_group < direct::CHANNELS && shape.groups > 1 {
+    if direct::takes(shape) {
         return direct::conv2d(kernel, shape, weights, x, out);
     }
     let depth = shape.depth();

@@ -7,10 +7,15 @@ use super::kernel::Kernel;
 use crate::Ring;
 
 /// Groups with fewer output channels than this come here.
-pub const CHANNELS: usize = 4;
+const CHANNELS: usize = 4;
 
 /// Multiply-adds below which one thread does all.
 const PARALLEL: u64 = 1 << 18;
+
+/// Whether a convolution comes here.
+pub fn takes(shape: &ConvShape) -> bool {
+    shape.groups > 1 && shape.out_channels / shape.groups < CHANNELS
+}
 
 /// As `conv2d`, lengths checked there.
 pub fn conv2d<R: Ring>(kernel: Kernel, shape: &ConvShape, weights: &[R], x: &[R], out: &mut [R]) {

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use super::Matrix;
 use super::blocked::{Block, Job, drive};
 use super::conv::ConvShape;
+use super::layout::{self, Layout, Task};
+use super::micro::Line;
 use super::out::Out;
 use super::portable::Portable;
 use super::{direct, vector};
@@ -114,10 +116,19 @@ pub trait Kernels: sealed::Sealed + Sized {
     /// One output plane of a convolution without panels.
     #[doc(hidden)]
     fn plane(kernel: Kernel, shape: &ConvShape, at: usize, weights: &[Self], x: &[Self], out: &mut [Self]);
+    /// Panels of the weights of one group, for AMX.
+    #[doc(hidden)]
+    fn keep(layout: &Layout, weights: &[Self]) -> Vec<Line>;
+    /// A product with kept weights, on the calling thread, by AMX.
+    #[doc(hidden)]
+    fn kept(task: Task<Self>, out: &Out<Self>);
+    /// `out[i * depth + c] = x[c * area + i]`, for AMX.
+    #[doc(hidden)]
+    fn channels_last(x: &[Self], area: usize, depth: usize, out: &mut [Self]);
 }
 
 macro_rules! kernels {
-    ($ring:ty, $avx2:ty, $avx512:ty, $amx:ty) => {
+    ($ring:ty, $avx2:ty, $avx512:ty, $amx:ty, $channels_last:path) => {
         impl Kernels for $ring {
             fn gemm(kernel: Kernel, job: &Job<Self>, out: &Out<Self>, block: Block) {
                 match kernel {
@@ -168,12 +179,45 @@ macro_rules! kernels {
                     other => unreachable!("{other} is not available here"),
                 }
             }
+
+            #[cfg(target_arch = "x86_64")]
+            fn keep(layout: &Layout, weights: &[Self]) -> Vec<Line> {
+                super::amx::kept::keep(layout, weights)
+            }
+
+            #[cfg(target_arch = "x86_64")]
+            fn kept(task: Task<Self>, out: &Out<Self>) {
+                super::amx::kept::multiply(task, out);
+            }
+
+            #[cfg(target_arch = "x86_64")]
+            fn channels_last(x: &[Self], area: usize, depth: usize, out: &mut [Self]) {
+                match depth {
+                    ..=4 => layout::channels_last(x, area, depth, out),
+                    _ => $channels_last(x, area, depth, out),
+                }
+            }
+
+            #[cfg(not(target_arch = "x86_64"))]
+            fn keep(_: &Layout, _: &[Self]) -> Vec<Line> {
+                unreachable!("{} is not available here", Kernel::Amx)
+            }
+
+            #[cfg(not(target_arch = "x86_64"))]
+            fn kept(_: Task<Self>, _: &Out<Self>) {
+                unreachable!("{} is not available here", Kernel::Amx)
+            }
+
+            #[cfg(not(target_arch = "x86_64"))]
+            fn channels_last(x: &[Self], area: usize, depth: usize, out: &mut [Self]) {
+                layout::channels_last(x, area, depth, out);
+            }
         }
     };
 }
 
-kernels!(u32, super::avx2::Avx2, super::avx512::Avx512, super::amx::Amx);
-kernels!(u64, super::avx2::Avx2, super::avx512::Avx512, super::amx::Amx);
+kernels!(u32, super::avx2::Avx2, super::avx512::Avx512, super::amx::Amx, super::amx::kept::channels_last_u32);
+kernels!(u64, super::avx2::Avx2, super::avx512::Avx512, super::amx::Amx, super::amx::kept::channels_last_u64);
 
 mod sealed {
     pub trait Sealed {}

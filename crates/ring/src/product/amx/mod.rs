@@ -3,6 +3,7 @@
 //! Modulo 2^32 ten products of planes count (i + j < 4), modulo 2^64 thirty-six (i + j < 8). A sum of products of one weight is held modulo 2^32. For u32 that is
 //! all that counts; for u64 it is exact, since there are at most 8 * KC * 255^2 < 2^32 in it.
 
+pub mod kept;
 mod pack;
 
 use std::arch::asm;

@@ -6,14 +6,14 @@ use super::{SIDE, STEP, TILE, load};
 use crate::product::micro::{Line, STRIP, Strip};
 
 #[target_feature(enable = "avx512f")]
-fn store(line: &mut Line, v: __m512i) {
+pub(super) fn store(line: &mut Line, v: __m512i) {
     // SAFETY: 64 bytes, aligned.
     unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), v) }
 }
 
 /// Sixteen elements of `row` from `at`, zeros beyond its end.
 #[target_feature(enable = "avx512f")]
-fn sixteen(row: &[u32], at: usize) -> __m512i {
+pub(super) fn sixteen(row: &[u32], at: usize) -> __m512i {
     let row = &row[at.min(row.len())..];
     let mask = if row.len() >= 16 { 0xffff } else { (1u16 << row.len()) - 1 };
     // SAFETY: no element beyond the row's end is read.
@@ -22,7 +22,7 @@ fn sixteen(row: &[u32], at: usize) -> __m512i {
 
 /// Eight elements of `row` from `at`, zeros beyond its end.
 #[target_feature(enable = "avx512f")]
-fn eight(row: &[u64], at: usize) -> __m512i {
+pub(super) fn eight(row: &[u64], at: usize) -> __m512i {
     let row = &row[at.min(row.len())..];
     let mask = if row.len() >= 8 { 0xff } else { (1u8 << row.len()) - 1 };
     // SAFETY: no element beyond the row's end is read.
@@ -91,7 +91,7 @@ pub(super) unsafe fn pack_left_u64(
 
 /// Eight vectors of eight words as an 8 x 8 matrix, transposed.
 #[target_feature(enable = "avx512f")]
-fn transpose(v: [__m512i; 8]) -> [__m512i; 8] {
+pub(super) fn transpose(v: [__m512i; 8]) -> [__m512i; 8] {
     let (mut pairs, mut fours, mut out) = (v, v, v);
     for i in 0..4 {
         pairs[i] = _mm512_unpacklo_epi64(v[2 * i], v[2 * i + 1]);
@@ -110,6 +110,35 @@ fn transpose(v: [__m512i; 8]) -> [__m512i; 8] {
         }
     }
     out
+}
+
+/// Sixteen vectors of sixteen words, transposed.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn transpose_u32(v: [__m512i; 16]) -> [__m512i; 16] {
+    let (mut a, mut b) = (v, v);
+    for i in 0..8 {
+        a[2 * i] = _mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
+        a[2 * i + 1] = _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
+    }
+    // Lane l of b[4i + j] has column 4l + j of rows 4i..4i + 4.
+    for i in 0..4 {
+        b[4 * i] = _mm512_unpacklo_epi64(a[4 * i], a[4 * i + 2]);
+        b[4 * i + 1] = _mm512_unpackhi_epi64(a[4 * i], a[4 * i + 2]);
+        b[4 * i + 2] = _mm512_unpacklo_epi64(a[4 * i + 1], a[4 * i + 3]);
+        b[4 * i + 3] = _mm512_unpackhi_epi64(a[4 * i + 1], a[4 * i + 3]);
+    }
+    for j in 0..4 {
+        let (low, high) =
+            (_mm512_shuffle_i32x4::<0x44>(b[j], b[4 + j]), _mm512_shuffle_i32x4::<0x44>(b[8 + j], b[12 + j]));
+        a[j] = _mm512_shuffle_i32x4::<0x88>(low, high);
+        a[4 + j] = _mm512_shuffle_i32x4::<0xdd>(low, high);
+        let (low, high) =
+            (_mm512_shuffle_i32x4::<0xee>(b[j], b[4 + j]), _mm512_shuffle_i32x4::<0xee>(b[8 + j], b[12 + j]));
+        a[8 + j] = _mm512_shuffle_i32x4::<0x88>(low, high);
+        a[12 + j] = _mm512_shuffle_i32x4::<0xdd>(low, high);
+    }
+    a
 }
 
 /// Right tile of plane p: row q has byte p of the four elements of rows 4q.. of k, column after column.

@@ -1,0 +1,114 @@
+//! Weights packed once, for repeated products.
+
+use super::conv::{ConvShape, conv2d_with};
+use super::kernel::{Kernel, KernelError};
+use super::layout::Layout;
+use super::micro::Line;
+use super::{Matrix, direct, matmul_with};
+use crate::Ring;
+
+/// The weights of a dense layer or of a convolution, in the form that the kernel multiplies fastest.
+///
+/// They take as many bytes as the weights, and a little for padding. Products are those of [`matmul`](crate::matmul) and [`conv2d`](crate::conv2d), bit for bit.
+pub struct PackedWeights<R> {
+    kernel: Kernel,
+    /// Of a dense layer: a convolution of one place.
+    shape: ConvShape,
+    store: Store<R>,
+}
+
+enum Store<R> {
+    /// As they came.
+    Rows(Vec<R>),
+    /// Panels of each group, for a kernel that has its own format.
+    Panels(Layout, Vec<Vec<Line>>),
+}
+
+impl<R: Ring> PackedWeights<R> {
+    /// The weights of a dense layer, outputs x inputs.
+    ///
+    /// # Panics
+    /// If a size is zero or does not fit the number of weights, or if a kernel forced by `ARIANN_PRODUCTS` does not exist here.
+    pub fn dense(inputs: usize, outputs: usize, weights: &[R]) -> Self {
+        Self::dense_with(Kernel::must(), inputs, outputs, weights)
+    }
+
+    /// The weights of a convolution, O x C/g x kh x kw.
+    ///
+    /// # Panics
+    /// If the shape is not [valid](ConvShape::validate) or does not fit the number of weights, or if a kernel forced by `ARIANN_PRODUCTS` does not exist here.
+    pub fn conv(shape: &ConvShape, weights: &[R]) -> Self {
+        Self::conv_with(Kernel::must(), shape, weights)
+    }
+
+    /// [`Self::dense`] for the kernel named.
+    ///
+    /// # Panics
+    /// As there, and if the kernel is not [available](Kernel::is_available).
+    pub fn dense_with(kernel: Kernel, inputs: usize, outputs: usize, weights: &[R]) -> Self {
+        let shape = ConvShape {
+            in_channels: inputs,
+            in_height: 1,
+            in_width: 1,
+            out_channels: outputs,
+            kernel: [1; 2],
+            stride: [1; 2],
+            pads: [0; 4],
+            dilation: [1; 2],
+            groups: 1,
+        };
+        Self::conv_with(kernel, &shape, weights)
+    }
+
+    /// [`Self::conv`] for the kernel named.
+    ///
+    /// # Panics
+    /// As there, and if the kernel is not [available](Kernel::is_available).
+    pub fn conv_with(kernel: Kernel, shape: &ConvShape, weights: &[R]) -> Self {
+        shape.validate().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(weights.len(), shape.weight_len(), "elements of the weights");
+        assert!(kernel.is_available(), "{}", KernelError::Missing(kernel));
+        let layout = (kernel == Kernel::Amx && !direct::takes(shape)).then(|| Layout::new(shape)).flatten();
+        let store = match layout {
+            None => Store::Rows(weights.to_vec()),
+            Some(layout) => {
+                let groups = weights.chunks_exact(weights.len() / shape.groups);
+                let panels = groups.map(|weights| R::keep(&layout, weights)).collect();
+                Store::Panels(layout, panels)
+            }
+        };
+        Self { kernel, shape: shape.clone(), store }
+    }
+
+    /// The convolution that they belong to; a dense layer is one of a single place.
+    pub fn shape(&self) -> &ConvShape {
+        &self.shape
+    }
+
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        match &self.store {
+            Store::Rows(rows) => size_of_val(rows.as_slice()),
+            Store::Panels(_, panels) => panels.iter().map(|panels| size_of_val(panels.as_slice())).sum(),
+        }
+    }
+
+    /// The product with `items` inputs: `x` is items x C x H x W (items x inputs of a dense layer), `out` items x O x Ho x Wo (items x outputs) and is overwritten.
+    ///
+    /// # Panics
+    /// If a length does not fit.
+    pub fn product(&self, items: usize, x: &[R], out: &mut [R]) {
+        let s = &self.shape;
+        assert_eq!(Some(x.len()), s.in_len().checked_mul(items), "elements of the input");
+        assert_eq!(Some(out.len()), s.out_len().checked_mul(items), "elements of the result");
+        match &self.store {
+            Store::Panels(layout, panels) => layout.product(items, panels, x, out),
+            Store::Rows(weights) if s.in_len() == s.in_channels && s.weight_len() == s.in_channels * s.out_channels => {
+                // One place, one element of the kernel: a dense layer.
+                let weights = Matrix::new(weights, s.out_channels, s.in_channels).transposed();
+                matmul_with(self.kernel, Matrix::new(x, items, s.in_channels), weights, out, false);
+            }
+            Store::Rows(weights) => conv2d_with(self.kernel, s, items, weights, x, out),
+        }
+    }
+}
