@@ -10,10 +10,6 @@ use rustls::Connection;
 use crate::Link;
 use crate::link::is_wait;
 
-/// Bytes written at once.
-const WRITE: usize = 256 << 10;
-/// Bytes encrypted at once: four records. More would make the allocator return and fetch pages all the time.
-const SEAL: usize = 64 << 10;
 /// Bytes read at once.
 const READ: usize = 256 << 10;
 /// How long a blocked read or write sleeps before deadlines are looked at.
@@ -62,44 +58,24 @@ impl Channel {
         &*self.link
     }
 
-    /// Writes a header and the bytes after it. `go_on` is asked whenever the link is blocked.
-    pub fn write(
-        &self,
-        header: &[u8],
-        bytes: &[u8],
-        scratch: &mut Vec<u8>,
-        go_on: &dyn Fn() -> bool,
-    ) -> Result<(), Fault> {
-        let first = bytes.len().min(WRITE - header.len());
-        self.write_part(header, &bytes[..first], scratch, go_on)?;
-        for part in bytes[first..].chunks(WRITE) {
-            self.write_part(&[], part, scratch, go_on)?;
-        }
-        Ok(())
-    }
-
-    fn write_part(
-        &self,
-        header: &[u8],
-        bytes: &[u8],
-        scratch: &mut Vec<u8>,
-        go_on: &dyn Fn() -> bool,
-    ) -> Result<(), Fault> {
-        scratch.clear();
+    /// Adds a header and the bytes after it to `out`, as they go to the link.
+    pub fn seal(&self, header: &[u8], bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         match &self.tls {
             None => {
-                scratch.extend_from_slice(header);
-                scratch.extend_from_slice(bytes);
+                out.extend_from_slice(header);
+                out.extend_from_slice(bytes);
             }
             Some(tls) => {
-                let first = bytes.len().min(SEAL - header.len());
-                seal(tls, header, &bytes[..first], scratch)?;
-                for part in bytes[first..].chunks(SEAL) {
-                    seal(tls, &[], part, scratch)?;
+                let mut tls = lock(tls);
+                let parts = [IoSlice::new(header), IoSlice::new(bytes)];
+                let taken = tls.writer().write_vectored(&parts)?;
+                debug_assert_eq!(taken, header.len() + bytes.len(), "the buffer has no limit");
+                while tls.wants_write() {
+                    tls.write_tls(out)?;
                 }
             }
         }
-        self.write_raw(scratch, go_on)
+        Ok(())
     }
 
     /// Tells the other end that nothing follows.
@@ -112,13 +88,14 @@ impl Channel {
                 tls.write_tls(scratch)?;
             }
             drop(tls);
-            self.write_raw(scratch, go_on)?;
+            self.write(scratch, go_on)?;
         }
         self.link.finish();
         Ok(())
     }
 
-    fn write_raw(&self, mut bytes: &[u8], go_on: &dyn Fn() -> bool) -> Result<(), Fault> {
+    /// Writes sealed bytes. `go_on` is asked whenever the link is blocked.
+    pub fn write(&self, mut bytes: &[u8], go_on: &dyn Fn() -> bool) -> Result<(), Fault> {
         while !bytes.is_empty() {
             match self.link.write(bytes, TICK) {
                 Ok(n) => {
@@ -131,18 +108,22 @@ impl Channel {
         }
         Ok(())
     }
-}
 
-/// Encrypts to the end of `out`.
-fn seal(tls: &Mutex<Connection>, header: &[u8], bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-    let mut tls = lock(tls);
-    let parts = [IoSlice::new(header), IoSlice::new(bytes)];
-    let taken = tls.writer().write_vectored(&parts)?;
-    debug_assert_eq!(taken, header.len() + bytes.len(), "the buffer has no limit");
-    while tls.wants_write() {
-        tls.write_tls(out)?;
+    /// Writes as many sealed bytes as the link takes without waiting.
+    pub fn write_now(&self, bytes: &[u8]) -> Result<usize, Fault> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.link.write_now(&bytes[done..]) {
+                Ok(n) => {
+                    self.sent.fetch_add(n as u64, Ordering::Relaxed);
+                    done += n;
+                }
+                Err(e) if is_wait(&e) => break,
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(done)
     }
-    Ok(())
 }
 
 /// A panic while the lock is held leaves a connection that nobody uses again: the peer is dropped by unwinding.

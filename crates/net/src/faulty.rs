@@ -74,6 +74,14 @@ impl<L: Link> Link for FaultyLink<L> {
         }
     }
 
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self.fault {
+            // A link that sleeps in a write never has room at once.
+            Fault::Trickle(..) | Fault::Delay(..) => Err(io::ErrorKind::WouldBlock.into()),
+            _ => self.write(bytes, Duration::ZERO),
+        }
+    }
+
     fn finish(&self) {
         if !matches!(self.fault, Fault::Silence(_)) {
             self.inner.finish();

@@ -1,4 +1,4 @@
-//! Frames: a header of 24 bytes, then at most [`PIECE`] bytes of the message.
+//! Frames: a header of 24 bytes, then at most [`PIECE`] bytes of the message: together four full TLS records.
 //!
 //! Header, little-endian: kind u32, step u32, sequence u64, length u64. The length is that of the whole message;
 //! a message longer than [`PIECE`] is cut into frames of [`PIECE`] bytes and a rest, so how many bytes follow a
@@ -9,7 +9,7 @@ use crate::error::Misbehaviour;
 /// Bytes of a header.
 pub const HEADER: usize = 24;
 /// Most bytes of a message in one frame.
-pub const PIECE: usize = 1 << 20;
+pub const PIECE: usize = (64 << 10) - HEADER;
 
 /// What a frame is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,6 +24,24 @@ pub(crate) enum Length {
     AtMost(u64),
 }
 
+/// How far a message that is read in pieces has come.
+pub(crate) struct Partly {
+    length: u64,
+    done: u64,
+    /// Bytes of the current frame that are still to come.
+    frame: usize,
+}
+
+impl Partly {
+    pub fn new(length: u64) -> Partly {
+        Partly { length, done: 0, frame: 0 }
+    }
+
+    pub fn left(&self) -> u64 {
+        self.length - self.done
+    }
+}
+
 pub(crate) struct Incoming {
     pub name: String,
     pub limits: Limits,
@@ -88,6 +106,43 @@ impl Incoming {
                 return Ok(());
             }
         }
+    }
+
+    /// The next bytes of a message that is read in pieces, into all of `out`. Each call is a wait of its own: what the
+    /// caller does in between is not the peer's time.
+    pub fn part(
+        &mut self,
+        channel: &Channel,
+        step: u32,
+        partly: &mut Partly,
+        out: &mut [u8],
+        waiting_for: &str,
+    ) -> Result<(), NetError> {
+        let expected = Expected { kind: Kind::Data, step, length: Length::Exactly(partly.length) };
+        let mut watch = Watch::new(waiting_for);
+        let mut rest = out;
+        while !rest.is_empty() {
+            if partly.frame == 0 {
+                let header = self.header(channel, &mut watch, partly.done)?;
+                let compared = compare(&header, &expected, &expected.length);
+                compared.map_err(|what| self.misbehaved(waiting_for, what))?;
+                partly.frame = partly.left().min(PIECE as u64) as usize;
+            }
+            let n = rest.len().min(partly.frame);
+            let (now, later) = rest.split_at_mut(n);
+            let mut filled = 0;
+            let copied = self.take(channel, n, partly.done, &watch, &mut |bytes: &[u8], _| {
+                now[filled..filled + bytes.len()].copy_from_slice(bytes);
+                filled += bytes.len();
+                Ok::<_, NetError>(())
+            })?;
+            copied?;
+            partly.done += n as u64;
+            partly.frame -= n;
+            watch.frame = Instant::now();
+            rest = later;
+        }
+        Ok(())
     }
 
     /// The next header that is no keep-alive; its sequence number is right.

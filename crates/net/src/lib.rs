@@ -22,6 +22,7 @@ mod outgoing;
 mod peer;
 mod shape;
 mod tls;
+mod transfer;
 
 pub use error::{ConfigError, Gone, IdentityError, LocalError, Misbehaviour, NetError};
 pub use fingerprint::Fingerprint;
@@ -34,5 +35,6 @@ pub use link::Link;
 pub use listener::{Allowed, Listener};
 pub use measure::Measured;
 pub use memory::{MemoryLink, memory_links};
-pub use peer::{Peer, SendStream, Stats, decode_control};
+pub use peer::{Peer, Stats, decode_control};
 pub use shape::{Shape, ShapedLink};
+pub use transfer::{SendStream, Transfer};

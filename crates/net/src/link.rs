@@ -5,6 +5,8 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::net::SendFlags;
+
 /// Two byte streams, one each way. Reading and writing happen in different threads at once.
 pub trait Link: Send + Sync {
     /// Reads what is there, waiting at most `wait` for the first byte. `Ok(0)` is the end;
@@ -12,6 +14,10 @@ pub trait Link: Send + Sync {
     fn read(&self, buffer: &mut [u8], wait: Duration) -> io::Result<usize>;
     /// Writes some bytes, waiting at most `wait` for room.
     fn write(&self, bytes: &[u8], wait: Duration) -> io::Result<usize>;
+    /// Writes some bytes if there is room at once; otherwise `WouldBlock` or `TimedOut`.
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(bytes, Duration::ZERO)
+    }
     /// Tells the other end that nothing follows.
     fn finish(&self);
     /// Ends both directions at once and wakes whoever waits.
@@ -57,6 +63,10 @@ impl Link for TcpLink {
     fn write(&self, bytes: &[u8], wait: Duration) -> io::Result<usize> {
         set_wait(&self.write_wait, wait, |w| self.socket.set_write_timeout(w))?;
         (&self.socket).write(bytes)
+    }
+
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::net::send(&self.socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
     }
 
     fn finish(&self) {

@@ -7,7 +7,8 @@ use crate::{NetError, Peer};
 /// Of no gate: plans are shorter.
 const STEP: u32 = u32::MAX;
 const WAITING_FOR: &str = "its part in measuring the link";
-/// Exchanges before the clock runs, and while it runs.
+/// Exchanges before the clock runs, and while it runs: an even number, because an end that is late by itself finds the
+/// first message waiting.
 const UNTIMED: u32 = 2;
 const TIMED: u32 = 4;
 /// Bytes of the first measurement of bandwidth and at most of the second.

@@ -1,4 +1,5 @@
-//! The sending half: a queue bounded by bytes and the thread that writes it out.
+//! The sending half: a queue bounded by bytes and the thread that writes it out. A small message that finds the queue
+//! empty goes out in the caller's thread, as far as the link takes it without waiting.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,6 +11,11 @@ use crate::channel::{Channel, Fault};
 use crate::error::system;
 use crate::frame::{Header, Kind, PIECE};
 use crate::{Limits, NetError};
+
+/// Bytes written at once.
+const WRITE: usize = 256 << 10;
+/// Messages up to this length do not pay for another thread to wake up.
+const DIRECT: usize = 128 << 10;
 
 /// A message, or consecutive whole pieces of one.
 pub(crate) struct Item {
@@ -24,8 +30,10 @@ pub(crate) struct Item {
 struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
-    /// The writer is at work on an item.
+    /// The writer thread or the caller is at work on an item.
     busy: bool,
+    /// Sealed bytes are left in the writer that the link did not take at once.
+    rest: bool,
     /// After the queued items comes the farewell.
     closing: bool,
     /// Farewell sent, or failed: the writer has ended.
@@ -38,6 +46,8 @@ struct Shared {
     queue: Mutex<Queue>,
     work: Condvar,
     room: Condvar,
+    /// Held by whoever has set `busy`.
+    writer: Mutex<Writer>,
     abort: AtomicBool,
     payload: AtomicU64,
 }
@@ -64,6 +74,7 @@ impl Outgoing {
             queue: Mutex::default(),
             work: Condvar::new(),
             room: Condvar::new(),
+            writer: Mutex::new(Writer { sequence: 1, sealed: Vec::new(), written: 0 }),
             abort: AtomicBool::new(false),
             payload: AtomicU64::new(0),
         });
@@ -81,6 +92,12 @@ impl Outgoing {
 
     pub fn push(&self, item: Item) {
         let mut queue = self.shared.lock();
+        let whole = item.bytes.len() as u64 == item.length;
+        if whole && item.bytes.len() <= DIRECT && queue.idle() {
+            queue.busy = true;
+            drop(queue);
+            return self.shared.direct(&item);
+        }
         queue.bytes += item.bytes.len();
         queue.items.push_back(item);
         self.shared.work.notify_one();
@@ -95,7 +112,7 @@ impl Outgoing {
     pub fn drained(&self, wait: Duration) -> Room {
         self.wait(wait, |queue| match queue.closing {
             true => queue.ended,
-            false => queue.items.is_empty() && !queue.busy,
+            false => queue.items.is_empty() && !queue.busy && !queue.rest,
         })
     }
 
@@ -133,10 +150,25 @@ impl Drop for Outgoing {
 }
 
 enum Job {
+    Rest,
     Item(Item),
     KeepAlive,
     Farewell,
     Abort,
+}
+
+impl Queue {
+    /// Nothing is queued or being written, and more may be.
+    fn idle(&self) -> bool {
+        self.items.is_empty() && !self.busy && !self.rest && !self.closing && !self.ended && self.failure.is_none()
+    }
+
+    fn fail(&mut self, fault: Fault) {
+        self.failure = Some(match fault {
+            Fault::Io(e) => e.to_string(),
+            Fault::Tls(e) => e.to_string(),
+        });
+    }
 }
 
 impl Shared {
@@ -144,15 +176,36 @@ impl Shared {
         self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Writes a message in the caller's thread; what the link does not take at once is left to the writer thread.
+    fn direct(&self, item: &Item) {
+        let outcome = self.writer().item(self, item, false);
+        let mut queue = self.lock();
+        queue.busy = false;
+        match outcome {
+            Ok(Wrote::All) => return,
+            Ok(Wrote::Part) => queue.rest = true,
+            Err(fault) => queue.fail(fault),
+        }
+        self.work.notify_one();
+    }
+
+    /// The writer thread.
     fn run(&self, keep_alive: Duration) {
-        let mut writer = Writer { shared: self, sequence: 1, scratch: Vec::new() };
         let result = loop {
-            let result = match self.next(keep_alive) {
-                Job::Item(item) => writer.item(&item),
-                Job::KeepAlive => writer.empty(Kind::KeepAlive),
-                Job::Farewell => break writer.farewell(),
+            let job = self.next(keep_alive);
+            let mut writer = self.writer();
+            let result = match job {
+                Job::Rest => writer.rest(self),
+                Job::Item(item) => writer.item(self, &item, true).map(drop),
+                Job::KeepAlive => writer.empty(self, Kind::KeepAlive),
+                Job::Farewell => break writer.farewell(self),
                 Job::Abort => break Ok(()),
             };
+            drop(writer);
             // A writer that failed is busy until its failure is there to be seen.
             if result.is_err() {
                 break result;
@@ -163,72 +216,120 @@ impl Shared {
         let mut queue = self.lock();
         queue.ended = true;
         queue.busy = false;
-        queue.failure = result.err().map(|fault| match fault {
-            Fault::Io(e) => e.to_string(),
-            Fault::Tls(e) => e.to_string(),
-        });
+        if let Err(fault) = result {
+            queue.fail(fault);
+        }
         self.room.notify_all();
     }
 
     fn next(&self, keep_alive: Duration) -> Job {
-        let idle = |queue: &mut Queue| queue.items.is_empty() && !queue.closing && !self.abort.load(Ordering::Relaxed);
-        let (mut queue, _) = self
-            .work
-            .wait_timeout_while(self.lock(), keep_alive, idle)
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        if self.abort.load(Ordering::Relaxed) {
-            return Job::Abort;
+        let nothing = |queue: &mut Queue| {
+            let work = !queue.items.is_empty() || queue.rest || queue.closing;
+            (queue.busy || !work) && queue.failure.is_none() && self.go_on()
+        };
+        let mut queue = self.lock();
+        loop {
+            let waited = self.work.wait_timeout_while(queue, keep_alive, nothing);
+            (queue, _) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+            if !self.go_on() || queue.failure.is_some() {
+                return Job::Abort;
+            }
+            // The caller is writing: a sign of life is not needed.
+            if queue.busy {
+                continue;
+            }
+            queue.busy = true;
+            if std::mem::take(&mut queue.rest) {
+                return Job::Rest;
+            }
+            return match queue.items.pop_front() {
+                Some(item) => Job::Item(item),
+                None if queue.closing => Job::Farewell,
+                None => Job::KeepAlive,
+            };
         }
-        queue.busy = true;
-        match queue.items.pop_front() {
-            Some(item) => Job::Item(item),
-            None if queue.closing => Job::Farewell,
-            None => Job::KeepAlive,
-        }
+    }
+
+    fn go_on(&self) -> bool {
+        !self.abort.load(Ordering::Relaxed)
     }
 }
 
-struct Writer<'a> {
-    shared: &'a Shared,
+struct Writer {
     sequence: u64,
-    scratch: Vec<u8>,
+    /// Frames as they go to the link.
+    sealed: Vec<u8>,
+    /// So many of these bytes have gone.
+    written: usize,
 }
 
-impl Writer<'_> {
-    fn item(&mut self, item: &Item) -> Result<(), Fault> {
+enum Wrote {
+    All,
+    /// The rest is in the writer.
+    Part,
+}
+
+impl Writer {
+    /// Writes a message or pieces of one. Without `wait`, only as much as the link takes at once.
+    fn item(&mut self, shared: &Shared, item: &Item, wait: bool) -> Result<Wrote, Fault> {
         let mut rest = &item.bytes[..];
+        let mut pending = 0;
         loop {
             let (piece, after) = rest.split_at(rest.len().min(PIECE));
             let Item { kind, step, length, .. } = *item;
-            self.frame(Header { kind, step, sequence: self.sequence, length }, piece)?;
-            self.shared.payload.fetch_add(piece.len() as u64, Ordering::Relaxed);
-            self.shared.lock().bytes -= piece.len();
-            self.shared.room.notify_all();
-            if after.is_empty() {
-                return Ok(());
-            }
+            self.seal(shared, Header { kind, step, sequence: self.sequence, length }, piece)?;
+            shared.payload.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            pending += piece.len();
             rest = after;
+            if !wait {
+                if rest.is_empty() {
+                    return self.now(shared);
+                }
+                continue;
+            }
+            if rest.is_empty() || self.sealed.len() >= WRITE {
+                self.rest(shared)?;
+                shared.lock().bytes -= pending;
+                shared.room.notify_all();
+                pending = 0;
+            }
+            if rest.is_empty() {
+                return Ok(Wrote::All);
+            }
         }
     }
 
-    fn empty(&mut self, kind: Kind) -> Result<(), Fault> {
-        self.frame(Header::empty(kind, self.sequence), &[])
+    fn empty(&mut self, shared: &Shared, kind: Kind) -> Result<(), Fault> {
+        self.seal(shared, Header::empty(kind, self.sequence), &[])?;
+        self.rest(shared)
     }
 
-    fn farewell(&mut self) -> Result<(), Fault> {
-        self.empty(Kind::Farewell)?;
-        self.shared.channel.finish(&mut self.scratch, &|| self.shared.go_on())
+    fn farewell(&mut self, shared: &Shared) -> Result<(), Fault> {
+        self.empty(shared, Kind::Farewell)?;
+        shared.channel.finish(&mut self.sealed, &|| shared.go_on())
     }
 
-    fn frame(&mut self, header: Header, bytes: &[u8]) -> Result<(), Fault> {
+    fn seal(&mut self, shared: &Shared, header: Header, bytes: &[u8]) -> Result<(), Fault> {
         self.sequence += 1;
-        let go_on = || self.shared.go_on();
-        self.shared.channel.write(&header.encode(), bytes, &mut self.scratch, &go_on)
+        shared.channel.seal(&header.encode(), bytes, &mut self.sealed)
     }
-}
 
-impl Shared {
-    fn go_on(&self) -> bool {
-        !self.abort.load(Ordering::Relaxed)
+    /// Writes what is sealed, waiting for the link.
+    fn rest(&mut self, shared: &Shared) -> Result<(), Fault> {
+        shared.channel.write(&self.sealed[self.written..], &|| shared.go_on())?;
+        self.sealed.clear();
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Writes what the link takes at once of what is sealed.
+    fn now(&mut self, shared: &Shared) -> Result<Wrote, Fault> {
+        self.written += shared.channel.write_now(&self.sealed[self.written..])?;
+        if self.written < self.sealed.len() {
+            return Ok(Wrote::Part);
+        }
+        self.sealed.clear();
+        self.written = 0;
+        Ok(Wrote::All)
     }
 }

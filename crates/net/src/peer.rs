@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::channel::Channel;
 use crate::error::{Gone, LocalError, Misbehaviour, system};
 use crate::frame::{Kind, PIECE};
-use crate::incoming::{Expected, Incoming, Length, Tap, Watch};
+use crate::incoming::{Expected, Incoming, Length, Partly, Tap, Watch};
 use crate::outgoing::{Item, Outgoing, Room};
 use crate::shape::shaped;
 use crate::{Fingerprint, Limits, Link, NetError};
@@ -121,13 +121,7 @@ impl Peer {
         })
     }
 
-    /// Begins a message of `len` bytes that is written piece by piece and never held whole.
-    pub fn send_stream(&mut self, step: u32, len: u64) -> Result<SendStream<'_>, NetError> {
-        self.usable()?;
-        Ok(SendStream { peer: self, step, len, sent: 0, piece: Vec::new() })
-    }
-
-    /// Receives a message of `len` bytes piece by piece: `each` gets consecutive pieces of 1 MiB and the rest.
+    /// Receives a message of `len` bytes piece by piece: `each` gets consecutive pieces of [`PIECE`] bytes and the rest.
     /// An error of `each` ends the connection.
     pub fn recv_stream<E: From<NetError>>(
         &mut self,
@@ -196,7 +190,7 @@ impl Peer {
         Ok(())
     }
 
-    fn queue(&mut self, item: Item) -> Result<(), NetError> {
+    pub(crate) fn queue(&mut self, item: Item) -> Result<(), NetError> {
         self.usable()?;
         self.wait("it to take what was sent before", |outgoing| outgoing.room(LOOK))?;
         self.outgoing.push(item);
@@ -237,11 +231,24 @@ impl Peer {
         result
     }
 
-    fn usable(&self) -> Result<(), NetError> {
+    /// The next bytes of a message that is read in pieces.
+    pub(crate) fn recv_part(
+        &mut self,
+        step: u32,
+        partly: &mut Partly,
+        out: &mut [u8],
+        waiting_for: &str,
+    ) -> Result<(), NetError> {
+        self.usable()?;
+        let read = self.incoming.part(&self.channel, step, partly, out, waiting_for);
+        read.map_err(|error| self.fail(error))
+    }
+
+    pub(crate) fn usable(&self) -> Result<(), NetError> {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    fn fail(&mut self, error: NetError) -> NetError {
+    pub(crate) fn fail(&mut self, error: NetError) -> NetError {
         self.failed = Some(error.clone());
         error
     }
@@ -260,62 +267,5 @@ pub fn decode_control<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T
         true => Ok(value),
         false if bytes.starts_with(&again) => Err(control("bytes follow its end")),
         false => Err(control("it is not in canonical form")),
-    }
-}
-
-/// A message on its way, written piece by piece. Dropping it before its end spoils the connection.
-pub struct SendStream<'a> {
-    peer: &'a mut Peer,
-    step: u32,
-    len: u64,
-    sent: u64,
-    piece: Vec<u8>,
-}
-
-impl SendStream<'_> {
-    /// Adds bytes; waits while [`Limits::queue_bytes`] are queued.
-    pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), NetError> {
-        if bytes.len() as u64 > self.len - self.sent {
-            let reason = format!("{} bytes are more than the {} announced", bytes.len(), self.len - self.sent);
-            return Err(system("send a piece of a message", reason));
-        }
-        while !bytes.is_empty() {
-            let n = bytes.len().min(PIECE - self.piece.len());
-            self.piece.extend_from_slice(&bytes[..n]);
-            self.sent += n as u64;
-            bytes = &bytes[n..];
-            if self.piece.len() == PIECE {
-                self.queue()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the message; all its bytes must have been written.
-    pub fn finish(mut self) -> Result<(), NetError> {
-        if self.sent < self.len {
-            return Err(self.unfinished());
-        }
-        if !self.piece.is_empty() || self.len == 0 {
-            self.queue()?;
-        }
-        Ok(())
-    }
-
-    fn queue(&mut self) -> Result<(), NetError> {
-        let bytes = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
-        self.peer.queue(Item { kind: Kind::Data, step: self.step, length: self.len, bytes })
-    }
-
-    fn unfinished(&self) -> NetError {
-        LocalError::Unfinished { peer: self.peer.name().to_owned() }.into()
-    }
-}
-
-impl Drop for SendStream<'_> {
-    fn drop(&mut self) {
-        if self.sent < self.len && self.peer.failed.is_none() {
-            self.peer.failed = Some(self.unfinished());
-        }
     }
 }

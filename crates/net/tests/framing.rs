@@ -199,6 +199,127 @@ fn a_receiver_that_stops_half_way_spoils_the_connection() {
     assert!(b.recv(2, 1, "next").unwrap_err().to_string().contains("left unfinished"));
 }
 
+#[test]
+fn an_exchange_in_pieces_is_the_message_it_would_be_whole() {
+    for (n, m) in [(3 * PIECE + 5, 2 * PIECE), (1, 0), (0, PIECE + 1), (0, 0), (200_000, 200_000)] {
+        let (mut a, mut b) = tls_pair(&Limits::default());
+        std::thread::scope(|s| {
+            // The other end sends and receives whole messages, or none.
+            s.spawn(|| {
+                if m > 0 {
+                    b.send(4, pattern(m, 2)).unwrap();
+                }
+                if n > 0 {
+                    assert!(b.recv(4, n, "a's").unwrap() == pattern(n, 1));
+                }
+                assert_eq!(b.recv(5, 1, "next").unwrap(), [9]);
+            });
+            let (ours, mut theirs) = (pattern(n, 1), vec![0; m]);
+            let mut transfer = a.transfer(4, n as u64, m as u64, "gate 4").unwrap();
+            let (mut written, mut read) = (0, 0);
+            for size in [1, 0, 70_001, 4096].into_iter().cycle() {
+                let (out, into) = (size.min(n - written), (size / 2 + 1).min(m - read));
+                transfer.write(&ours[written..written + out]).unwrap();
+                transfer.read(&mut theirs[read..read + into]).unwrap();
+                (written, read) = (written + out, read + into);
+                assert_eq!((transfer.to_write(), transfer.to_read()), ((n - written) as u64, (m - read) as u64));
+                if (written, read) == (n, m) {
+                    break;
+                }
+            }
+            transfer.finish().unwrap();
+            assert!(theirs == pattern(m, 2));
+            a.send(5, vec![9]).unwrap();
+            a.flush().unwrap();
+        });
+    }
+}
+
+#[test]
+fn pieces_arrive_while_the_rest_is_not_there_yet() {
+    let (mut a, mut b) = tls_pair(&Limits::default());
+    let n = 3 * PIECE as u64;
+    let (mut at_a, mut at_b) = (a.transfer(1, n, n, "b's").unwrap(), b.transfer(1, n, n, "a's").unwrap());
+    let mut out = vec![0; PIECE];
+    // In one thread: if a piece waited for the whole message, this would never end.
+    for i in 0..3 {
+        at_a.write(&vec![i; PIECE]).unwrap();
+        at_b.read(&mut out).unwrap();
+        assert!(out.iter().all(|&x| x == i));
+        at_b.write(&out).unwrap();
+        at_a.read(&mut out).unwrap();
+        assert!(out.iter().all(|&x| x == i));
+    }
+    at_a.finish().unwrap();
+    at_b.finish().unwrap();
+}
+
+#[test]
+fn an_exchange_in_pieces_compares_every_frame_with_the_plan() {
+    let n = PIECE as u64 + 3;
+    let refused = |second: [u8; 24]| {
+        let (mut peer, mut socket) = by_hand(&brisk());
+        let writing = std::thread::spawn(move || {
+            socket.write_all(&frame(Kind::Data, 7, 1, n)).unwrap();
+            socket.write_all(&vec![0; PIECE]).unwrap();
+            socket.write_all(&second).unwrap();
+            socket
+        });
+        let mut transfer = peer.transfer(7, 0, n, "gate 7 relu2").unwrap();
+        transfer.read(&mut vec![0; PIECE]).unwrap();
+        let error = transfer.read(&mut [0; 3]).unwrap_err();
+        assert!(error.to_string().contains("gate 7 relu2"), "{error}");
+        assert_eq!(transfer.finish().unwrap_err().to_string(), error.to_string());
+        assert_eq!(peer.send(8, vec![]).unwrap_err().to_string(), error.to_string(), "errors stay");
+        writing.join().unwrap();
+        match error {
+            NetError::PeerMisbehaved { what, .. } => what,
+            other => panic!("{other}"),
+        }
+    };
+    assert_eq!(refused(frame(Kind::Data, 7, 2, n - 1)), Misbehaviour::Length { expected: n, got: n - 1 });
+    assert_eq!(refused(frame(Kind::Data, 8, 2, n)), Misbehaviour::Step { expected: 7, got: 8 });
+    assert_eq!(refused(frame(Kind::Data, 7, 3, n)), Misbehaviour::Sequence { expected: 2, got: 3 });
+    let control = refused(frame(Kind::Control, 7, 2, n));
+    assert_eq!(control, Misbehaviour::Kind { expected: "data", got: "control" });
+}
+
+#[test]
+fn an_unfinished_exchange_spoils_the_connection() {
+    for (write, read) in [(true, false), (false, true)] {
+        let (mut a, mut b) = Peer::memory_pair().unwrap();
+        b.send(1, vec![1; 5]).unwrap();
+        let mut transfer = a.transfer(1, 4, 5, "b's").unwrap();
+        assert!(transfer.write(&[0; 5]).is_err(), "more than announced");
+        assert!(transfer.read(&mut [0; 6]).is_err(), "more than there is");
+        if write {
+            transfer.write(&[0; 4]).unwrap();
+        }
+        if read {
+            transfer.read(&mut [0; 5]).unwrap();
+        }
+        drop(transfer);
+        let error = a.send(2, vec![]).unwrap_err().to_string();
+        assert!(error.contains("left unfinished"), "{error}");
+    }
+}
+
+#[test]
+fn small_messages_that_nobody_takes_yet_wait_in_order() {
+    let (mut a, mut b) = tls_pair(&Limits::default());
+    // More than the socket holds: the first go out at once, then the writer takes over, mid-message.
+    let count = 200;
+    for step in 0..count {
+        a.send(step, pattern(100_000, step as usize)).unwrap();
+    }
+    for step in 0..count {
+        assert!(b.recv(step, 100_000, "a message").unwrap() == pattern(100_000, step as usize), "{step}");
+    }
+    a.flush().unwrap();
+    a.send(count, vec![1]).unwrap();
+    assert_eq!(b.recv(count, 1, "the last").unwrap(), [1]);
+}
+
 proptest! {
     #[test]
     fn strangers_never_panic_the_greeting(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
