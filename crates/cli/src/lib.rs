@@ -52,10 +52,16 @@ enum Command {
     Query(commands::query::Args),
     /// All at once: dealer, P0 and P1 as three processes on this machine, over TLS.
     Predict(commands::predict::Args),
-    /// One-time material of a party: what is left, and whether it is whole.
+    /// One-time material of a party: what is left, whether it is whole, and the removal of what is spent.
     Material(commands::material::Args),
+    /// Look at this machine, at a role's configuration and at those it talks to; say what is wrong and what to do.
+    Doctor(commands::doctor::Args),
     /// Measure this machine.
     Bench(commands::bench::Args),
+    /// Print the completions of a shell.
+    Completions(commands::completions::Args),
+    /// Print the manual page, or write those of all commands.
+    Man(commands::man::Args),
 }
 
 /// Refuses to start when ARIANN_AES or ARIANN_PRODUCTS forces a path that this machine lacks.
@@ -65,8 +71,8 @@ fn kernels() -> Result<(), SessionError> {
     Ok(())
 }
 
-/// Runs the program with `hooks` and returns its exit code: 0, or who is at fault: 2 operator, 3 input, 4 peer, 5 dealer,
-/// 6 this machine.
+/// Runs the program with `hooks` and returns its exit code: 0, or 1 when `doctor` finds a problem, or who is at fault:
+/// 2 operator, 3 input, 4 peer, 5 dealer, 6 this machine.
 pub fn run(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let json = args.iter().any(|arg| arg == "--json");
@@ -86,6 +92,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> ExitCode {
         output::end_with_stdin();
     }
     let output = Output::new(program.json);
+    if let Command::Doctor(args) = &program.command {
+        // It tells of a wrong path itself.
+        return commands::doctor::run(args, &output);
+    }
     if let Err(error) = kernels() {
         return output.failure(&error);
     }
@@ -98,7 +108,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> ExitCode {
         Command::Query(args) => commands::query::run(args, &hooks, &output),
         Command::Predict(args) => commands::predict::run(args, &output),
         Command::Material(args) => commands::material::run(&args, &output),
+        Command::Doctor(_) => unreachable!("run above"),
         Command::Bench(args) => commands::bench::run(&args, &output),
+        Command::Completions(args) => commands::completions::run(&args, &output),
+        Command::Man(args) => commands::man::run(&args, &output),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod deal;
+pub mod doctor;
 pub mod engine;
 mod error;
 pub mod events;
@@ -12,6 +13,7 @@ mod handshake;
 pub mod hooks;
 pub mod local;
 pub mod making;
+mod masks;
 mod messages;
 pub mod planning;
 mod preparing;

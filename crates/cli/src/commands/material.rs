@@ -1,9 +1,9 @@
-//! `ariann material`: what is left, and whether it is whole.
+//! `ariann material`: what is left, whether it is whole, and the removal of what is spent.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ariann_gates::Party;
-use ariann_material::{Batch, Store};
+use ariann_material::{Batch, Error, Store};
 use ariann_plan::Plan;
 use ariann_report::{bytes, table};
 use ariann_session::events::{Event, Events};
@@ -28,6 +28,17 @@ enum Action {
         #[arg(long)]
         state: PathBuf,
     },
+    /// Remove the files of batches that are wholly spent, and of what no run can use any more. The ledger remembers them:
+    /// what was spent is never taken in again.
+    Prune {
+        /// The state folder; its role must not be running.
+        #[arg(long)]
+        state: PathBuf,
+        /// Say what would be removed, and remove nothing. (What an interrupted arrival left is removed whenever the folder
+        /// is opened.)
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Check a material file from its first to its last byte.
     Verify {
         /// The file.
@@ -41,17 +52,52 @@ enum Action {
 pub fn run(args: &Args, output: &Output) -> Result<(), SessionError> {
     match &args.action {
         Action::Ls { state } => ls(state, output),
+        Action::Prune { state, dry_run } => prune(state, *dry_run, output),
         Action::Verify { file, plan } => verify(file, plan, output),
     }
 }
 
-fn ls(state: &std::path::Path, output: &Output) -> Result<(), SessionError> {
+/// Opens the state folder of either party; makes none.
+fn open(state: &Path) -> Result<Store, SessionError> {
     if !state.join("ledger.redb").exists() {
         let reason = "no state folder of a party is there; check --state";
         return Err(SessionError::Config(format!("{}: {reason}", state.display())));
     }
     // The folder knows whose it is.
-    let store = Store::open(state, 0).or_else(|_| Store::open(state, 1))?;
+    match Store::open(state, 0) {
+        Err(Error::ForeignLedger { .. }) => Ok(Store::open(state, 1)?),
+        opened => Ok(opened?),
+    }
+}
+
+fn prune(state: &Path, dry_run: bool, output: &Output) -> Result<(), SessionError> {
+    let pruned = open(state)?.prune(dry_run)?;
+    if output.is_json() {
+        let names = |ids: Vec<String>| json!(ids);
+        output.document(&json!({
+            "dry_run": dry_run,
+            "batches": names(pruned.batches.iter().map(ToString::to_string).collect()),
+            "prepared_files": pruned.prepared,
+            "weights": names(pruned.weights.iter().map(ToString::to_string).collect()),
+            "leftovers": pruned.leftovers,
+            "bytes": pruned.bytes,
+        }));
+        return Ok(());
+    }
+    let rows = [
+        ("spent batches", pruned.batches.len()),
+        ("files of prepared data", pruned.prepared),
+        ("masked weights without a batch", pruned.weights.len()),
+        ("leftovers", pruned.leftovers),
+    ];
+    let rows: Vec<Vec<String>> = rows.map(|(what, count)| vec![what.to_string(), count.to_string()]).into();
+    output.line(&table(&["what", "files"], &rows));
+    output.line(&format!("{} {}", bytes(pruned.bytes), if dry_run { "would be freed" } else { "freed" }));
+    Ok(())
+}
+
+fn ls(state: &Path, output: &Output) -> Result<(), SessionError> {
+    let store = open(state)?;
     let (mut rows, mut list, mut left) = (Vec::new(), Vec::new(), 0);
     for entry in store.ls()? {
         let label = entry.label.as_ref().ok();
@@ -70,7 +116,11 @@ fn ls(state: &std::path::Path, output: &Output) -> Result<(), SessionError> {
                     status.used.to_string(),
                     status.burnt.to_string(),
                     bytes(entry.bytes),
-                    label.map_or("missing or damaged".to_string(), |l| hex(&l.plan_digest)[..16].to_string()),
+                    match label {
+                        Some(label) => hex(&label.plan_digest)[..16].to_string(),
+                        None if status.left == 0 && entry.bytes == 0 => "removed".to_string(),
+                        None => "missing or damaged".to_string(),
+                    },
                 ]);
             }
             Err(error) => {
@@ -88,7 +138,7 @@ fn ls(state: &std::path::Path, output: &Output) -> Result<(), SessionError> {
     Ok(())
 }
 
-fn verify(file: &std::path::Path, plan: &std::path::Path, output: &Output) -> Result<(), SessionError> {
+fn verify(file: &Path, plan: &Path, output: &Output) -> Result<(), SessionError> {
     let plan = Plan::read(plan)?;
     let label = ariann_material::inspect(file)?;
     let party = if label.party == 0 { Party::P0 } else { Party::P1 };
