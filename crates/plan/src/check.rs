@@ -2,11 +2,12 @@
 //!
 //! A plan comes from a file or from the other party; nobody runs one that this does not accept.
 
-use ariann_gates::linear::{HOLDER, Weights};
-use ariann_gates::{LinearShape, Party, Receiver, Window, Windows};
+use ariann_gates::linear::{HOLDER, Linear, Weights};
+use ariann_gates::{Comparison, LinearShape, Party, Receiver, Sign, SumShape, Windows, drelu};
 use ariann_ring::ConvShape;
 
-use crate::{Entry, Gate, InputSpec, Plan, Revealed, VERSION};
+use crate::scales::LOOKUP_WIDTH;
+use crate::{Entry, Gate, InputSpec, Plan, Revealed, Scale, VERSION};
 
 /// What is wrong with a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,29 +30,42 @@ pub enum CheckError {
     },
 }
 
-/// The form of a value between two gates.
+/// The form of a gate's result.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    Nothing,
     Share(usize),
-    /// The owner's input: masked by the owner alone, so only a linear layer takes it.
-    Input(usize),
-    /// `own`: its mask is the parties' words of the gate before, whole. A linear layer and a revealed wire need that.
+    /// A wire of k bits. `own`: its mask is made of the parties' words alone, so that it may enter a linear layer, a sum or a
+    /// result. `of_owner`: of the owner's words alone, so that nothing may compare it.
     Wire {
         len: usize,
-        width: u32,
         to: Receiver,
-        own: bool,
+        of_owner: bool,
+    },
+    /// A wire of fewer bits that both know, whose mask the dealer alone knows.
+    Narrow {
+        len: usize,
+        width: u32,
     },
     Ranked {
         len: usize,
         width: u32,
+        level: u32,
+        of: usize,
     },
+    Result,
 }
 
 const LARGEST: usize = 1 << 32;
 /// The most fractional bits of a sensible scale.
-const FRAC: i64 = 1 << 10;
+const FRAC: i32 = 1 << 10;
+/// The largest constant factor of a scale.
+const FACTOR: u32 = 1 << 20;
+
+type Checked<T> = Result<T, &'static str>;
+
+fn need(ok: bool, reason: &'static str) -> Checked<()> {
+    if ok { Ok(()) } else { Err(reason) }
+}
 
 impl Plan {
     /// Accepts or refuses the plan.
@@ -61,8 +75,6 @@ impl Plan {
         }
         let head = |wrong: bool, reason| if wrong { Err(CheckError::Head(reason)) } else { Ok(()) };
         head(self.ring != 32 && self.ring != 64, "ring is neither 32 nor 64 bits wide")?;
-        head(self.scales.ring_bits != self.ring, "scales belong to another ring")?;
-        head(self.scales.layers.len() != self.linear_gates().count(), "scales do not match its linear gates")?;
         let product = self.input.shape.iter().try_fold(1usize, |a, b| a.checked_mul(*b));
         head(product.is_none_or(|len| len == 0 || len > LARGEST), "input shape is out of bounds")?;
         let [least, greatest] = self.input.range;
@@ -72,136 +84,280 @@ impl Plan {
         head(mean.iter().any(|mean| !mean.is_finite()), "input mean is not finite")?;
         head(std.iter().any(|std| !std.is_finite() || *std <= 0.0), "input deviation is not positive")?;
         head(self.gates.len() < 3 || self.gates.len() >= 1 << 24, "number of gates is out of bounds")?;
-        let mut form = Form::Nothing;
+        let mut forms: Vec<Form> = Vec::with_capacity(self.gates.len());
+        let mut used = vec![false; self.gates.len()];
         for (number, entry) in self.gates.iter().enumerate() {
-            form = self.step(number, &entry.gate, form).map_err(|reason| CheckError::Gate {
-                number,
-                name: entry.name.clone(),
-                reason,
-            })?;
+            let refuse = |reason| CheckError::Gate { number, name: entry.name.clone(), reason };
+            let earlier = entry.inputs.iter().all(|input| (*input as usize) < number);
+            need(earlier, "it takes a result that is not there yet").map_err(refuse)?;
+            entry.inputs.iter().for_each(|input| used[*input as usize] = true);
+            let form = self.form(number, entry, &forms).and_then(|form| self.scale(entry).map(|()| form));
+            forms.push(form.map_err(refuse)?);
         }
         head(!matches!(self.gates.last(), Some(Entry { gate: Gate::Reveal(_), .. })), "gates do not end in a result")?;
-        self.check_scales()
+        used.pop();
+        head(used.contains(&false), "gates have results that nothing takes")?;
+        let logits = self.reveal.what == Revealed::Logits;
+        let scale = self.gates[self.gates.len() - 1].scale;
+        head(logits && scale != self.output.scale, "output scale is not that of its gates")
     }
 
-    /// The scales belong to the windows that the gates open.
-    fn check_scales(&self) -> Result<(), CheckError> {
-        let mut frac = i64::from(self.scales.input_frac);
-        let small = |frac: i64| frac.abs() <= FRAC;
-        let mut fits = small(frac);
-        for ((number, _), scale) in self.linear_gates().zip(&self.scales.layers) {
-            let opened = match self.gates.get(number as usize + 1).map(|entry| &entry.gate) {
-                Some(Gate::Open(open)) => Some(open.window),
-                _ => None,
-            };
-            fits &= opened == scale.truncated.then_some(Window { shift: scale.shift, top: scale.top });
-            fits &= scale.truncated || (scale.shift == 0 && scale.top == self.ring);
-            fits &= small(i64::from(scale.weight_frac));
-            frac += i64::from(scale.weight_frac) - i64::from(scale.shift);
-            fits &= small(frac);
-        }
-        fits &= frac == i64::from(self.output.frac_bits);
-        if fits { Ok(()) } else { Err(CheckError::Head("scales are not those of its gates")) }
+    /// The result's scale follows from the operands'.
+    fn scale(&self, entry: &Entry) -> Checked<()> {
+        let of = |index: usize| self.gates[entry.inputs[index] as usize].scale;
+        let own = entry.scale;
+        need(own.frac.abs() <= FRAC && (1..=FACTOR).contains(&own.factor), "its scale is out of bounds")?;
+        let follows = match &entry.gate {
+            Gate::Input(_) => own.factor == 1,
+            Gate::Linear(_) => own.factor == 1 && (own.frac - of(0).frac).abs() <= FRAC,
+            Gate::Add(gate) => (0..entry.inputs.len()).all(|index| scaled(of(index), gate.multipliers[index], own)),
+            Gate::Arrange(gate) => (0..entry.inputs.len()).all(|index| scaled(of(index), gate.multipliers[index], own)),
+            Gate::Sum(shape) => {
+                let counted = [0, 1].map(|axis| shape.factors[axis].first().map_or(0, |factor| u64::from(*factor)));
+                own.frac == of(0).frac && counted.iter().all(|factor| *factor > 0) && own.factor % of(0).factor == 0
+            }
+            Gate::Open(gate) => own == Scale { frac: of(0).frac.saturating_sub(gate.window.shift as i32), ..of(0) },
+            Gate::Multiply(_) => {
+                i64::from(own.frac) == i64::from(of(0).frac) + i64::from(of(1).frac)
+                    && u64::from(own.factor) == u64::from(of(0).factor) * u64::from(of(1).factor)
+            }
+            Gate::Lookup(_) => true,
+            Gate::ArgMax(_) => own == Scale::bits(0),
+            Gate::Reveal(_) if self.reveal.what == Revealed::Label => own == Scale::bits(0),
+            Gate::Cut(_) | Gate::Max(_) | Gate::Relu(_) | Gate::Clip(_) | Gate::Truncate(_) | Gate::Reveal(_) => own == of(0),
+        };
+        need(follows, "its scale is not what its operands make it")
     }
 
-    fn step(&self, number: usize, gate: &Gate, form: Form) -> Result<Form, &'static str> {
-        let need = |ok: bool, reason| if ok { Ok(()) } else { Err(reason) };
+    /// The form of a gate's result; refuses operands that it does not take.
+    fn form(&self, number: usize, entry: &Entry, forms: &[Form]) -> Checked<Form> {
+        let operands: Vec<Form> = entry.inputs.iter().map(|input| forms[*input as usize]).collect();
+        let gate = &entry.gate;
         need((number == 0) == matches!(gate, Gate::Input(_)), "an input is the first gate and no other")?;
-        match (gate, form) {
-            (Gate::Input(gate), Form::Nothing) => {
+        match (gate, operands.as_slice()) {
+            (Gate::Input(gate), []) => {
                 need(gate.len == self.input_len(), "its length is not that of the input")?;
-                Ok(Form::Input(gate.len))
+                Ok(Form::Wire { len: gate.len, to: Receiver::Both, of_owner: true })
             }
-            (Gate::Linear(gate), form @ (Form::Wire { .. } | Form::Input(_))) => {
-                let (len, to) = match form {
-                    Form::Wire { len, width, to, own } => {
-                        need(own && width == self.ring, "its operand is no freshly opened wire of the whole ring")?;
-                        (len, to)
-                    }
-                    _ => (self.input_len(), Receiver::Both),
-                };
-                let bounded = match &gate.shape {
-                    LinearShape::Conv(shape) => shape.validate().is_ok() && small(shape),
-                    LinearShape::Dense { inputs, outputs } => {
-                        inputs.checked_mul(*outputs).is_some_and(|len| len <= LARGEST)
-                    }
-                };
-                need(bounded, "it has no valid shape")?;
-                need(gate.weights == self.weights, "its weights are not known to whom the plan says")?;
-                need(gate.shape.in_len() == len, "its operand has another size")?;
-                need(gate.shape.out_len() > 0 && gate.shape.out_len() <= LARGEST, "its output is out of bounds")?;
-                need(gate.source as usize + 1 == number, "its operand's mask is another gate's")?;
-                need(gate.masked_by == [number > 1, true], "its operand is masked by others")?;
-                let multiplier = match gate.weights {
-                    Weights::Held => HOLDER,
-                    Weights::Shared | Weights::Public => Party::P1,
-                };
-                let both = gate.weights != Weights::Shared || to == Receiver::Both;
-                need(both && to.includes(multiplier), "its operand is not open to the party that multiplies")?;
-                Ok(Form::Share(gate.shape.out_len()))
+            (Gate::Linear(gate), [Form::Wire { len, to, .. }]) => self.linear(gate, *len, *to),
+            (Gate::Add(gate), operands) => {
+                need(!operands.is_empty() && gate.multipliers.len() == operands.len(), "its factors are not one an operand")?;
+                let fits = |form: &Form| matches!(form, Form::Share(len) | Form::Wire { len, .. } if *len == gate.len);
+                need(operands.iter().all(fits), "its operands have another size or form")?;
+                Ok(Form::Share(gate.len))
             }
-            (Gate::Open(gate), Form::Share(len)) => {
-                need(gate.len == len, "it opens another number of values")?;
+            (Gate::Arrange(gate), operands) => {
+                need(!operands.is_empty() && gate.multipliers.len() == operands.len(), "its factors are not one an operand")?;
+                need(gate.arrange.len > 0 && gate.arrange.len <= LARGEST, "its result is out of bounds")?;
+                let lens: Vec<usize> = operands.iter().map(len_of).collect();
+                // A place of the result takes memory when it is checked.
+                need(gate.arrange.len <= 4 * lens.iter().sum::<usize>() + (1 << 20), "its result is out of bounds")?;
+                need(gate.arrange.fits(&lens), "it moves elements that are not there, or two to one place")?;
+                moved(operands, gate.arrange.len)
+            }
+            (Gate::Sum(shape), [operand]) => {
+                need(valid_sum(shape), "its windows have no valid shape")?;
+                need(shape.in_len() == len_of(operand), "its operand has another size")?;
+                moved(&[*operand], shape.out_len())
+            }
+            (Gate::Open(gate), [Form::Share(len)]) => {
+                need(gate.len == *len, "it opens another number of values")?;
                 let window = gate.window;
                 need(window.top <= self.ring && window.shift < window.top, "its window is not within the ring")?;
-                let whole = window.shift == 0 && window.top == self.ring;
-                need(whole || window.width() >= 3, "its window is narrower than 3 bits")?;
-                need(whole || gate.to == Receiver::Both, "a window is opened to both")?;
-                Ok(Form::Wire { len, width: window.width(), to: gate.to, own: whole })
+                if window.shift == 0 && window.top == self.ring {
+                    return Ok(Form::Wire { len: *len, to: gate.to, of_owner: false });
+                }
+                need(window.width() >= 3, "its window is narrower than 3 bits")?;
+                need(gate.to == Receiver::Both, "a window is opened to both")?;
+                Ok(Form::Narrow { len: *len, width: window.width() })
             }
-            (Gate::Max(gate), Form::Wire { len, width, to: Receiver::Both, .. }) => {
+            (Gate::Cut(gate), [Form::Wire { len, to: Receiver::Both, of_owner: false }]) => {
+                need(gate.len == *len, "its operand has another size")?;
+                need((3..=self.ring).contains(&gate.width), "it cuts to fewer than 3 bits or to more than there are")?;
+                Ok(Form::Narrow { len: *len, width: gate.width })
+            }
+            (gate, [operand]) => self.compared(number, gate, *operand),
+            (Gate::Multiply(gate), [a, b]) => {
+                let both = |form: &Form| matches!(form, Form::Wire { len, to: Receiver::Both, .. } if *len == gate.len);
+                need(both(a) && both(b), "its operands are no wires of its size that both know")?;
+                Ok(Form::Share(gate.len))
+            }
+            _ => Err("it does not take the operands that it is given"),
+        }
+    }
+
+    fn linear(&self, gate: &Linear, len: usize, to: Receiver) -> Checked<Form> {
+        let bounded = match &gate.shape {
+            LinearShape::Conv(shape) => shape.validate().is_ok() && small(shape),
+            LinearShape::Dense { inputs, outputs } => inputs.checked_mul(*outputs).is_some_and(|len| len <= LARGEST),
+        };
+        need(bounded, "it has no valid shape")?;
+        need(gate.weights == self.weights, "its weights are not known to whom the plan says")?;
+        need(gate.shape.in_len() == len, "its operand has another size")?;
+        need(gate.shape.out_len() > 0 && gate.shape.out_len() <= LARGEST, "its output is out of bounds")?;
+        let multiplier = match gate.weights {
+            Weights::Held => HOLDER,
+            Weights::Shared | Weights::Public => Party::P1,
+        };
+        let both = gate.weights != Weights::Shared || to == Receiver::Both;
+        need(both && to.includes(multiplier), "its operand is not open to the party that multiplies")?;
+        Ok(Form::Share(gate.shape.out_len()))
+    }
+
+    /// Gates that take a wire that both know, or a share, and have one operand.
+    fn compared(&self, number: usize, gate: &Gate, operand: Form) -> Checked<Form> {
+        let sized = |len: usize, width: u32, of: usize, own: u32| {
+            need(len == of && width == own && width >= 3, "its wires have another size")
+        };
+        // A whole wire that both know is compared as it is when its width is the ring's.
+        let narrow = match operand {
+            Form::Wire { len, to: Receiver::Both, of_owner: false } => Some((len, self.ring)),
+            Form::Narrow { len, width } => Some((len, width)),
+            _ => None,
+        };
+        match (gate, narrow) {
+            (Gate::Max(gate), Some((len, width))) => {
                 need(valid(&gate.windows), "its windows have no valid shape")?;
                 need(matches!(gate.windows, Windows::Pool(_)), "it has no pooling windows")?;
                 need(gate.level < gate.windows.levels(), "it has no such level")?;
-                need(gate.windows.len_before(gate.level) == len && gate.width == width, "its wires have another size")?;
-                Ok(Form::Wire { len: gate.windows.len_before(gate.level + 1), width, to: Receiver::Both, own: false })
+                need(compares(width - 1, gate.form), "its comparison has no such form")?;
+                sized(len, width, gate.windows.len_before(gate.level), gate.width)?;
+                Ok(Form::Narrow { len: gate.windows.len_before(gate.level + 1), width })
             }
-            (Gate::Relu(gate), Form::Wire { len, width, to: Receiver::Both, .. }) => {
-                need(gate.len == len && gate.width == width && width >= 3, "its wires have another size")?;
-                Ok(Form::Wire { len, width: self.ring, to: gate.to, own: true })
+            (Gate::Relu(gate), Some((len, width))) => {
+                sized(len, width, gate.len, gate.width)?;
+                need(signed(width, gate.sign, gate.form), "its sign is decided on too few bits, or in no such form")?;
+                Ok(Form::Wire { len, to: gate.to, of_owner: false })
             }
-            (Gate::Truncate(gate), Form::Wire { len, width, to: Receiver::Both, .. }) => {
-                need(gate.len == len && gate.width == width && width >= 3, "its wires have another size")?;
+            (Gate::Clip(gate), Some((len, width))) => {
+                sized(len, width, gate.len, gate.width)?;
+                need(signed(width, gate.sign, gate.form), "its sign is decided on too few bits, or in no such form")?;
+                let bound = 1i64 << (width.min(62) - 1);
+                need(-bound < gate.lo && gate.lo < gate.hi && gate.hi < bound, "its bounds are out of order or too far")?;
+                Ok(Form::Wire { len, to: gate.to, of_owner: false })
+            }
+            (Gate::Truncate(gate), Some((len, width))) => {
+                sized(len, width, gate.len, gate.width)?;
+                need(matches!(operand, Form::Narrow { .. }), "its operand is not cut")?;
                 Ok(Form::Share(len))
             }
-            (Gate::ArgMax(gate), Form::Wire { len, width, to: Receiver::Both, .. } | Form::Ranked { len, width }) => {
+            (Gate::Lookup(gate), Some((len, width))) => {
+                sized(len, width, gate.len, gate.width)?;
+                need(width <= LOOKUP_WIDTH, "its operand has too many bits for a table")?;
+                Ok(Form::Wire { len, to: gate.to, of_owner: false })
+            }
+            (Gate::ArgMax(gate), narrow) => {
+                let (len, width, level) = match (operand, narrow) {
+                    (Form::Ranked { len, width, level, of }, _) => {
+                        need(of == gate.len, "it compares another number of values")?;
+                        (len, width, level)
+                    }
+                    (_, Some((len, width))) => (len, width, 0),
+                    _ => return Err("it does not take the operand that it is given"),
+                };
                 let windows = Windows::Row(gate.len);
-                need((gate.level == 0) == matches!(form, Form::Wire { .. }), "its levels are out of order")?;
+                need(gate.level == level, "its levels are out of order")?;
                 need(gate.len == self.output.classes, "it compares another number of values")?;
                 need(gate.level < windows.levels(), "it has no such level")?;
-                need(
-                    gate.width == width && width >= 3 && gate.len >> (width - 1) == 0,
-                    "its wires are too narrow for its indices",
-                )?;
+                need(compares(width - 1, gate.form), "its comparison has no such form")?;
+                let indices = width >= 3 && gate.len >> (width - 1).min(63) == 0;
+                need(gate.width == width && indices, "its wires are too narrow for its indices")?;
                 need(windows.len_before(gate.level) == len, "it compares another number of values")?;
-                Ok(Form::Ranked { len: windows.len_before(gate.level + 1), width })
+                Ok(Form::Ranked { len: windows.len_before(gate.level + 1), width, level: level + 1, of: gate.len })
             }
-            (Gate::Reveal(gate), form) => {
+            (Gate::Reveal(gate), _) => {
                 need(number + 1 == self.gates.len(), "a result is the last gate")?;
                 need(gate.to == self.reveal.to, "it reveals to another receiver than the plan says")?;
-                let (len, width) = match form {
+                let (len, width) = match operand {
                     Form::Share(len) => (len, self.ring),
-                    Form::Wire { len, width, to, own } => {
-                        need(own, "its wire's mask is not the gate's before it")?;
+                    Form::Wire { len, to, of_owner } => {
                         need(to == Receiver::Both || to == gate.to, "its wire is not known to the receiver")?;
-                        (len, width)
+                        need(!of_owner, "it reveals the input")?;
+                        (len, self.ring)
                     }
-                    Form::Ranked { len, width } => (len, width),
-                    Form::Input(_) | Form::Nothing => return Err("it reveals no result"),
+                    Form::Ranked { len, width, .. } => (len, width),
+                    Form::Narrow { .. } | Form::Result => return Err("it reveals no result"),
                 };
                 need(
-                    (self.reveal.what == Revealed::Label) == matches!(form, Form::Ranked { .. }),
+                    (self.reveal.what == Revealed::Label) == matches!(operand, Form::Ranked { .. }),
                     "it reveals another kind of result",
                 )?;
                 need(
                     gate.len == len && gate.width == width && len == self.revealed_len(),
                     "it reveals another number of values",
                 )?;
-                Ok(Form::Nothing)
+                Ok(Form::Result)
             }
-            _ => Err("it does not take what the gate before it gives"),
+            _ => Err("it does not take the operand that it is given"),
         }
     }
+}
+
+/// An operand of scale `of`, times `factor`, has scale `own`.
+fn scaled(of: Scale, factor: u64, own: Scale) -> bool {
+    let shift = i64::from(own.frac) - i64::from(of.frac);
+    (0..62).contains(&shift)
+        && u128::from(of.factor) * u128::from(factor) == u128::from(own.factor) << shift
+}
+
+fn len_of(form: &Form) -> usize {
+    match form {
+        Form::Share(len) | Form::Wire { len, .. } | Form::Narrow { len, .. } | Form::Ranked { len, .. } => *len,
+        Form::Result => 0,
+    }
+}
+
+/// What elements in other places are: shares, or wires known to whom all are known.
+fn moved(operands: &[Form], len: usize) -> Checked<Form> {
+    if operands.iter().all(|form| matches!(form, Form::Share(_))) {
+        return Ok(Form::Share(len));
+    }
+    let mut known = None;
+    let mut owner = false;
+    for operand in operands {
+        let Form::Wire { to, of_owner, .. } = operand else {
+            return Err("its operands are not of one form");
+        };
+        owner |= of_owner;
+        known = match known {
+            None => Some(*to),
+            Some(Receiver::Both) => Some(*to),
+            Some(known) if known == *to || *to == Receiver::Both => Some(known),
+            Some(_) => return Err("its operands are known to different parties"),
+        };
+    }
+    Ok(Form::Wire { len, to: known.expect("it has operands"), of_owner: owner })
+}
+
+/// Whether a comparison on `bits` bits has the form.
+fn compares(bits: u32, form: Comparison) -> bool {
+    form == Comparison::Dpf || drelu::chunked(bits).is_some()
+}
+
+fn signed(width: u32, sign: Sign, form: Comparison) -> bool {
+    let cut = match sign {
+        Sign::Exact => 0,
+        Sign::Coarse(bits) => bits,
+    };
+    (sign == Sign::Exact || cut > 0) && width >= 3 + cut.min(64) && compares(width - 1 - cut, form)
+}
+
+/// The geometry of sums over windows.
+fn valid_sum(shape: &SumShape) -> bool {
+    let axis = |axis: usize| {
+        let windows = shape.factors[axis].len();
+        let positive = [shape.input[axis], windows, shape.kernel[axis], shape.stride[axis], shape.dilation[axis]];
+        positive.iter().all(|value| *value > 0 && *value < 1 << 16)
+            && shape.pads[axis] < 1 << 16
+            && shape.factors[axis].iter().all(|factor| *factor > 0 && *factor <= FACTOR)
+    };
+    let bounded = |sizes: [usize; 3]| {
+        sizes.iter().try_fold(1usize, |a, b| a.checked_mul(*b)).is_some_and(|len| len > 0 && len <= LARGEST)
+    };
+    axis(0)
+        && axis(1)
+        && bounded([shape.channels, shape.input[0], shape.input[1]])
+        && bounded([shape.channels, shape.factors[0].len(), shape.factors[1].len()])
 }
 
 /// A valid convolution's weights and padded input are within bounds, too.

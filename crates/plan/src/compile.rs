@@ -1,17 +1,12 @@
-//! From a graph and options to a plan: scales first, then the gates of each layer in order.
+//! From a graph and options to a plan.
 
-use ariann_gates::argmax::ArgMax;
-use ariann_gates::input::Input;
-use ariann_gates::linear::{HOLDER, Linear, Weights};
-use ariann_gates::max::Max;
-use ariann_gates::open::Open;
-use ariann_gates::relu::Relu;
-use ariann_gates::truncate::Truncate;
-use ariann_gates::{LinearShape, Party, Pooling, Receiver, Window, Windows, reveal};
-use ariann_graph::{FixedPoint, Graph, Op, Pool, Ranges};
+use ariann_gates::linear::Weights;
+use ariann_gates::{Comparison, Sign};
+use ariann_graph::{Graph, Ranges};
 
-use crate::scales::{self, Fate, ScaleError, Way};
-use crate::{Entry, Gate, InputSpec, OutputSpec, Plan, Reveal, Revealed, VERSION};
+use crate::build::{Builder, Choice};
+use crate::scales::{ScaleError, Scales};
+use crate::{Forecast, Gate, InputSpec, Link, OutputSpec, Plan, Rates, Reveal, Revealed, VERSION, gate_cost};
 
 /// What the planner may choose.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +25,36 @@ pub struct Options {
     pub mean: Vec<f32>,
     /// Divided by, per channel.
     pub std: Vec<f32>,
+    /// What the form of each comparison is chosen for.
+    pub optimize: Optimize,
+    /// How ReLU decides a sign.
+    pub sign: SignChoice,
+    /// The link that the forecast is made for.
+    pub link: Link,
+    /// Items that are run together, for the forecast.
+    pub items: usize,
+}
+
+/// What the form of each comparison is chosen for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Optimize {
+    /// The least forecast time.
+    #[default]
+    Time,
+    /// The fewest exchanges.
+    Latency,
+    /// The least material.
+    Material,
+}
+
+/// How ReLU decides a sign.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SignChoice {
+    /// On the whole opened value.
+    #[default]
+    Exact,
+    /// On its top bits, with a unit of a small part of the value's root mean square (docs/accuracy.md).
+    Coarse,
 }
 
 /// Why there is no plan.
@@ -48,7 +73,7 @@ pub enum CompileError {
     #[error("the model has one output ({0}), so its label is always 0; use --reveal logits")]
     OneClass(String),
     /// The ranges belong to another graph.
-    #[error("the value ranges list {got} linear layers and the model has {expected}; calibrate again with this model")]
+    #[error("the value ranges list {got} layers and the model has {expected}; calibrate again with this model")]
     Ranges {
         /// Layers of the model.
         expected: usize,
@@ -62,20 +87,16 @@ pub fn compile(graph: &Graph, ranges: &Ranges, options: &Options) -> Result<Plan
     if options.ring != 32 && options.ring != 64 {
         return Err(CompileError::Ring(options.ring));
     }
-    let linear: Vec<usize> = graph.linear_nodes().collect();
-    if linear.len() != ranges.layers.len() {
-        return Err(CompileError::Ranges { expected: linear.len(), got: ranges.layers.len() });
+    if graph.nodes.len() != ranges.nodes.len() {
+        return Err(CompileError::Ranges { expected: graph.nodes.len(), got: ranges.nodes.len() });
     }
-    supported(graph)?;
     if options.reveal.what == Revealed::Label && graph.output_len() < 2 {
         return Err(CompileError::OneClass(graph.output_name.clone()));
     }
-    let ways: Vec<Way> = linear.iter().map(|node| way(graph, *node, options.reveal.what)).collect();
-    let scales = scales::choose(graph, ranges, options.ring, &ways)?;
-    let builder = Builder { graph, options, scales: &scales, gates: Vec::new(), form: Form::Wide };
-    let gates = builder.build();
-    let frac_bits = output_frac(&scales);
-    Ok(Plan {
+    let scales = Scales::new(graph, ranges, options.ring)?;
+    let head = Head { ring: options.ring, weights: options.weights, reveal: options.reveal };
+    let gates = Builder::new(graph, head, Choice::Ranges { scales: Box::new(scales), sign: options.sign }).build()?;
+    let mut plan = Plan {
         version: VERSION,
         model: graph.name.clone(),
         ring: options.ring,
@@ -92,228 +113,81 @@ pub fn compile(graph: &Graph, ranges: &Ranges, options: &Options) -> Result<Plan
         output: OutputSpec {
             name: graph.output_name.clone(),
             classes: graph.output_len(),
-            frac_bits,
+            scale: gates.last().expect("a plan has gates").scale,
             softmax: graph.softmax,
         },
         ranges: ranges.source,
-        scales,
         gates,
-    })
+    };
+    choose_forms(&mut plan, options);
+    Ok(plan)
+}
+
+/// The head of a plan, as far as gates depend on it.
+#[derive(Clone, Copy)]
+pub(crate) struct Head {
+    pub ring: u32,
+    pub weights: Weights,
+    pub reveal: Reveal,
 }
 
 impl Plan {
     /// Whether this plan computes `graph`: the gates are those that its layers compile to, with this plan's scales.
     pub fn computes(&self, graph: &Graph) -> bool {
-        let options = Options {
-            ring: self.ring,
-            weights: self.weights,
-            reveal: self.reveal,
-            input_range: self.input.range,
-            scale: self.input.scale,
-            mean: self.input.mean.clone(),
-            std: self.input.std.clone(),
-        };
-        let layers = graph.linear_nodes().count() == self.scales.layers.len();
-        if !layers || supported(graph).is_err() || graph.input.shape != self.input.shape {
+        if graph.input.shape != self.input.shape {
             return false;
         }
-        let builder = Builder { graph, options: &options, scales: &self.scales, gates: Vec::new(), form: Form::Wide };
-        let gates = builder.build();
-        gates.len() == self.gates.len() && gates.iter().zip(&self.gates).all(|(a, b)| a.gate == b.gate)
+        let head = Head { ring: self.ring, weights: self.weights, reveal: self.reveal };
+        let Ok(gates) = Builder::new(graph, head, Choice::Plan(self)).build() else { return false };
+        let same = |(a, b): (&crate::Entry, &crate::Entry)| a.gate == b.gate && a.inputs == b.inputs && a.scale == b.scale;
+        gates.len() == self.gates.len() && gates.iter().zip(&self.gates).all(same)
     }
 }
 
-/// Fractional bits of the last layer's output.
-fn output_frac(scales: &FixedPoint) -> i32 {
-    scales.layers.iter().fold(scales.input_frac, |f_x, layer| f_x + layer.weight_frac - layer.shift as i32)
+/// The comparison's form of a gate, where it compares.
+pub(crate) fn form_of(gate: &mut Gate) -> Option<&mut Comparison> {
+    match gate {
+        Gate::Max(gate) => Some(&mut gate.form),
+        Gate::Relu(gate) => Some(&mut gate.form),
+        Gate::Clip(gate) => Some(&mut gate.form),
+        Gate::ArgMax(gate) => Some(&mut gate.form),
+        _ => None,
+    }
 }
 
-/// Refuses what is no chain of linear layers, poolings and ReLUs that begins with a linear layer, naming every culprit.
-fn supported(graph: &Graph) -> Result<(), CompileError> {
-    let mut refused = Vec::new();
-    let mut seen_linear = false;
-    for (index, node) in graph.nodes.iter().enumerate() {
-        let chained = node.inputs.len() == 1 && node.inputs[0].0 == index;
-        seen_linear |= node.op.is_linear();
-        if !chained {
-            refused.push(format!("  {} ({}): branches are not supported", node.name, node.op.name()));
-        } else if !seen_linear && !matches!(node.op, Op::Reshape) {
-            refused.push(format!("  {} ({}): stands before the first linear layer", node.name, node.op.name()));
-        } else if matches!(&node.op, Op::MaxPool(pool) if pool.kernel == [1, 1] && node.len() != graph.len(node.inputs[0]))
-        {
-            refused.push(format!("  {} ({}): windows of one place that leave others out", node.name, node.op.name()));
-        } else if matches!(node.op, Op::MaxPool(_) | Op::Relu) && rectified_before(graph, index) {
-            refused.push(format!(
-                "  {} ({}): stands after a Relu with no linear layer between",
-                node.name,
-                node.op.name()
-            ));
+/// Bits of the comparison of a gate, where it compares.
+pub(crate) fn compared_bits(gate: &Gate) -> Option<u32> {
+    let cut = |sign: Sign| if let Sign::Coarse(t) = sign { t } else { 0 };
+    match gate {
+        Gate::Max(gate) => Some(gate.width - 1),
+        Gate::Relu(gate) => Some(gate.width - 1 - cut(gate.sign)),
+        Gate::Clip(gate) => Some(gate.width - 1 - cut(gate.sign)),
+        Gate::ArgMax(gate) => Some(gate.width - 1),
+        _ => None,
+    }
+}
+
+/// Gives each comparison the form that `options` ask for.
+fn choose_forms(plan: &mut Plan, options: &Options) {
+    let (ring, rates) = (plan.ring, Rates::default());
+    for entry in &mut plan.gates {
+        let Some(bits) = compared_bits(&entry.gate) else { continue };
+        if ariann_gates::drelu::chunked(bits).is_none() {
+            continue;
         }
-    }
-    if !seen_linear {
-        refused.push("  the model has no linear layer".to_string());
-    }
-    if refused.is_empty() { Ok(()) } else { Err(CompileError::Unsupported(refused)) }
-}
-
-/// A ReLU stands between the last linear layer and node `index`.
-fn rectified_before(graph: &Graph, index: usize) -> bool {
-    graph.nodes[..index].iter().rev().take_while(|node| !node.op.is_linear()).any(|node| matches!(node.op, Op::Relu))
-}
-
-/// What becomes of linear layer `node`'s output.
-fn way(graph: &Graph, node: usize, revealed: Revealed) -> Way {
-    let after: Vec<&Op> =
-        graph.nodes[node + 1..].iter().map(|node| &node.op).take_while(|op| !op.is_linear()).collect();
-    let last = node + 1 + after.len() == graph.nodes.len();
-    let labelled = last && revealed == Revealed::Label;
-    let pooled = after.iter().any(|op| matches!(op, Op::MaxPool(_)));
-    let rectified = after.iter().any(|op| matches!(op, Op::Relu));
-    let fate = match (pooled, rectified) {
-        (false, false) if last && !labelled => Fate::Logits,
-        (false, true) if !labelled => Fate::Rectified,
-        _ => Fate::Signed,
-    };
-    // Indices are below 2^(w-1).
-    let indices = if labelled { graph.output_len().ilog2() + 2 } else { 0 };
-    Way { fate, least: indices.max(3) }
-}
-
-/// The form of the value on the way.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// A wire of k bits, known to whom it goes next.
-    Wide,
-    /// A wire of fewer bits that both know.
-    Narrow(u32),
-    /// A share.
-    Share,
-}
-
-struct Builder<'a> {
-    graph: &'a Graph,
-    options: &'a Options,
-    scales: &'a FixedPoint,
-    gates: Vec<Entry>,
-    form: Form,
-}
-
-impl Builder<'_> {
-    fn push(&mut self, name: &str, part: &str, gate: Gate, form: Form) {
-        let name = if part.is_empty() { name.to_string() } else { format!("{name}/{part}") };
-        self.gates.push(Entry { name, gate });
-        self.form = form;
-    }
-
-    /// Who needs the operand of a linear layer.
-    fn operand_to(&self) -> Receiver {
-        match self.options.weights {
-            Weights::Held => Receiver::only(HOLDER),
-            Weights::Shared => Receiver::Both,
-            Weights::Public => Receiver::only(Party::P1),
-        }
-    }
-
-    /// Who needs the value that node `index` puts out: the next linear layer's multipliers, or the receiver of the result.
-    fn next_to(&self, index: usize) -> Receiver {
-        let linear_follows = self.graph.nodes[index + 1..].iter().any(|node| node.op.is_linear());
-        if linear_follows { self.operand_to() } else { self.options.reveal.to }
-    }
-
-    fn build(mut self) -> Vec<Entry> {
-        let graph = self.graph;
-        self.push(&graph.input.name, "", Gate::Input(Input { len: graph.input.len() }), Form::Wide);
-        let mut layer = 0;
-        for (index, node) in graph.nodes.iter().enumerate() {
-            match &node.op {
-                Op::Dense(_) | Op::Conv(_) => {
-                    self.linear(index, layer);
-                    layer += 1;
-                }
-                Op::MaxPool(pool) => self.pool(&node.name, pool),
-                Op::Relu => self.relu(index),
-                Op::Reshape => {}
-                Op::Add => unreachable!("refused before"),
-            }
-        }
-        self.finish();
-        self.gates
-    }
-
-    fn linear(&mut self, index: usize, layer: usize) {
-        let node = &self.graph.nodes[index];
-        if let Form::Narrow(width) = self.form {
-            let len = self.graph.len(node.inputs[0]);
-            self.push(&node.name, "truncate", Gate::Truncate(Truncate { len, width }), Form::Share);
-            let whole = Window { shift: 0, top: self.options.ring };
-            self.push(
-                &node.name,
-                "operand",
-                Gate::Open(Open { len, window: whole, to: self.operand_to() }),
-                Form::Wide,
-            );
-        }
-        let shape = match &node.op {
-            Op::Conv(conv) => LinearShape::Conv(conv.shape.clone()),
-            _ => LinearShape::Dense { inputs: self.graph.len(node.inputs[0]), outputs: node.len() },
+        let with = |form: Comparison| {
+            let mut gate = entry.gate.clone();
+            *form_of(&mut gate).expect("it compares") = form;
+            let cost = gate_cost(&gate, ring);
+            let seconds = Forecast::of(&cost, compared_bits(&gate), form, options.items, &options.link, &rates).seconds();
+            (seconds, cost.material.iter().sum::<usize>(), cost.exchanges.len())
         };
-        let source = self.gates.len() as u32 - 1;
-        let masked_by = [source > 0, true];
-        let gate = Gate::Linear(Linear { shape, weights: self.options.weights, source, masked_by });
-        self.push(&node.name, "", gate, Form::Share);
-        let scale = self.scales.layers[layer];
-        if scale.truncated {
-            let window = Window { shift: scale.shift, top: scale.top };
-            let open = Open { len: node.len(), window, to: Receiver::Both };
-            self.push(&node.name, "open", Gate::Open(open), Form::Narrow(window.width()));
-        }
-    }
-
-    fn pool(&mut self, name: &str, pool: &Pool) {
-        let Form::Narrow(width) = self.form else { unreachable!("refused before") };
-        let windows = Windows::Pool(Pooling {
-            channels: pool.channels,
-            input: [pool.in_height, pool.in_width],
-            output: [pool.out_height(), pool.out_width()],
-            kernel: pool.kernel,
-            stride: pool.stride,
-            pads: [pool.pads[0], pool.pads[1]],
-            dilation: pool.dilation,
-        });
-        for level in 0..windows.levels() {
-            let gate = Gate::Max(Max { windows: windows.clone(), level, width });
-            self.push(name, &format!("max {}", level + 1), gate, Form::Narrow(width));
-        }
-    }
-
-    fn relu(&mut self, index: usize) {
-        let Form::Narrow(width) = self.form else { unreachable!("refused before") };
-        let node = &self.graph.nodes[index];
-        let label_follows = self.options.reveal.what == Revealed::Label
-            && !self.graph.nodes[index + 1..].iter().any(|n| n.op.is_linear());
-        // The greatest of the rectified values is the greatest of the values, and the first of equal ones only when
-        // all are negative: argmax takes the rectified wire itself.
-        let to = if label_follows { Receiver::Both } else { self.next_to(index) };
-        self.push(&node.name, "", Gate::Relu(Relu { len: node.len(), width, to }), Form::Wide);
-    }
-
-    fn finish(&mut self) {
-        let (name, classes, to) = (self.graph.output_name.clone(), self.graph.output_len(), self.options.reveal.to);
-        if self.options.reveal.what == Revealed::Logits {
-            if let Form::Narrow(width) = self.form {
-                self.push(&name, "truncate", Gate::Truncate(Truncate { len: classes, width }), Form::Share);
-            }
-            let reveal = reveal::Reveal { len: classes, width: self.options.ring, to };
-            return self.push(&name, "reveal", Gate::Reveal(reveal), Form::Share);
-        }
-        let width = match self.form {
-            Form::Narrow(width) => width,
-            Form::Wide | Form::Share => self.options.ring,
+        let (dpf, chunks) = (with(Comparison::Dpf), with(Comparison::Chunks));
+        let better = match options.optimize {
+            Optimize::Time => chunks.0 < dpf.0,
+            Optimize::Latency => chunks.2 < dpf.2 || (chunks.2 == dpf.2 && chunks.0 < dpf.0),
+            Optimize::Material => chunks.1 < dpf.1,
         };
-        for level in 0..Windows::Row(classes).levels() {
-            let gate = Gate::ArgMax(ArgMax { len: classes, level, width });
-            self.push(&name, &format!("argmax {}", level + 1), gate, Form::Narrow(width));
-        }
-        self.push(&name, "reveal", Gate::Reveal(reveal::Reveal { len: 1, width, to }), Form::Share);
+        *form_of(&mut entry.gate).expect("it compares") = if better { Comparison::Chunks } else { Comparison::Dpf };
     }
 }

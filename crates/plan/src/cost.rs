@@ -1,6 +1,6 @@
 //! What a plan costs, before anything runs.
 
-use ariann_gates::{Cost, Party};
+use ariann_gates::{Cost, Party, lookup};
 use ariann_ring::Ring;
 use serde::{Deserialize, Serialize};
 
@@ -15,10 +15,17 @@ fn cost<R: Ring>(gate: &Gate) -> Cost {
     match gate {
         Gate::Input(gate) => gate.cost::<R>(),
         Gate::Linear(gate) => gate.cost::<R>(),
+        Gate::Add(gate) => gate.cost(),
+        Gate::Arrange(gate) => gate.cost(),
+        Gate::Sum(_) => Cost::default(),
         Gate::Open(gate) => gate.cost(),
+        Gate::Cut(gate) => gate.cost(),
         Gate::Max(gate) => gate.cost(),
         Gate::Relu(gate) => gate.cost::<R>(),
+        Gate::Clip(gate) => gate.cost::<R>(),
         Gate::Truncate(gate) => gate.cost::<R>(),
+        Gate::Lookup(gate) => lookup::cost::<R>(gate.len, gate.width, gate.to),
+        Gate::Multiply(gate) => gate.cost::<R>(),
         Gate::ArgMax(gate) => gate.cost(),
         Gate::Reveal(gate) => gate.cost(),
     }
@@ -89,8 +96,8 @@ impl Plan {
         totals
     }
 
-    /// Bytes of buffers that `party` holds at most for a batch of `items`: weights, and the greatest gate's section, its
-    /// operands, masks and messages.
+    /// Bytes of buffers that `party` holds at most for a batch of `items`: weights, the values that a later gate still reads,
+    /// and the greatest gate's operands, masks, pieces of material and messages.
     pub fn memory_bytes(&self, party: Party, items: usize) -> u64 {
         let word = u64::from(self.ring / 8);
         let weights: u64 = self.linear_gates().map(|(_, linear)| linear.shape.weight_len() as u64 * word).sum();
@@ -98,26 +105,73 @@ impl Plan {
             ariann_gates::linear::Weights::Shared => 3,
             _ => 2,
         };
-        let of_gate = |number: usize| {
-            let cost = self.cost(number);
-            let section = cost.material[party as usize] + cost.prepared[party as usize];
-            let live = match &self.gates[number].gate {
-                Gate::Input(gate) => gate.len * 2,
-                Gate::Linear(gate) => gate.shape.in_len() * 2 + gate.shape.out_len() * 3,
-                Gate::Open(gate) => gate.len * 3,
-                Gate::Max(gate) => gate.windows.len_before(gate.level) + gate.windows.pairs(gate.level) * 8,
-                Gate::Relu(gate) => gate.len * 9,
-                Gate::Truncate(gate) => gate.len * 4,
-                Gate::ArgMax(gate) => gate.len * 12,
-                Gate::Reveal(gate) => gate.len * 2,
-            };
-            let messages: usize =
-                cost.exchanges.iter().map(|sent| sent[0].bytes(items) + sent[1].bytes(items)).max().unwrap_or(0);
-            let buffers = (section as u64).saturating_add((live as u64).saturating_mul(word));
-            buffers.saturating_mul(items as u64).saturating_add(messages as u64)
-        };
+        let last = self.last_uses();
+        let mut live = 0u64;
+        let mut greatest = 0u64;
+        for number in 0..self.gates.len() {
+            let result = self.result_len(number) as u64 * word;
+            live = live.saturating_add(result.saturating_mul(items as u64));
+            greatest = greatest.max(live.saturating_add(self.working_bytes(party, number, items)));
+            for input in 0..=number {
+                if last[input] == number {
+                    live = live.saturating_sub((self.result_len(input) as u64 * word).saturating_mul(items as u64));
+                }
+            }
+        }
         // A plan that nobody can run is still told, not computed wrongly.
-        let greatest = (0..self.gates.len()).map(of_gate).max().unwrap_or(0);
         weights.saturating_mul(copies).saturating_add(greatest)
     }
+
+    /// Bytes that gate `number` works with besides its operands and its result.
+    fn working_bytes(&self, party: Party, number: usize, items: usize) -> u64 {
+        let word = u64::from(self.ring / 8);
+        let cost = self.cost(number);
+        let section = (cost.material[party as usize] + cost.prepared[party as usize]) as u64;
+        let words = match &self.gates[number].gate {
+            Gate::Input(gate) => gate.len,
+            Gate::Linear(gate) => gate.shape.in_len() + gate.shape.out_len() * 2,
+            Gate::Add(gate) => gate.len * 2,
+            Gate::Arrange(gate) => gate.arrange.len,
+            Gate::Sum(shape) => shape.out_len(),
+            Gate::Open(gate) => gate.len * 2,
+            Gate::Cut(gate) => gate.len,
+            Gate::Max(gate) => gate.windows.pairs(gate.level) * 8,
+            Gate::Relu(gate) => gate.len * 8,
+            Gate::Clip(gate) => gate.len * 16,
+            Gate::Truncate(gate) => gate.len * 3,
+            Gate::Lookup(gate) => gate.len * 8 + (1 << gate.width),
+            Gate::Multiply(gate) => gate.len * 4,
+            Gate::ArgMax(gate) => gate.len * 12,
+            Gate::Reveal(gate) => gate.len * 2,
+        };
+        let messages: usize =
+            cost.exchanges.iter().map(|sent| sent[0].bytes(items) + sent[1].bytes(items)).max().unwrap_or(0);
+        (section.min(PIECE).saturating_add((words as u64).saturating_mul(word)))
+            .saturating_mul(items as u64)
+            .saturating_add(messages as u64)
+    }
+
+    /// Values of one item that gate `number` gives.
+    pub fn result_len(&self, number: usize) -> usize {
+        match &self.gates[number].gate {
+            Gate::Input(gate) => gate.len,
+            Gate::Linear(gate) => gate.shape.out_len(),
+            Gate::Add(gate) => gate.len,
+            Gate::Arrange(gate) => gate.arrange.len,
+            Gate::Sum(shape) => shape.out_len(),
+            Gate::Open(gate) => gate.len,
+            Gate::Cut(gate) => gate.len,
+            Gate::Max(gate) => gate.windows.len_before(gate.level + 1),
+            Gate::Relu(gate) => gate.len,
+            Gate::Clip(gate) => gate.len,
+            Gate::Truncate(gate) => gate.len,
+            Gate::Lookup(gate) => gate.len,
+            Gate::Multiply(gate) => gate.len,
+            Gate::ArgMax(gate) => 2 * gate.len,
+            Gate::Reveal(gate) => gate.len,
+        }
+    }
 }
+
+/// Bytes of one item's section that are in memory at once.
+const PIECE: u64 = 8 << 20;

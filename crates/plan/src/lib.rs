@@ -4,31 +4,33 @@
 //! exponents, and no weights. The exponents follow the logarithm of the model's value ranges: that is what a plan tells
 //! about a model and its calibration data.
 
+mod build;
 mod check;
+pub mod clear;
 mod compile;
 mod cost;
+mod encode;
 mod file;
+mod forecast;
+mod gate;
 mod scales;
 
-use ariann_gates::argmax::ArgMax;
-use ariann_gates::input::Input;
+use ariann_gates::Receiver;
 use ariann_gates::linear::{Linear, Weights};
-use ariann_gates::max::Max;
-use ariann_gates::open::Open;
-use ariann_gates::relu::Relu;
-use ariann_gates::truncate::Truncate;
-use ariann_gates::{Receiver, reveal};
-use ariann_graph::{FixedPoint, RangeSource};
+use ariann_graph::RangeSource;
 use serde::{Deserialize, Serialize};
 
 pub use check::CheckError;
-pub use compile::{CompileError, Options, compile};
+pub use compile::{CompileError, Optimize, Options, SignChoice, compile};
 pub use cost::{Totals, gate_cost};
+pub use encode::{EncodeError, LayerWords, encode_weights};
 pub use file::PlanFileError;
+pub use forecast::{Forecast, Link, Rates};
+pub use gate::{Entry, Gate, Lookup, Scale};
 pub use scales::ScaleError;
 
 /// Version of the plan's meaning; plans of another version are refused.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The compiled public schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,8 +52,6 @@ pub struct Plan {
     pub output: OutputSpec,
     /// Where the value ranges come from.
     pub ranges: RangeSource,
-    /// Scales of the fixed-point computation.
-    pub scales: FixedPoint,
     /// Gates in order.
     pub gates: Vec<Entry>,
 }
@@ -102,62 +102,14 @@ pub struct OutputSpec {
     pub name: String,
     /// Outputs of the model (classes), whatever is revealed of them.
     pub classes: usize,
-    /// Fractional bits of revealed logits.
-    pub frac_bits: i32,
+    /// Scale of revealed logits.
+    pub scale: Scale,
     /// The model ends in Softmax, which the receiver of the logits applies.
     pub softmax: bool,
 }
 
-/// One gate of the plan. Its number is its place in the list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Entry {
-    /// The layer it belongs to, and its part in it.
-    pub name: String,
-    /// What it does.
-    pub gate: Gate,
-}
-
-/// A gate and its parameters. Each gate takes the result of the one before it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Gate {
-    /// The data owner's values become a wire.
-    Input(Input),
-    /// A linear layer: wire to share.
-    Linear(Linear),
-    /// Share to wire, whole or by a window.
-    Open(Open),
-    /// One level of a maximum: wires to wires.
-    Max(Max),
-    /// Wire of w bits to wire of k bits.
-    Relu(Relu),
-    /// Wire of w bits to share, signed.
-    Truncate(Truncate),
-    /// One level of an argmax.
-    ArgMax(ArgMax),
-    /// The result, to its receiver.
-    Reveal(reveal::Reveal),
-}
-
-impl Gate {
-    /// The gate's name in tables and errors.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Gate::Input(_) => "input",
-            Gate::Linear(_) => "linear",
-            Gate::Open(_) => "open",
-            Gate::Max(_) => "max",
-            Gate::Relu(_) => "relu",
-            Gate::Truncate(_) => "truncate",
-            Gate::ArgMax(_) => "argmax",
-            Gate::Reveal(_) => "reveal",
-        }
-    }
-}
-
 impl Plan {
-    /// Linear gates in order, with their numbers. The n-th belongs to the n-th linear layer of the graph and of `scales`.
+    /// Linear gates in order, with their numbers. The n-th belongs to the n-th linear layer of the graph.
     pub fn linear_gates(&self) -> impl Iterator<Item = (u32, &Linear)> {
         self.gates.iter().enumerate().filter_map(|(number, entry)| match &entry.gate {
             Gate::Linear(linear) => Some((number as u32, linear)),
@@ -170,11 +122,41 @@ impl Plan {
         self.input.shape.iter().product()
     }
 
+    /// Fractional bits of the input.
+    pub fn input_frac(&self) -> i32 {
+        self.gates.first().map_or(0, |entry| entry.scale.frac)
+    }
+
     /// Values that one item's result has at its receiver.
     pub fn revealed_len(&self) -> usize {
         match self.reveal.what {
             Revealed::Logits => self.output.classes,
             Revealed::Label => 1,
         }
+    }
+
+    /// Who knows the wire that gate `number` gives.
+    pub fn wire_to(&self, number: u32) -> Receiver {
+        let entry = &self.gates[number as usize];
+        match &entry.gate {
+            Gate::Open(gate) => gate.to,
+            Gate::Relu(gate) => gate.to,
+            Gate::Clip(gate) => gate.to,
+            Gate::Lookup(gate) => gate.to,
+            Gate::Arrange(_) | Gate::Sum(_) => {
+                let known = entry.inputs.iter().map(|input| self.wire_to(*input));
+                known.reduce(|a, b| if a == Receiver::Both { b } else { a }).unwrap_or(Receiver::Both)
+            }
+            _ => Receiver::Both,
+        }
+    }
+
+    /// For every gate the last gate that reads its result.
+    pub fn last_uses(&self) -> Vec<usize> {
+        let mut last: Vec<usize> = (0..self.gates.len()).collect();
+        for (number, entry) in self.gates.iter().enumerate() {
+            entry.inputs.iter().for_each(|input| last[*input as usize] = number);
+        }
+        last
     }
 }

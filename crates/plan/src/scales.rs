@@ -1,13 +1,17 @@
-//! Scales: how many fractional bits each operand gets, and which window of each output is opened.
+//! Scales: how many fractional bits each tensor gets, and which window of each sum is opened.
 //!
-//! The accumulator of a layer allows budget = k - 2 - margin - ceil(log2 max|z|) fractional bits. They are split so that
-//! activation and weight have the same relative rounding error: f_x = (budget + log2(rms(w) / rms(x))) / 2, f_w the rest
-//! (docs/protocol.md, "Choosing scales"). The output of one layer is cut to the next one's f_x by its window [s, m).
+//! The accumulator of a layer allows budget = k - 2 - margin - ceil(log2 max|z|) fractional bits, where z is the layer's output
+//! and every sum that it enters before the next opening. They are split so that activation and weight have the same relative
+//! rounding error: f_x = (budget + log2(rms(w) / rms(x))) / 2, f_w the rest (docs/protocol.md, "Choosing scales"). A value that
+//! several layers read has one scale: the mean of what they ask for.
 //!
 //! Observed ranges get a margin of 2 bits. Proven ones get none, but what fixed point adds to the float values is bounded
 //! layer by layer and added to them, so that a proven window holds whatever the masks are.
 
-use ariann_graph::{FixedPoint, Graph, LayerRange, LayerScale, Node, RangeSource, Ranges};
+use ariann_gates::Window;
+use ariann_graph::{AvgPool, Graph, Node, Op, RangeSource, Ranges, ValueId, ValueRange};
+
+use crate::Scale;
 
 /// Bits of margin above a range that was only observed.
 pub const CALIBRATED_MARGIN: u32 = 2;
@@ -15,8 +19,10 @@ pub const CALIBRATED_MARGIN: u32 = 2;
 const LEAST_USEFUL_BITS: f64 = 4.0;
 /// Fractional bits that suffice for any operand; a wide ring needs no more.
 const ENOUGH: [i32; 2] = [18, 24];
-/// Fractional bits of logits that are compared or rectified before they are revealed.
+/// Fractional bits of what no linear layer reads: logits that are compared or rectified before they are revealed.
 const OUTPUT_FRAC: i32 = 14;
+/// Widest operand of a lookup.
+pub const LOOKUP_WIDTH: u32 = 16;
 
 /// A model that the ring cannot hold.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -29,7 +35,7 @@ pub enum ScaleError {
     Narrow {
         /// The layer.
         layer: String,
-        /// Greatest magnitude of its output.
+        /// Greatest magnitude of its output, and of the sums that it enters.
         max_abs: f64,
         /// Fractional bits for activation and weight together.
         budget: i32,
@@ -62,156 +68,250 @@ pub enum ScaleError {
     },
 }
 
-/// What becomes of a linear layer's output.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// Revealed as it is.
-    Logits,
-    /// Only its sign and its positive part are used.
-    Rectified,
-    /// It enters a maximum, or is truncated with its sign.
-    Signed,
-}
-
-/// A linear layer's output on its way.
+/// What a window must hold.
 #[derive(Clone, Copy)]
-pub(crate) struct Way {
-    pub fate: Fate,
-    /// The least width of its window: 3, more where an argmax carries indices in wires of the same width.
+pub struct Wanted {
+    /// Only the sign and the value where it is positive are used; not for maxima, signed values and coarse signs.
+    pub rectified: bool,
+    /// Least width.
     pub least: u32,
+    /// Room besides the value, in real numbers: a bound that is compared with, or the noise of a coarse sign.
+    pub room: f64,
 }
 
-/// Bits above the ring point that hold `max_abs`, with the margin of its source.
-fn magnitude(max_abs: f64, margin: u32) -> i32 {
-    max_abs.max(f64::MIN_POSITIVE).log2().ceil().max(-40.0) as i32 + margin as i32
-}
-
-/// Scales of all linear layers, whose outputs go the `ways`.
-pub(crate) fn choose(graph: &Graph, ranges: &Ranges, ring: u32, ways: &[Way]) -> Result<FixedPoint, ScaleError> {
-    let proven = ranges.source == RangeSource::Proven;
-    let margin = if proven { 0 } else { CALIBRATED_MARGIN };
-    let splits = ranges.layers.iter().map(|layer| split(layer, ring, margin)).collect::<Result<Vec<_>, _>>()?;
-    let mut layers = Vec::with_capacity(splits.len());
-    let input_frac = splits.first().map_or(0, |first| first.0);
-    let mut f_x = input_frac;
-    // Nearest encoding of the input.
-    let mut error = Error { of_input: 0.5 * exp2(-f_x) };
-    for (index, (layer, node)) in ranges.layers.iter().zip(graph.linear_nodes()).enumerate() {
-        let next = splits.get(index + 1).map_or(OUTPUT_FRAC, |next| next.0);
-        let norm = Norm::of(&graph.nodes[node]);
-        let add = |f_w: i32| if proven { error.of_output(layer, &norm, f_x, f_w) } else { 0.0 };
-        let wanted = Wanted { ring, margin, f_x, f_w: splits[index].1, next, way: ways[index] };
-        let scale = window(layer, wanted, add)?;
-        let f_z = f_x + scale.weight_frac;
-        f_x = f_z - scale.shift as i32;
-        let rounding = if scale.shift > 0 { 1.5 * exp2(-f_x) } else { 0.0 };
-        error =
-            Error { of_input: error.of_output(layer, &norm, f_z - scale.weight_frac, scale.weight_frac) + rounding };
-        layers.push(scale);
-    }
-    Ok(FixedPoint { ring_bits: ring, input_frac, layers })
+/// Ranges and the scales that they ask for.
+pub struct Scales<'a> {
+    ranges: &'a Ranges,
+    ring: u32,
+    margin: u32,
+    /// Greatest magnitude of each value and of the sums that its share enters before it is opened.
+    reach: Vec<f64>,
+    /// Fractional bits that the readers of each value ask for.
+    asked: Vec<Option<f64>>,
+    /// How far the fixed-point values are from the float ones at most; zero where ranges were only observed.
+    error: Vec<f64>,
 }
 
 fn exp2(exponent: i32) -> f64 {
     2f64.powi(exponent)
 }
 
-/// What a linear layer makes of errors.
-struct Norm {
-    /// The greatest sum of magnitudes of one output's weights.
-    sum: f64,
-    /// Weights of one output.
-    terms: f64,
+/// ceil(log2 max|x|) with its margin.
+fn magnitude(max_abs: f64, margin: u32) -> i32 {
+    max_abs.max(f64::MIN_POSITIVE).log2().ceil().max(-40.0) as i32 + margin as i32
 }
 
-impl Norm {
-    fn of(node: &Node) -> Norm {
+/// Least common multiple.
+pub fn least_multiple(a: u64, b: u64) -> u64 {
+    let (mut x, mut y) = (a, b);
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x * b
+}
+
+/// The constant factor of the sums of an average pooling: a multiple of every divisor.
+pub fn divisors(average: &AvgPool) -> [u64; 2] {
+    [0, 1].map(|axis| average.counts[axis].iter().fold(1, |all, count| least_multiple(all, u64::from(*count))))
+}
+
+impl<'a> Scales<'a> {
+    /// Looks at all layers; refuses ranges that are no numbers.
+    pub fn new(graph: &'a Graph, ranges: &'a Ranges, ring: u32) -> Result<Self, ScaleError> {
+        for node in &ranges.nodes {
+            let all = [node.output.max_abs, node.output.rms, node.weights.max_abs, node.weights.rms];
+            if !all.iter().all(|x| x.is_finite()) {
+                return Err(ScaleError::Range { layer: node.name.clone() });
+            }
+        }
+        if !(ranges.input.max_abs.is_finite() && ranges.input.rms.is_finite()) {
+            return Err(ScaleError::Range { layer: graph.input.name.clone() });
+        }
+        let margin = if ranges.source == RangeSource::Proven { 0 } else { CALIBRATED_MARGIN };
+        let values = graph.nodes.len() + 1;
+        let mut scales = Scales {
+            ranges,
+            ring,
+            margin,
+            reach: (0..values).map(|value| ranges.value(ValueId(value)).max_abs).collect(),
+            asked: vec![None; values],
+            error: vec![0.0; values],
+        };
+        let mut asking: Vec<Vec<f64>> = vec![Vec::new(); values];
+        asking[graph.output.0].push(f64::from(OUTPUT_FRAC));
+        for node in graph.nodes.iter().rev() {
+            let out = node.output.0;
+            let asked = match asking[out].len() {
+                0 => None,
+                count => Some(asking[out].iter().sum::<f64>() / count as f64),
+            };
+            scales.asked[out] = asked;
+            for &input in &node.inputs {
+                if let Some(asks) = scales.asks(node, input, asked) {
+                    // The result itself asks for little: what a layer reads matters more.
+                    if input == graph.output && asking[input.0].len() == 1 {
+                        asking[input.0].clear();
+                    }
+                    asking[input.0].push(asks);
+                }
+            }
+            let enters = match &node.op {
+                Op::Add | Op::Arrange(_) | Op::Reshape => scales.reach[out],
+                Op::AvgPool(average) => scales.reach[out] * divisors(average).map(|d| d as f64).iter().product::<f64>(),
+                _ => 0.0,
+            };
+            for input in &node.inputs {
+                scales.reach[input.0] = scales.reach[input.0].max(enters);
+            }
+        }
+        let input = &asking[0];
+        scales.asked[0] = (!input.is_empty()).then(|| input.iter().sum::<f64>() / input.len() as f64);
+        Ok(scales)
+    }
+
+    /// What reader `node` asks of its operand `input`, when its own readers ask for `asked`.
+    fn asks(&self, node: &Node, input: ValueId, asked: Option<f64>) -> Option<f64> {
+        match &node.op {
+            Op::Dense(_) | Op::Conv(_) => {
+                let weights = self.ranges.nodes[node.output.0 - 1].weights;
+                let (rms_x, rms_w) = (self.range(input).rms, weights.rms);
+                // An operand that is all zeros needs no bits.
+                let balance = if rms_x > 0.0 && rms_w > 0.0 { (rms_w / rms_x).log2() } else { 0.0 };
+                Some((f64::from(self.budget(node.output)) + balance) / 2.0)
+            }
+            Op::AvgPool(average) => {
+                // Rounding errors of the summed values average out; half of the bits that the sum gains are left to it.
+                let count: f64 = divisors(average).map(|d| (d as f64).log2()).iter().sum();
+                asked.map(|asked| asked - count / 2.0)
+            }
+            Op::Relu | Op::Clip { .. } | Op::MaxPool(_) | Op::Arrange(_) | Op::Reshape => asked,
+            Op::Add | Op::Function(_) | Op::Softmax(_) => None,
+        }
+    }
+
+    fn range(&self, value: ValueId) -> ValueRange {
+        self.ranges.value(value)
+    }
+
+    /// Fractional bits that the sums of a value's share leave.
+    fn budget(&self, value: ValueId) -> i32 {
+        self.ring as i32 - 2 - magnitude(self.reach[value.0], self.margin)
+    }
+
+    /// How far a value is off at most.
+    pub fn error(&self, value: ValueId) -> f64 {
+        self.error[value.0]
+    }
+
+    /// Root mean square of a value.
+    pub fn rms(&self, value: ValueId) -> f64 {
+        self.range(value).rms
+    }
+
+    /// Greatest magnitude of a value with its margin and with what fixed point adds.
+    pub fn greatest(&self, value: ValueId) -> f64 {
+        (self.range(value).max_abs + self.error[value.0]) * exp2(self.margin as i32)
+    }
+
+    /// Fractional bits of a value that is rounded for its readers.
+    pub fn frac(&self, value: ValueId) -> i32 {
+        let fits = self.ring as i32 - 2 - magnitude(self.range(value).max_abs + self.error[value.0], self.margin);
+        let asked = self.asked[value.0].map_or(OUTPUT_FRAC, |asked| asked.round() as i32);
+        asked.min(ENOUGH[0]).min(fits)
+    }
+
+    /// Fractional bits of a value that goes into a lookup of the widest operand.
+    pub fn lookup_frac(&self, value: ValueId) -> i32 {
+        LOOKUP_WIDTH as i32 - 2 - magnitude(self.range(value).max_abs + self.error[value.0], self.margin)
+    }
+
+    /// Fractional bits of the output of linear layer `node`, whose operand has scale `x`.
+    pub fn linear(&mut self, node: &Node, x: Scale) -> Result<i32, ScaleError> {
+        let (input, out) = (node.inputs[0], node.output);
+        let weights = self.ranges.nodes[out.0 - 1].weights;
+        let (ring, budget) = (self.ring, self.budget(out));
+        let factor = f64::from(x.factor).log2();
+        let most = f64::from(x.frac) + factor + f64::from(ENOUGH[1]);
+        let mut f_z = budget.min(most.floor() as i32);
+        // Weights must also fit the ring by themselves, sign included.
+        f_z = f_z.min(x.frac + factor.floor() as i32 + ring as i32 - 2 - magnitude(weights.max_abs, 0));
+        let refuse = |operand, bits| ScaleError::Narrow {
+            layer: node.name.clone(),
+            max_abs: self.reach[out.0],
+            budget,
+            ring,
+            operand,
+            bits,
+        };
+        let useful = |f: f64, rms: f64| if rms > 0.0 { f + rms.log2() } else { f64::INFINITY };
+        let x_bits = useful(f64::from(x.frac) + factor, self.range(input).rms);
+        if x_bits < LEAST_USEFUL_BITS {
+            return Err(refuse("activation", x_bits));
+        }
+        loop {
+            let w_bits = useful(f64::from(f_z - x.frac) - factor, weights.rms);
+            if w_bits < LEAST_USEFUL_BITS || f_z < x.frac - 64 {
+                return Err(refuse("weight", w_bits));
+            }
+            let error = self.linear_error(node, x, f_z);
+            let shift = (f_z - self.frac(out)).max(0);
+            let greatest = (self.reach[out.0].max(self.range(out).max_abs) + error) * exp2(self.margin as i32);
+            if greatest * exp2(f_z) + exp2(shift + 1) <= exp2(ring as i32 - 2) {
+                self.error[out.0] = error;
+                return Ok(f_z);
+            }
+            f_z -= 1;
+        }
+    }
+
+    /// What fixed point adds to a linear layer's output: the operand's error through the weights, the weights' encoding, and
+    /// the bias's.
+    fn linear_error(&self, node: &Node, x: Scale, f_z: i32) -> f64 {
+        if self.ranges.source != RangeSource::Proven {
+            return 0.0;
+        }
         let weights = node.op.weights().map_or(&[] as &[f32], |weights| weights.data());
         let terms = (weights.len() / node.shape[0].max(1)).max(1);
-        let sums = weights.chunks(terms).map(|row| row.iter().map(|w| f64::from(w.abs())).sum());
-        Norm { sum: sums.fold(0.0, f64::max), terms: terms as f64 }
+        let sums = weights.chunks(terms).map(|row| row.iter().map(|w| f64::from(w.abs())).sum::<f64>());
+        let norm = sums.fold(0.0, f64::max);
+        let operand = self.error[node.inputs[0].0];
+        let input_max = self.range(node.inputs[0]).max_abs;
+        // One unit of an encoded weight: the factor of the operand is taken out by the weights.
+        let unit = exp2(x.frac - f_z) * f64::from(x.factor);
+        norm * operand + terms as f64 * 0.5 * unit * (input_max + operand) + 0.5 * exp2(-f_z)
     }
-}
 
-/// How far fixed-point values are from the float ones at most. ReLU and maxima do not enlarge it.
-struct Error {
-    of_input: f64,
-}
-
-impl Error {
-    /// At a linear layer's output: the input's error through the weights, the weights' encoding, and the bias's.
-    fn of_output(&self, layer: &LayerRange, norm: &Norm, f_x: i32, f_w: i32) -> f64 {
-        let weights = norm.terms * 0.5 * exp2(-f_w) * (layer.input_max + self.of_input);
-        norm.sum * self.of_input + weights + 0.5 * exp2(-(f_x + f_w))
-    }
-}
-
-/// f_x and f_w of a layer.
-fn split(layer: &LayerRange, ring: u32, margin: u32) -> Result<(i32, i32), ScaleError> {
-    let finite = [layer.max_abs, layer.input_max, layer.input_rms, layer.weight_rms, layer.weight_max]
-        .iter()
-        .all(|x| x.is_finite());
-    if !finite {
-        return Err(ScaleError::Range { layer: layer.name.clone() });
-    }
-    let budget = ring as i32 - 2 - magnitude(layer.max_abs, margin);
-    let (rms_x, rms_w) = (layer.input_rms, layer.weight_rms);
-    // An operand that is all zeros needs no bits.
-    let balance = if rms_x > 0.0 && rms_w > 0.0 { (rms_w / rms_x).log2() } else { 0.0 };
-    let f_x = ((f64::from(budget) + balance) / 2.0).round() as i32;
-    let f_x = f_x.min(ENOUGH[0]);
-    let f_w = (budget - f_x).min(ENOUGH[1]);
-    // An operand must also fit the ring by itself, sign included.
-    let f_x = f_x.min(ring as i32 - 2 - magnitude(layer.input_max, margin));
-    let f_w = f_w.min(ring as i32 - 2 - magnitude(layer.weight_max, 0));
-    for (operand, f, rms) in [("activation", f_x, rms_x), ("weight", f_w, rms_w)] {
-        let bits = f64::from(f) + rms.log2();
-        if bits < LEAST_USEFUL_BITS && rms > 0.0 {
-            return Err(ScaleError::Narrow {
-                layer: layer.name.clone(),
-                max_abs: layer.max_abs,
-                budget,
-                ring,
-                operand,
-                bits,
-            });
+    /// Records how far a value is off: `of` are the values it is made from, `rounding` what is added, in real numbers.
+    pub fn note(&mut self, value: ValueId, of: &[ValueId], rounding: f64) {
+        if self.ranges.source == RangeSource::Proven {
+            self.error[value.0] = of.iter().map(|value| self.error[value.0]).sum::<f64>() + rounding;
         }
     }
-    Ok((f_x, f_w))
-}
 
-/// What a window is chosen for.
-#[derive(Clone, Copy)]
-struct Wanted {
-    ring: u32,
-    margin: u32,
-    f_x: i32,
-    f_w: i32,
-    next: i32,
-    way: Way,
-}
+    /// The greatest of the values' errors: what a maximum or a rearrangement hands on.
+    pub fn note_greatest(&mut self, value: ValueId, of: &[ValueId]) {
+        self.error[value.0] = of.iter().map(|value| self.error[value.0]).fold(0.0, f64::max);
+    }
 
-/// The window of a layer's output, cut to `next` fractional bits; gives up bits of the weight where the bound needs it.
-/// `add` is what fixed point may add to the range, for each f_w.
-fn window(layer: &LayerRange, wanted: Wanted, add: impl Fn(i32) -> f64) -> Result<LayerScale, ScaleError> {
-    let Wanted { ring, margin, f_x, mut f_w, next, way: Way { fate, least } } = wanted;
-    // In units of z: room above the value for the sign, for a difference of two, and for the rounding (2^(s+1)).
-    let above = if fate == Fate::Rectified { 1 } else { 2 };
-    let truncated = fate != Fate::Logits;
-    loop {
-        let f_z = f_x + f_w;
-        let shift = if truncated { (f_z - next).max(0) as u32 } else { 0 };
-        let greatest = (layer.max_abs + add(f_w)) * exp2(f_z + margin as i32);
-        let room = if truncated { exp2(shift as i32 + 1) } else { 0.0 };
-        let needed = (greatest + room).max(1.0).log2().ceil() as u32 + above;
-        let top = needed.max(shift + least);
-        if top <= ring {
-            return Ok(LayerScale { weight_frac: f_w, shift, top: if truncated { top } else { ring }, truncated });
+    /// Adds the rounding of a window to a value's own error.
+    pub fn note_rounding(&mut self, value: ValueId, scale: Scale) {
+        if self.ranges.source == RangeSource::Proven {
+            self.error[value.0] += 1.5 * scale.unit();
         }
-        f_w -= 1;
-        let useless = layer.weight_rms > 0.0 && f64::from(f_w) + layer.weight_rms.log2() < LEAST_USEFUL_BITS;
-        if useless || f_w < -64 {
-            return Err(ScaleError::Window { layer: layer.name.clone(), max_abs: layer.max_abs, frac_bits: f_z, ring });
+    }
+
+    /// The window of `value`, whose share has scale `z`, cut to `frac` fractional bits.
+    pub fn window(&self, name: &str, value: ValueId, z: Scale, frac: i32, wanted: Wanted) -> Result<Window, ScaleError> {
+        // In units of z: room above the value for the sign, for a difference of two, and for the rounding (2^(s+1)).
+        let above = if wanted.rectified { 1 } else { 2 };
+        let shift = (z.frac - frac).max(0) as u32;
+        let greatest = (self.greatest(value) + wanted.room) / z.unit();
+        let needed = (greatest + exp2(shift as i32 + 1)).max(1.0).log2().ceil() as u32 + above;
+        let top = needed.max(shift + wanted.least);
+        if top <= self.ring {
+            return Ok(Window { shift, top });
         }
+        let max_abs = self.range(value).max_abs;
+        Err(ScaleError::Window { layer: name.to_string(), max_abs, frac_bits: z.frac, ring: self.ring })
     }
 }

@@ -196,6 +196,9 @@ fn accept_parties(
     Ok(peers.into_iter().flatten().collect())
 }
 
+/// Bytes of slots that are made at once at most.
+const TOGETHER: u64 = 64 << 20;
+
 /// Progress over all batches.
 struct Told<'a> {
     made: u32,
@@ -253,23 +256,38 @@ impl<'a, R: Ring> Batch<'a, R> {
         Ok([of(0)?, of(1)?])
     }
 
-    /// Makes all slots, a few at once, and hands their sections over in order.
+    /// Makes all slots and hands their sections over in order: small slots several at once, a large one gate by gate, so that
+    /// memory is bounded.
     fn make(
         &self,
         pool: &rayon::ThreadPool,
         told: Told<'_>,
         mut write: impl FnMut(usize, u32, u32, &[u8]) -> Result<(), SessionError>,
     ) -> Result<(), SessionError> {
+        let mut hand_over = |slot: u32, gate: u32, sections: &[Vec<u8>; 2]| {
+            sections.iter().enumerate().try_for_each(|(party, section)| write(party, slot, gate, section))
+        };
+        let slot_bytes: u64 = self.forms.iter().map(|form| form.layout.slot_bytes()).sum();
         let group = pool.current_num_threads() as u32;
+        let at_once = if slot_bytes * u64::from(group) <= TOGETHER { group } else { 1 };
         let mut first = 0;
         while first < self.slots {
-            let end = (first + group).min(self.slots);
-            let made: Vec<_> =
-                pool.install(|| (first..end).into_par_iter().map(|slot| self.maker.slot(slot)).collect());
-            for (slot, gates) in (first..end).zip(made) {
-                for (gate, sections) in gates.iter().enumerate() {
-                    for (party, section) in sections.iter().enumerate() {
-                        write(party, slot, gate as u32, section)?;
+            let end = (first + at_once).min(self.slots);
+            if at_once == 1 {
+                self.maker.slot(first, |gate, sections| hand_over(first, gate, sections))?;
+            } else {
+                let whole = |slot: u32| {
+                    let mut gates = Vec::new();
+                    let kept = self.maker.slot(slot, |_, sections| {
+                        gates.push(sections.clone());
+                        Ok::<_, std::convert::Infallible>(())
+                    });
+                    kept.map(|()| gates).unwrap_or_else(|never| match never {})
+                };
+                let made: Vec<_> = pool.install(|| (first..end).into_par_iter().map(whole).collect());
+                for (slot, gates) in (first..end).zip(made) {
+                    for (gate, sections) in gates.iter().enumerate() {
+                        hand_over(slot, gate as u32, sections)?;
                     }
                 }
             }

@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Instant;
 
 use ariann_device::Device;
+use ariann_gates::add::Operand;
 use ariann_gates::argmax::{Candidates, Ranked};
 use ariann_gates::input::OWNER;
 use ariann_gates::linear::{LayerWeights, Linear};
-use ariann_gates::{Context, GateError, Keys, Party, Sections, Stream, kind};
+use ariann_gates::{Context, GateError, Keys, Level, Party, Receiver, Sections, Step};
 use ariann_material::{Batch, BatchId};
-use ariann_plan::{Gate, Plan};
+use ariann_plan::{Entry, Gate, Plan};
 use ariann_prg::{Prg, TreeHash};
 use ariann_ring::Ring;
 
 use crate::SessionError;
 use crate::hooks::Observer;
+use crate::masks::OwnMasks;
+use crate::report::GateTime;
 
 /// The channel to the other party.
 pub trait Exchange {
@@ -32,7 +36,7 @@ pub trait Exchange {
 }
 
 /// Steps of a gate's exchanges: `gate * STEPS + exchange`.
-pub const STEPS: u32 = 4;
+pub const STEPS: u32 = 8;
 
 /// A linear layer's weights at one party, by gate number.
 pub type AllWeights<R, D> = BTreeMap<u32, LayerWeights<R, D>>;
@@ -51,10 +55,55 @@ pub struct Opened {
     pub hash: TreeHash,
 }
 
+/// What follows from a plan once and serves every run.
+pub struct Schedule {
+    /// The pairs of each level of a maximum.
+    levels: BTreeMap<u32, Level>,
+    /// Tables of the lookups.
+    lookups: BTreeMap<u32, ariann_gates::lookup::Lookup>,
+    /// The last gate that reads a gate's result.
+    last: Vec<usize>,
+}
+
+impl Schedule {
+    /// Of `plan`.
+    pub fn new(plan: &Plan) -> Self {
+        let mut schedule = Schedule { levels: BTreeMap::new(), lookups: BTreeMap::new(), last: plan.last_uses() };
+        for (number, entry) in plan.gates.iter().enumerate() {
+            match &entry.gate {
+                Gate::Max(gate) => drop(schedule.levels.insert(number as u32, gate.level())),
+                Gate::Lookup(gate) => {
+                    let operand = plan.gates[entry.inputs[0] as usize].scale;
+                    schedule.lookups.insert(number as u32, gate.gate(operand, entry.scale));
+                }
+                _ => {}
+            }
+        }
+        schedule
+    }
+
+    /// The pairs of gate `number`, a level of a maximum.
+    pub fn level(&self, number: u32) -> &Level {
+        &self.levels[&number]
+    }
+
+    /// Gate `number`, a lookup, with its table.
+    pub fn lookup(&self, number: u32) -> &ariann_gates::lookup::Lookup {
+        &self.lookups[&number]
+    }
+
+    /// The last gate that reads the result of gate `number`.
+    pub fn last_use(&self, number: u32) -> usize {
+        self.last[number as usize]
+    }
+}
+
 /// One party's view of a run.
 pub struct Engine<'a, R: Ring, D: Device> {
     /// The plan.
     pub plan: &'a Plan,
+    /// What follows from it.
+    pub schedule: &'a Schedule,
     /// Where to compute.
     pub device: &'a D,
     /// Which party this is.
@@ -63,25 +112,51 @@ pub struct Engine<'a, R: Ring, D: Device> {
     pub weights: &'a AllWeights<R, D>,
 }
 
-/// The value between two gates.
+/// A gate's result at one party.
 enum Value<R: Ring, D: Device> {
     Share(D::Words<R>),
-    Wire { masked: Option<D::Words<R>>, gate: u32 },
+    /// The masked value, at a party that knows it.
+    Wire(Option<D::Words<R>>),
     Ranked(Candidates<D::Words<R>>),
     Result(Option<D::Words<R>>),
+    Gone,
 }
 
-/// What is the same for all exchanges of a run.
-struct Run<'a> {
+/// What is the same for all gates of a run.
+struct Run<'a, R: Ring, D: Device> {
     material: &'a Opened,
     slots: Range<u32>,
+    input: Option<&'a [R]>,
+    values: Vec<Value<R, D>>,
     link: &'a mut dyn Exchange,
     observer: &'a mut dyn Observer,
+    /// Time and bytes of the gate at work.
+    time: GateTime,
+}
+
+impl<R: Ring, D: Device> Run<'_, R, D> {
+    fn items(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn words(&self, gate: u32) -> &D::Words<R> {
+        match &self.values[gate as usize] {
+            Value::Share(words) | Value::Wire(Some(words)) => words,
+            _ => unreachable!("a checked plan"),
+        }
+    }
+
+    fn masked(&self, gate: u32) -> Option<&D::Words<R>> {
+        match &self.values[gate as usize] {
+            Value::Wire(masked) => masked.as_ref(),
+            _ => unreachable!("a checked plan"),
+        }
+    }
 }
 
 impl<R: Ring, D: Device> Engine<'_, R, D> {
-    /// Runs all gates for the items of `slots`, which are reserved. `input` holds the data owner's encoded items.
-    /// Returns the result at a party that the plan reveals it to.
+    /// Runs all gates for the items of `slots`, which are reserved. `input` holds the data owner's encoded items, `times`
+    /// gains what each gate took. Returns the result at a party that the plan reveals it to.
     pub fn run(
         &self,
         material: &Opened,
@@ -89,16 +164,26 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
         input: Option<&[R]>,
         link: &mut dyn Exchange,
         observer: &mut dyn Observer,
+        times: &mut Vec<GateTime>,
     ) -> Result<Option<Vec<R>>, SessionError> {
-        let mut run = Run { material, slots, link, observer };
-        let mut value = Value::Result(None);
+        times.resize(self.plan.gates.len(), GateTime::default());
+        let values = Vec::with_capacity(self.plan.gates.len());
+        let mut run = Run { material, slots, input, values, link, observer, time: GateTime::default() };
         for (number, entry) in self.plan.gates.iter().enumerate() {
             let number = number as u32;
             run.link.gate(number, &entry.name);
-            value = self.gate(&mut run, number, &entry.gate, value, input)?;
+            run.time = GateTime::default();
+            let began = Instant::now();
+            let value = self.gate(&mut run, number, entry)?;
+            run.values.push(value);
+            for input in entry.inputs.iter().filter(|input| self.schedule.last_use(**input) == number as usize) {
+                run.values[*input as usize] = Value::Gone;
+            }
+            run.time.seconds = began.elapsed().as_secs_f64();
+            times[number as usize].add(&run.time);
         }
-        match value {
-            Value::Result(result) => Ok(result.map(|words| self.device.download(&words))),
+        match run.values.pop() {
+            Some(Value::Result(result)) => Ok(result.map(|words| self.device.download(&words))),
             _ => unreachable!("a checked plan ends in a result"),
         }
     }
@@ -108,12 +193,19 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
         Context { party: self.party, device: self.device, prg, hash, gate, slots: slots.clone() }
     }
 
-    fn named(&self, gate: u32) -> impl Fn(GateError) -> SessionError + '_ {
-        move |source| SessionError::Gate { gate, name: self.plan.gates[gate as usize].name.clone(), source }
+    fn named(&self, gate: u32) -> impl Fn(GateError) -> SessionError + use<'_, R, D> {
+        let plan = self.plan;
+        move |source| SessionError::Gate { gate, name: plan.gates[gate as usize].name.clone(), source }
     }
 
     /// Exchange `index` of `gate`: this party's message out, the other's in, its length from the plan.
-    fn swap(&self, run: &mut Run<'_>, gate: u32, index: usize, message: Vec<u8>) -> Result<Vec<u8>, SessionError> {
+    fn swap(
+        &self,
+        run: &mut Run<'_, R, D>,
+        gate: u32,
+        index: usize,
+        message: Vec<u8>,
+    ) -> Result<Vec<u8>, SessionError> {
         let traffic = self.plan.cost(gate as usize).exchanges[index];
         let items = run.slots.len();
         assert_eq!(
@@ -127,24 +219,50 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
         }
         let name = &self.plan.gates[gate as usize].name;
         let waiting_for = format!("gate {gate} {name}");
-        run.link.exchange(gate * STEPS + index as u32, message, expected, &waiting_for)
+        run.time.bytes_sent += message.len() as u64;
+        let began = Instant::now();
+        let theirs = run.link.exchange(gate * STEPS + index as u32, message, expected, &waiting_for);
+        run.time.exchange_seconds += began.elapsed().as_secs_f64();
+        theirs
     }
 
-    fn gate(
+    /// All exchanges of a gate from its first step on.
+    fn finish<T, S>(
         &self,
-        run: &mut Run<'_>,
-        number: u32,
-        gate: &Gate,
-        value: Value<R, D>,
-        input: Option<&[R]>,
-    ) -> Result<Value<R, D>, SessionError> {
+        run: &mut Run<'_, R, D>,
+        gate: u32,
+        mut step: Step<T, S>,
+        next: impl Fn(S, &Context<'_, D>, &[u8]) -> Result<Step<T, S>, GateError>,
+    ) -> Result<T, SessionError> {
+        let mut index = 0;
+        loop {
+            match step {
+                Step::Done(value) => return Ok(value),
+                Step::Exchange(message, state) => {
+                    let theirs = self.swap(run, gate, index, message)?;
+                    let ctx = self.context(run.material, &run.slots, gate);
+                    step = next(state, &ctx, &theirs).map_err(self.named(gate))?;
+                    index += 1;
+                }
+            }
+        }
+    }
+
+    fn own_mask(&self, run: &Run<'_, R, D>, gate: u32) -> Option<D::Words<R>> {
+        let Engine { plan, device, party, .. } = *self;
+        OwnMasks { plan, device, party, prg: &run.material.prg, slots: run.slots.clone() }.of(gate)
+    }
+
+    fn gate(&self, run: &mut Run<'_, R, D>, number: u32, entry: &Entry) -> Result<Value<R, D>, SessionError> {
         let material = run.material;
         let ctx = self.context(material, &run.slots, number);
         let failed = self.named(number);
         let stored = Stored { batch: &material.dealt, slots: run.slots.clone(), gate: number };
-        Ok(match (gate, value) {
-            (Gate::Input(gate), _) => {
-                let masked = match input.filter(|_| self.party == OWNER) {
+        // The operand is taken out of the run while its gate works, so that the gate may borrow it.
+        let first = entry.inputs.first().copied();
+        Ok(match &entry.gate {
+            Gate::Input(gate) => {
+                let masked = match run.input.filter(|_| self.party == OWNER) {
                     Some(x) => {
                         let (masked, message) = gate.send(&ctx, self.device.upload(x));
                         self.swap(run, number, 0, message)?;
@@ -155,75 +273,152 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
                         gate.receive(&ctx, &message).map_err(failed)?
                     }
                 };
-                Value::Wire { masked: Some(masked), gate: number }
+                Value::Wire(Some(masked))
             }
-            (Gate::Linear(gate), Value::Wire { masked, .. }) => {
+            Gate::Linear(gate) => {
+                let source = entry.inputs[0];
                 let prepared = self.prepared(run, gate, number)?;
-                let share = gate.share(&ctx, &self.weights[&number], masked, prepared);
+                let own = if gate.needs_own_mask(self.party) { self.own_mask(run, source) } else { None };
+                Value::Share(gate.share(&ctx, &self.weights[&number], run.masked(source), own, prepared))
+            }
+            Gate::Add(gate) => Value::Share(gate.share(&ctx, self.operands(run, entry))),
+            Gate::Arrange(gate) => {
+                let known = entry.inputs.iter().all(|input| !matches!(run.values[*input as usize], Value::Wire(None)));
+                let operands = || entry.inputs.iter().map(|input| run.words(*input)).collect::<Vec<_>>();
+                let moved = known.then(|| gate.apply(self.device, run.items(), &operands()));
+                self.moved(run, entry.inputs[0], moved)
+            }
+            Gate::Sum(shape) => {
+                let source = entry.inputs[0];
+                let known = !matches!(run.values[source as usize], Value::Wire(None));
+                let sums = known.then(|| self.device.sum(run.items(), shape, run.words(source)));
+                self.moved(run, source, sums)
+            }
+            Gate::Open(gate) => {
+                let share = run.words(entry.inputs[0]);
                 if run.observer.wants_shares() {
-                    let words = self.device.download(&share).into_iter().map(R::to_u64).collect();
-                    run.observer.linear(number, words);
+                    let words = self.device.download(share).into_iter().map(R::to_u64).collect();
+                    run.observer.opening(number, words);
                 }
-                Value::Share(share)
-            }
-            (Gate::Open(gate), Value::Share(share)) => {
-                let (opening, message) = gate.start(&ctx, &share);
+                let (opening, message) = gate.start(&ctx, run.words(entry.inputs[0]));
                 let theirs = self.swap(run, number, 0, message)?;
-                Value::Wire { masked: opening.finish(&ctx, &theirs).map_err(failed)?, gate: number }
+                Value::Wire(opening.finish(&ctx, &theirs).map_err(failed)?)
             }
-            (Gate::Max(gate), Value::Wire { masked: Some(x), .. }) => {
-                let (compared, message) = gate.start(&ctx, &stored, x).map_err(&failed)?;
-                let theirs = self.swap(run, number, 0, message)?;
-                let (selected, message) = gate.select_open(&ctx, compared, &theirs).map_err(&failed)?;
-                let theirs = self.swap(run, number, 1, message)?;
-                Value::Wire { masked: Some(gate.finish(&ctx, selected, &theirs).map_err(&failed)?), gate: number }
+            Gate::Cut(gate) => Value::Wire(Some(gate.apply(self.device, run.words(entry.inputs[0])))),
+            Gate::Max(gate) => {
+                let x = self.take(run, first);
+                let step = gate.start(&ctx, &stored, self.schedule.level(number), &x).map_err(failed)?;
+                let y = self.finish(run, number, step, |state, ctx, theirs| state.next(ctx, theirs))?;
+                self.give(run, first, x);
+                Value::Wire(Some(y))
             }
-            (Gate::Relu(gate), Value::Wire { masked: Some(x), .. }) => {
-                let (bit, message) = gate.start(&ctx, &stored, &x).map_err(&failed)?;
-                let theirs = self.swap(run, number, 0, message)?;
-                let (opening, message) = gate.select_open(&ctx, &x, bit, &theirs).map_err(&failed)?;
-                let theirs = self.swap(run, number, 1, message)?;
-                Value::Wire { masked: opening.finish(&ctx, &theirs).map_err(&failed)?, gate: number }
+            Gate::Relu(gate) => {
+                let x = self.take(run, first);
+                let step = gate.start(&ctx, &stored, &x).map_err(failed)?;
+                let y = self.finish(run, number, step, |state, ctx, theirs| state.next(ctx, theirs))?;
+                self.give(run, first, x);
+                Value::Wire(y)
             }
-            (Gate::Truncate(gate), Value::Wire { masked: Some(x), .. }) => {
-                Value::Share(gate.share(&ctx, &stored, &x).map_err(failed)?)
+            Gate::Clip(gate) => {
+                let x = self.take(run, first);
+                let step = gate.start(&ctx, &stored, &x).map_err(failed)?;
+                let y = self.finish(run, number, step, |state, ctx, theirs| state.next(ctx, theirs))?;
+                self.give(run, first, x);
+                Value::Wire(y)
             }
-            (Gate::ArgMax(gate), value) => {
-                let state = match value {
+            Gate::Lookup(_) => {
+                let x = self.take(run, first);
+                let step = self.schedule.lookup(number).start(&ctx, &stored, &x).map_err(failed)?;
+                let y = self.finish(run, number, step, |state, ctx, theirs| state.next(ctx, theirs))?;
+                self.give(run, first, x);
+                Value::Wire(y)
+            }
+            Gate::Multiply(gate) => {
+                let [a, b] = [entry.inputs[0], entry.inputs[1]];
+                let own = [a, b].map(|gate| self.own_mask(run, gate).expect("both have a part in an opened wire's mask"));
+                let product = gate.share(&ctx, &stored, [run.words(a), run.words(b)], [&own[0], &own[1]]);
+                Value::Share(product.map_err(failed)?)
+            }
+            Gate::Truncate(gate) => {
+                Value::Share(gate.share(&ctx, &stored, run.words(entry.inputs[0])).map_err(failed)?)
+            }
+            Gate::ArgMax(gate) => {
+                let state = match std::mem::replace(&mut run.values[entry.inputs[0] as usize], Value::Gone) {
                     Value::Ranked(state) => state,
-                    Value::Wire { masked: Some(value), .. } => {
-                        let items = run.slots.len();
-                        let index = self.device.upload(&gate.indices::<R>(items));
-                        let own_index_mask = self.device.upload(&vec![R::ZERO; items * gate.len]);
+                    Value::Wire(Some(value)) => {
+                        let index = self.device.upload(&gate.indices::<R>(run.items()));
+                        let own_index_mask = self.device.zeros(run.items() * gate.len);
                         Candidates { open: Ranked { value, index }, own_index_mask }
                     }
                     _ => unreachable!("a checked plan"),
                 };
-                let (compared, message) = gate.start(&ctx, &stored, state).map_err(&failed)?;
-                let theirs = self.swap(run, number, 0, message)?;
-                let (selected, message) = gate.select_open(&ctx, compared, &theirs).map_err(&failed)?;
-                let theirs = self.swap(run, number, 1, message)?;
-                Value::Ranked(gate.finish(&ctx, selected, &theirs).map_err(&failed)?)
+                let step = gate.start(&ctx, &stored, state).map_err(failed)?;
+                Value::Ranked(self.finish(run, number, step, |state, ctx, theirs| state.next(ctx, theirs))?)
             }
-            (Gate::Reveal(gate), value) => {
-                let (opening, message) = match value {
+            Gate::Reveal(gate) => {
+                let source = entry.inputs[0];
+                let (opening, message) = match std::mem::replace(&mut run.values[source as usize], Value::Gone) {
                     Value::Share(share) => gate.share(&ctx, share),
                     Value::Ranked(state) => gate.wire(&ctx, Some(&state.open.index), state.own_index_mask),
-                    Value::Wire { masked, gate: source } => {
-                        let stream = Stream { kind: kind::MASK, gate: source, slots: run.slots.clone(), len: gate.len };
-                        gate.wire(&ctx, masked.as_ref(), self.device.expand(&run.material.prg, &stream, R::BITS))
+                    Value::Wire(masked) => {
+                        let own = self.own_mask(run, source).expect("both have a part in an opened wire's mask");
+                        gate.wire(&ctx, masked.as_ref(), own)
                     }
-                    Value::Result(_) => unreachable!("a checked plan"),
+                    _ => unreachable!("a checked plan"),
                 };
                 let theirs = self.swap(run, number, 0, message)?;
                 Value::Result(gate.finish(&ctx, opening, &theirs).map_err(failed)?)
             }
-            _ => unreachable!("a checked plan"),
         })
     }
 
+    /// Takes a masked operand out of the run while its gate exchanges messages.
+    fn take(&self, run: &mut Run<'_, R, D>, gate: Option<u32>) -> D::Words<R> {
+        let gate = gate.expect("a checked plan") as usize;
+        match std::mem::replace(&mut run.values[gate], Value::Gone) {
+            Value::Wire(Some(words)) => words,
+            _ => unreachable!("a checked plan"),
+        }
+    }
+
+    fn give(&self, run: &mut Run<'_, R, D>, gate: Option<u32>, words: D::Words<R>) {
+        run.values[gate.expect("a checked plan") as usize] = Value::Wire(Some(words));
+    }
+
+    /// Elements in other places: a share of shares, a wire of wires.
+    fn moved(&self, run: &Run<'_, R, D>, source: u32, words: Option<D::Words<R>>) -> Value<R, D> {
+        match (&run.values[source as usize], words) {
+            (Value::Share(_), Some(words)) => Value::Share(words),
+            (_, words) => Value::Wire(words),
+        }
+    }
+
+    /// The operands of a sum. A wire is counted by P0 where P0 knows it, by P1 otherwise.
+    fn operands<'b>(&self, run: &'b Run<'_, R, D>, entry: &Entry) -> Vec<Operand<'b, D::Words<R>>> {
+        let operand = |input: &u32| match &run.values[*input as usize] {
+            Value::Share(share) => Operand::Share(share),
+            Value::Wire(masked) => {
+                let counts = match self.plan.wire_to(*input) {
+                    Receiver::P1 => Party::P1,
+                    Receiver::P0 | Receiver::Both => Party::P0,
+                };
+                Operand::Wire {
+                    masked: masked.as_ref().filter(|_| counts == self.party),
+                    own_mask: self.own_mask(run, *input),
+                }
+            }
+            _ => unreachable!("a checked plan"),
+        };
+        entry.inputs.iter().map(operand).collect()
+    }
+
     /// What this party prepared for a linear gate.
-    fn prepared(&self, run: &Run<'_>, linear: &Linear, gate: u32) -> Result<Option<D::Words<R>>, SessionError> {
+    fn prepared(
+        &self,
+        run: &Run<'_, R, D>,
+        linear: &Linear,
+        gate: u32,
+    ) -> Result<Option<D::Words<R>>, SessionError> {
         let Some(prepared) = run.material.prepared.as_ref().filter(|_| linear.prepares(self.party)) else {
             return Ok(None);
         };

@@ -5,16 +5,16 @@ use std::path::Path;
 use ariann_gates::Party;
 use ariann_material::{BatchId, Error, Reservation, Store};
 
-/// Sees what leaves a party and what its linear layers put out. All methods do nothing by default.
+/// Sees what leaves a party and what its openings open. All methods do nothing by default.
 pub trait Observer: Send {
     /// Called before a masked message leaves: `exchange` of `gate`, for `slots` of `batch`.
     fn sending(&mut self, _batch: BatchId, _slots: std::ops::Range<u32>, _gate: u32, _exchange: u32, _message: &[u8]) {}
-    /// Whether [`Observer::linear`] wants its values.
+    /// Whether [`Observer::opening`] wants its values.
     fn wants_shares(&self) -> bool {
         false
     }
-    /// This party's share of a linear gate's output, items in order.
-    fn linear(&mut self, _gate: u32, _share: Vec<u64>) {}
+    /// This party's share of what an opening is about to open, items in order.
+    fn opening(&mut self, _gate: u32, _share: Vec<u64>) {}
     /// Plaintext bytes received from the connection to `peer`.
     fn received(&mut self, _peer: &str, _bytes: &[u8]) {}
 }

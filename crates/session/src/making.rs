@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use ariann_device::Device;
 use ariann_gates::argmax::Ranked;
 use ariann_gates::{Dealing, Party};
-use ariann_plan::{Gate, Plan};
+use ariann_plan::{Entry, Gate, Plan};
 use ariann_prg::{HashKeys, Prg, Seed, TreeHash};
 use ariann_ring::Ring;
 
 use crate::SessionError;
+use crate::engine::Schedule;
+use crate::masks::OwnMasks;
 
 /// Blocks hashed under one pair of keys K, K' at most (docs/protocol.md, assumption 2).
 const BLOCKS_A_BATCH: u64 = 1 << 30;
@@ -48,6 +50,7 @@ impl BatchSeeds {
 pub struct Maker<'a, R: Ring, D: Device> {
     plan: &'a Plan,
     device: &'a D,
+    schedule: Schedule,
     parties: [Prg; 2],
     coins: Prg,
     hash: TreeHash,
@@ -55,14 +58,15 @@ pub struct Maker<'a, R: Ring, D: Device> {
     weights: BTreeMap<u32, D::Words<R>>,
 }
 
-/// The sections of one slot: for each gate, P0's and P1's.
-pub type Slot = Vec<[Vec<u8>; 2]>;
-
-/// Masks of the value between two gates.
+/// Masks of a gate's result, as far as the dealer needs them.
 enum Masks<W> {
-    None,
+    /// Of a share, of the input, or of a wire whose mask follows from the parties' words.
+    Words,
+    /// The mask of a wire.
     Wire(W),
+    /// Of candidates and their indices.
     Ranked(Ranked<W>),
+    Gone,
 }
 
 impl<'a, R: Ring, D: Device> Maker<'a, R, D> {
@@ -77,6 +81,7 @@ impl<'a, R: Ring, D: Device> Maker<'a, R, D> {
         Maker {
             plan,
             device,
+            schedule: Schedule::new(plan),
             parties: [Prg::new(seed0), Prg::new(seed1)],
             coins: Prg::new(&batch.coins),
             hash: TreeHash::new(&batch.hash),
@@ -84,63 +89,113 @@ impl<'a, R: Ring, D: Device> Maker<'a, R, D> {
         }
     }
 
-    /// Makes slot number `slot`.
-    pub fn slot(&self, slot: u32) -> Slot {
-        let mut out = Vec::with_capacity(self.plan.gates.len());
-        let mut masks = Masks::None;
+    /// Makes slot number `slot` and hands over the sections of each gate, P0's and P1's, in plan order: no more than one
+    /// gate's are in memory at once.
+    pub fn slot<E>(&self, slot: u32, mut hand_over: impl FnMut(u32, &[Vec<u8>; 2]) -> Result<(), E>) -> Result<(), E> {
+        let mut masks: Vec<Masks<D::Words<R>>> = Vec::with_capacity(self.plan.gates.len());
         for (number, entry) in self.plan.gates.iter().enumerate() {
-            let number = number as u32;
-            let dealing = Dealing {
-                device: self.device,
-                seeds: [&self.parties[Party::P0 as usize], &self.parties[Party::P1 as usize]],
-                coins: &self.coins,
-                hash: &self.hash,
-                gate: number,
-                slot,
-            };
-            let material = self.plan.cost(number as usize).material;
+            let material = self.plan.cost(number).material;
             let mut sections = material.map(Vec::with_capacity);
-            masks = self.gate(&dealing, number, &entry.gate, masks, &mut sections);
+            let mask = self.gate(number as u32, slot, entry, &mut masks, &mut sections);
+            masks.push(mask);
+            for input in entry.inputs.iter().filter(|input| self.schedule.last_use(**input) == number) {
+                masks[*input as usize] = Masks::Gone;
+            }
             assert_eq!(
                 [sections[0].len(), sections[1].len()],
                 material,
                 "a section has the length that the plan gives it"
             );
-            out.push(sections);
+            hand_over(number as u32, &sections)?;
         }
-        out
+        Ok(())
+    }
+
+    /// The part of a wire's mask that `party` knows.
+    fn part(&self, party: Party, slot: u32, gate: u32) -> Option<D::Words<R>> {
+        let prg = &self.parties[party as usize];
+        OwnMasks { plan: self.plan, device: self.device, party, prg, slots: slot..slot + 1 }.of(gate)
+    }
+
+    /// The sum of those parts that `wanted` asks for.
+    fn summed(&self, slot: u32, gate: u32, wanted: impl Fn(Party) -> bool) -> Option<D::Words<R>> {
+        let parts = [Party::P0, Party::P1].into_iter().filter(|party| wanted(*party));
+        parts.filter_map(|party| self.part(party, slot, gate)).reduce(|mut sum, part| {
+            self.device.add(&mut sum, &part);
+            sum
+        })
     }
 
     fn gate(
         &self,
-        dealing: &Dealing<'_, D>,
         number: u32,
-        gate: &Gate,
-        masks: Masks<D::Words<R>>,
+        slot: u32,
+        entry: &Entry,
+        masks: &mut [Masks<D::Words<R>>],
         sections: &mut [Vec<u8>; 2],
     ) -> Masks<D::Words<R>> {
-        match (gate, masks) {
-            (Gate::Linear(gate), _) => {
-                gate.deal(dealing, self.weights.get(&number), sections);
-                Masks::None
+        let dealing = Dealing {
+            device: self.device,
+            seeds: [&self.parties[Party::P0 as usize], &self.parties[Party::P1 as usize]],
+            coins: &self.coins,
+            hash: &self.hash,
+            gate: number,
+            slot,
+        };
+        let dealing = &dealing;
+        let whole = |gate: u32| self.summed(slot, gate, |_| true).expect("an opened wire has a mask");
+        let first = entry.inputs.first().copied();
+        let alpha = |masks: &[Masks<D::Words<R>>]| -> D::Words<R> {
+            let first = first.expect("a checked plan");
+            match &masks[first as usize] {
+                Masks::Wire(alpha) => self.device.copy(alpha),
+                _ => whole(first),
             }
-            (Gate::Open(gate), _) => Masks::Wire(gate.deal(dealing)),
-            (Gate::Max(gate), Masks::Wire(alpha)) => Masks::Wire(gate.deal(dealing, &alpha, sections)),
-            (Gate::Relu(gate), Masks::Wire(alpha)) => Masks::Wire(gate.deal(dealing, &alpha, sections)),
-            (Gate::Truncate(gate), Masks::Wire(alpha)) => {
-                gate.deal(dealing, &alpha, sections);
-                Masks::None
+        };
+        match &entry.gate {
+            Gate::Linear(gate) => {
+                let source = entry.inputs[0];
+                let operand = self.summed(slot, source, |party| gate.corrects(party));
+                gate.deal(dealing, self.weights.get(&number), operand, sections);
+                Masks::Words
             }
-            (Gate::ArgMax(gate), masks) => {
-                let alpha = match masks {
-                    Masks::Ranked(alpha) => alpha,
-                    Masks::Wire(value) => Ranked { value, index: self.device.upload(&vec![R::ZERO; gate.len]) },
-                    Masks::None => unreachable!("a checked plan"),
+            Gate::Open(gate) if gate.window.shift == 0 && gate.window.top == R::BITS => Masks::Words,
+            Gate::Open(gate) => Masks::Wire(gate.deal(dealing)),
+            Gate::Cut(gate) => Masks::Wire(gate.apply(self.device, &alpha(masks))),
+            Gate::Max(gate) => {
+                Masks::Wire(gate.deal(dealing, self.schedule.level(number), &alpha(masks), sections))
+            }
+            Gate::Relu(gate) => {
+                gate.deal(dealing, &alpha(masks), sections);
+                Masks::Words
+            }
+            Gate::Clip(gate) => {
+                gate.deal(dealing, &alpha(masks), sections);
+                Masks::Words
+            }
+            Gate::Lookup(_) => {
+                self.schedule.lookup(number).deal(dealing, &alpha(masks), sections);
+                Masks::Words
+            }
+            Gate::Multiply(gate) => {
+                let [a, b] = [entry.inputs[0], entry.inputs[1]].map(whole);
+                gate.deal(dealing, [&a, &b], sections);
+                Masks::Words
+            }
+            Gate::Truncate(gate) => {
+                gate.deal(dealing, &alpha(masks), sections);
+                Masks::Words
+            }
+            Gate::ArgMax(gate) => {
+                let first = first.expect("a checked plan") as usize;
+                let ranked = match std::mem::replace(&mut masks[first], Masks::Gone) {
+                    Masks::Ranked(ranked) => ranked,
+                    Masks::Wire(value) => Ranked { value, index: self.device.zeros(gate.len) },
+                    _ => Ranked { value: whole(first as u32), index: self.device.zeros(gate.len) },
                 };
-                Masks::Ranked(gate.deal(dealing, &alpha, sections))
+                Masks::Ranked(gate.deal(dealing, &ranked, sections))
             }
-            (Gate::Input(_) | Gate::Reveal(_), _) => Masks::None,
-            _ => unreachable!("a checked plan"),
+            Gate::Input(_) | Gate::Add(_) | Gate::Arrange(_) | Gate::Sum(_) | Gate::Reveal(_) => Masks::Words,
         }
     }
 }

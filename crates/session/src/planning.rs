@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ariann_data::Preprocess;
 use ariann_gates::linear::Weights;
 use ariann_graph::{Graph, Ranges};
-use ariann_plan::{Options, Plan, Reveal};
+use ariann_plan::{CompileError, Link, Optimize, Options, Plan, Reveal, SignChoice};
 
 use crate::SessionError;
 
@@ -28,6 +28,14 @@ pub struct Planning {
     pub reveal: Reveal,
     /// How bytes become numbers.
     pub preprocess: Preprocess,
+    /// What the form of each comparison is chosen for.
+    pub optimize: Optimize,
+    /// How ReLU decides a sign.
+    pub sign: SignChoice,
+    /// The link that the forecast is made for.
+    pub link: Link,
+    /// Items run together, for the forecast.
+    pub items: usize,
     /// Declared range of the inputs; that of all bytes when none is given.
     pub input_range: Option<[f64; 2]>,
 }
@@ -75,9 +83,13 @@ impl Planning {
             scale: self.preprocess.scale,
             mean: self.preprocess.mean.clone(),
             std: self.preprocess.std.clone(),
+            optimize: self.optimize,
+            sign: self.sign,
+            link: self.link,
+            items: self.items,
         };
-        let plan =
-            ariann_plan::compile(&graph, &ranges, &options).map_err(|e| SessionError::ModelPlan(e.to_string()))?;
+        let plan = ariann_plan::compile(&graph, &ranges, &options)
+            .map_err(|error| SessionError::ModelPlan(format!("{error}{}", wider(&error, &graph, &ranges, &options))))?;
         Ok(Planned { graph, ranges, plan })
     }
 
@@ -98,6 +110,21 @@ impl Planning {
         ariann_data::check_range(&items, lo as f32, hi as f32)?;
         ariann_graph::calibrate(graph, items.count, &items.values).map_err(|e| SessionError::Input(e.to_string()))
     }
+}
+
+/// What a ring of 64 bits would cost a model that does not fit 32.
+fn wider(error: &CompileError, graph: &Graph, ranges: &Ranges, options: &Options) -> String {
+    let scaled = matches!(error, CompileError::Scale(_)) && options.ring == 32;
+    let wide = scaled.then(|| ariann_plan::compile(graph, ranges, &Options { ring: 64, ..options.clone() }));
+    let Some(Ok(plan)) = wide else { return String::new() };
+    let totals = plan.totals(1);
+    let megabytes = |bytes: [u64; 2]| (bytes[0] + bytes[1]) as f64 / 1e6;
+    format!(
+        "\nin a ring of 64 bits one item would take {:.1} MB of material, {:.2} MB online and {} exchanges",
+        megabytes(totals.material_bytes),
+        megabytes(totals.online_bytes),
+        totals.exchanges
+    )
 }
 
 /// Whether two paths lead to the same file or folder, or to files of the same bytes.

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::SessionError;
 use crate::engine::{AllWeights, Opened, Stored};
 use crate::events::Events;
+use crate::masks::OwnMasks;
 
 /// Slots prepared together.
 const GROUP: u32 = 16;
@@ -53,7 +54,8 @@ pub(crate) fn prepare<R: Ring, D: Device>(
             let gate = gate as u32;
             let ctx = Context { party, device, prg: &opened.prg, hash: &opened.hash, gate, slots: first..end };
             let stored = Stored { batch: &opened.dealt, slots: first..end, gate };
-            let share = linear.prepare(&ctx, &weights[&gate], &stored);
+            let masks = OwnMasks { plan, device, party, prg: &opened.prg, slots: first..end };
+            let share = linear.prepare(&ctx, &weights[&gate], &stored, masks.of(entry.inputs[0]));
             let named = |source| SessionError::Gate { gate, name: entry.name.clone(), source };
             columns.push((gate, len, device.pack(&share.map_err(named)?, R::BITS)));
         }

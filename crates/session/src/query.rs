@@ -175,7 +175,7 @@ pub(crate) fn note<R: Ring>(plan: &Plan, result: &[R], count: usize, report: &mu
     }
     let rows = report.logits.get_or_insert_default();
     for row in result.chunks(plan.output.classes).take(count) {
-        let row: Vec<f32> = row.iter().map(|x| fixed::decode(*x, plan.output.frac_bits) as f32).collect();
+        let row: Vec<f32> = row.iter().map(|x| (fixed::decode(*x, 0) * plan.output.scale.unit()) as f32).collect();
         predictions.push(argmax(&row));
         rows.push(row);
     }

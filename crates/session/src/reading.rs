@@ -25,7 +25,7 @@ pub fn items(plan: &Plan, path: &Path, limit: Option<usize>) -> Result<Items, Se
 pub fn encode<R: Ring>(plan: &Plan, items: &Items) -> Result<Vec<R>, SessionError> {
     let len = items.item_len();
     let value = |(at, x): (usize, &f32)| {
-        fixed::encode(f64::from(*x), plan.scales.input_frac)
+        fixed::encode(f64::from(*x), plan.input_frac())
             .map_err(|error| SessionError::Input(format!("item {}, value {}: {error}", at / len, at % len)))
     };
     items.values.iter().enumerate().map(value).collect()

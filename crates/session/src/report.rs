@@ -11,6 +11,26 @@ pub struct Phase {
     pub bytes_sent: u64,
 }
 
+/// Time and bytes of one gate at one party, over all runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GateTime {
+    /// Wall time of the gate, exchanges included.
+    pub seconds: f64,
+    /// Of that: sending, and waiting for the other party.
+    pub exchange_seconds: f64,
+    /// Payload bytes sent.
+    pub bytes_sent: u64,
+}
+
+impl GateTime {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &GateTime) {
+        self.seconds += other.seconds;
+        self.exchange_seconds += other.exchange_seconds;
+        self.bytes_sent += other.bytes_sent;
+    }
+}
+
 /// The report of P0 or P1.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PartyReport {
@@ -38,6 +58,9 @@ pub struct PartyReport {
     pub online: Phase,
     /// Exchanges of one batch.
     pub exchanges: u64,
+    /// What each gate took online, in plan order.
+    #[serde(default)]
+    pub gates: Vec<GateTime>,
     /// Greatest resident memory of the process.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub peak_rss_bytes: Option<u64>,

@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use ariann_device::Device;
 use ariann_gates::Party;
 use ariann_gates::linear::HOLDER;
-use ariann_graph::{Graph, clear};
+use ariann_graph::Graph;
 use ariann_material::{Store, WeightsVersion};
 use ariann_net::Peer;
-use ariann_plan::Plan;
+use ariann_plan::{Plan, encode_weights};
 use ariann_prg::Prg;
 use ariann_ring::Ring;
 
@@ -27,32 +27,14 @@ pub(crate) type OwnWeights<R> = BTreeMap<u32, (Vec<R>, Vec<R>)>;
 /// Encodes the model's weights as the plan wants them; refuses a model that the plan was not made for.
 pub(crate) fn encode<R: Ring>(plan: &Plan, graph: &Graph) -> Result<OwnWeights<R>, SessionError> {
     let misfit = |reason: String| SessionError::ModelPlan(format!("{reason}; make the plan from this model file"));
-    let nodes: Vec<usize> = graph.linear_nodes().collect();
-    if nodes.len() != plan.scales.layers.len() {
-        return Err(misfit(format!("it has {} linear layers, the plan {}", nodes.len(), plan.scales.layers.len())));
-    }
     if graph.input.shape != plan.input.shape || graph.output_len() != plan.output.classes {
         return Err(misfit("input or output have another shape".to_string()));
     }
     if !plan.computes(graph) {
         return Err(misfit("its layers are others than those of the plan".to_string()));
     }
-    let mut f_x = plan.scales.input_frac;
-    let mut out = BTreeMap::new();
-    for ((node, scale), (gate, linear)) in nodes.iter().zip(&plan.scales.layers).zip(plan.linear_gates()) {
-        let node = &graph.nodes[*node];
-        let f_z = f_x + scale.weight_frac;
-        let weights = clear::encode_weights::<R>(node, scale.weight_frac, f_z).map_err(|e| misfit(e.to_string()))?;
-        if weights.0.len() != linear.shape.weight_len()
-            || weights.1.len() != linear.shape.channels()
-            || node.len() != linear.shape.out_len()
-        {
-            return Err(misfit(format!("layer {} has another shape", node.name)));
-        }
-        out.insert(gate, weights);
-        f_x = f_z - scale.shift as i32;
-    }
-    Ok(out)
+    let layers = encode_weights::<R>(plan, graph).map_err(|error| misfit(error.to_string()))?;
+    Ok(layers.into_iter().map(|layer| (layer.gate, (layer.weights, layer.bias))).collect())
 }
 
 /// Refuses other weights under a version that was used before; writes down the first ones.

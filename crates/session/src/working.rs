@@ -14,7 +14,7 @@ use ariann_prg::{Prg, TreeHash};
 use ariann_ring::Ring;
 
 use crate::config::{self, Remote};
-use crate::engine::{AllWeights, Engine, Exchange, Opened};
+use crate::engine::{AllWeights, Engine, Exchange, Opened, Schedule};
 use crate::events::{Event, Events};
 use crate::hooks::{Hooks, Observer};
 use crate::messages::{Arrived, BATCHES, CONTROL, DELIVERY_STEP, Delivery, Fetch, Offer};
@@ -29,6 +29,7 @@ pub(crate) struct Worker<'a, R: Ring, D: Device> {
     pub device: &'a D,
     pub party: Party,
     pub report: PartyReport,
+    schedule: Schedule,
     store: Store,
     folder: PathBuf,
     hooks: &'a Hooks,
@@ -70,6 +71,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
             device,
             party,
             report,
+            schedule: Schedule::new(plan),
             store,
             folder: state.to_path_buf(),
             hooks,
@@ -358,9 +360,9 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
         let items = slots.len() as u64;
         let version = self.version(batch)?;
         let engine =
-            Engine { plan: self.plan, device: self.device, party: self.party, weights: &self.weights[&version] };
+            Engine { plan: self.plan, schedule: &self.schedule, device: self.device, party: self.party, weights: &self.weights[&version] };
         let mut link = Link { peer, sent: 0, events };
-        match engine.run(&self.opened[&batch], slots, input, &mut link, self.observer.as_mut()) {
+        match engine.run(&self.opened[&batch], slots, input, &mut link, self.observer.as_mut(), &mut self.report.gates) {
             Ok(result) => {
                 self.report.online.bytes_sent += link.sent;
                 self.store.ledger().complete(reservation)?;

@@ -1,0 +1,46 @@
+//! A party's own part of a wire's mask, as far as it is made of the parties' words.
+
+use std::ops::Range;
+
+use ariann_device::Device;
+use ariann_gates::input::OWNER;
+use ariann_gates::{Party, Stream, kind};
+use ariann_plan::{Gate, Plan};
+use ariann_prg::Prg;
+use ariann_ring::Ring;
+
+/// Whose words, of which slots.
+pub(crate) struct OwnMasks<'a, D: Device> {
+    pub plan: &'a Plan,
+    pub device: &'a D,
+    pub party: Party,
+    pub prg: &'a Prg,
+    pub slots: Range<u32>,
+}
+
+impl<D: Device> OwnMasks<'_, D> {
+    /// r_b of the wire that `gate` gives; none where this party has no part in it.
+    pub fn of<R: Ring>(&self, gate: u32) -> Option<D::Words<R>> {
+        let entry = &self.plan.gates[gate as usize];
+        let items = self.slots.len();
+        let fresh = |len: usize| {
+            let stream = Stream { kind: kind::MASK, gate, slots: self.slots.clone(), len };
+            self.device.expand(self.prg, &stream, R::BITS)
+        };
+        match &entry.gate {
+            Gate::Input(gate) => (self.party == OWNER).then(|| fresh(gate.len)),
+            Gate::Arrange(gate) => {
+                let parts: Vec<_> = entry.inputs.iter().map(|input| self.of::<R>(*input)).collect();
+                if parts.iter().all(Option::is_none) {
+                    return None;
+                }
+                let zeros = |input: &u32| self.device.zeros(items * self.plan.result_len(*input as usize));
+                let parts: Vec<_> =
+                    parts.into_iter().zip(&entry.inputs).map(|(part, input)| part.unwrap_or_else(|| zeros(input))).collect();
+                Some(gate.apply(self.device, items, &parts.iter().collect::<Vec<_>>()))
+            }
+            Gate::Sum(shape) => self.of::<R>(entry.inputs[0]).map(|part| self.device.sum(items, shape, &part)),
+            _ => Some(fresh(self.plan.result_len(gate as usize))),
+        }
+    }
+}
