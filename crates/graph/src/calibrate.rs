@@ -78,8 +78,13 @@ pub fn calibrate(graph: &Graph, items: usize, x: &[f32]) -> Result<Ranges, Calib
     if items == 0 {
         return Err(CalibrateError::NoItems);
     }
-    let mut seen = vec![Magnitude::default(); graph.nodes.len()];
-    Executor::new(graph).run_observed(items, x, |step| seen[step.node].observe(step.output))?;
+    let start = || vec![Magnitude::default(); graph.nodes.len()];
+    let parts = Executor::new(graph).observe_all(items, x, start, |seen, step| seen[step.node].observe(step.output))?;
+    // Merged in the order of items, so that the ranges do not depend on the number of threads.
+    let mut seen = start();
+    for part in &parts {
+        seen.iter_mut().zip(part).for_each(|(all, part)| all.merge(part));
+    }
     let mut input = Magnitude::default();
     input.observe(x);
     let nodes = graph.nodes.iter().zip(seen).map(|(layer, output)| {
@@ -119,6 +124,12 @@ impl Magnitude {
             self.squares += value * value;
         }
         self.count += values.len();
+    }
+
+    fn merge(&mut self, other: &Magnitude) {
+        self.max_abs = self.max_abs.max(other.max_abs);
+        self.squares += other.squares;
+        self.count += other.count;
     }
 
     fn range(&self) -> ValueRange {

@@ -5,8 +5,11 @@ use rayon::prelude::*;
 use crate::graph::{Graph, Node, Op, ValueId};
 use crate::linear;
 
-/// Items computed together: large enough for the products, small enough to stay in cache.
+/// Most items computed together, so that the weights of dense layers are read for several at once.
 const CHUNK: usize = 16;
+
+/// Values of the largest layer that are computed together, so that they stay in cache.
+const CHUNK_VALUES: usize = 1 << 19;
 
 /// Why nothing was computed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +67,8 @@ impl<'g> Executor<'g> {
         check(self.graph, items, x)?;
         let (input, output) = (self.graph.input.len(), self.graph.output_len());
         let mut result = vec![0.0; items * output];
-        x.par_chunks(CHUNK * input).zip(result.par_chunks_mut(CHUNK * output)).for_each(|(x, out)| {
+        let chunk = self.chunk_items();
+        x.par_chunks(chunk * input).zip(result.par_chunks_mut(chunk * output)).for_each(|(x, out)| {
             out.copy_from_slice(&self.chunk(x, &mut |_| ()));
         });
         Ok(result)
@@ -78,8 +82,30 @@ impl<'g> Executor<'g> {
         mut observe: impl FnMut(Step<'_>),
     ) -> Result<Vec<f32>, ExecuteError> {
         check(self.graph, items, x)?;
-        let chunks = x.chunks(CHUNK * self.graph.input.len());
+        let chunks = x.chunks(self.chunk_items() * self.graph.input.len());
         Ok(chunks.flat_map(|x| self.chunk(x, &mut observe)).collect())
+    }
+
+    /// What `observe` makes of the layers of some items at a time, in the order of items, in the threads of the pool.
+    pub(crate) fn observe_all<S: Send>(
+        &self,
+        items: usize,
+        x: &[f32],
+        start: impl Fn() -> S + Sync,
+        observe: impl Fn(&mut S, Step<'_>) + Sync,
+    ) -> Result<Vec<S>, ExecuteError> {
+        check(self.graph, items, x)?;
+        let seen = |x: &[f32]| {
+            let mut seen = start();
+            self.chunk(x, &mut |step| observe(&mut seen, step));
+            seen
+        };
+        Ok(x.par_chunks(self.chunk_items() * self.graph.input.len()).map(seen).collect())
+    }
+
+    fn chunk_items(&self) -> usize {
+        let largest = self.graph.nodes.iter().map(Node::len).max().unwrap_or(1).max(1);
+        (CHUNK_VALUES / largest).clamp(1, CHUNK)
     }
 
     fn chunk(&self, x: &[f32], observe: &mut dyn FnMut(Step<'_>)) -> Vec<f32> {

@@ -29,6 +29,31 @@ impl Function {
         }
     }
 
+    /// No value of it is below 0.
+    pub fn never_negative(self) -> bool {
+        matches!(self, Function::Sigmoid | Function::Exp)
+    }
+
+    /// Where it turns from falling to rising, for those that do.
+    pub fn least_at(self) -> Option<f64> {
+        match self {
+            Function::Gelu => Some(-0.751_791_524_693_564_5),
+            Function::GeluTanh => Some(-0.752_461_422_071_016_3),
+            Function::Sigmoid | Function::Tanh | Function::Exp => None,
+        }
+    }
+
+    /// The greatest magnitude of its slope where |x| <= `bound`.
+    pub fn greatest_slope(self, bound: f64) -> f64 {
+        match self {
+            Function::Sigmoid => 0.25,
+            Function::Tanh => 1.0,
+            // Near x = 1.43 for both forms.
+            Function::Gelu | Function::GeluTanh => 1.13,
+            Function::Exp => bound.exp(),
+        }
+    }
+
     /// Its value.
     pub fn of(self, x: f64) -> f64 {
         match self {
@@ -45,7 +70,7 @@ impl Function {
 }
 
 /// The error function, by its series near 0 and its continued fraction further out; error below 1e-12.
-fn erf(x: f64) -> f64 {
+pub(crate) fn erf(x: f64) -> f64 {
     let t = x.abs();
     if t > 6.0 {
         return x.signum();

@@ -7,6 +7,7 @@
 
 use crate::calibrate::{RangeSource, Ranges, ValueRange, node_range};
 use crate::executor::last_uses;
+use crate::function::Function;
 use crate::graph::{Graph, Node, Op, ValueId};
 use crate::linear;
 
@@ -142,7 +143,13 @@ fn propagate(layer: &Node, inputs: &[&Intervals]) -> Intervals {
                 average.apply(1, ends, &mut out, |a, b| a + b, |sum, count| sum / f64::from(count));
                 out
             };
-            Intervals { lo: pooled(&x.lo), hi: pooled(&x.hi) }
+            let magnitudes: Vec<f64> = x.lo.iter().zip(&x.hi).map(|(lo, hi)| lo.abs().max(hi.abs())).collect();
+            let terms = (average.pool.kernel[0] * average.pool.kernel[1] + 1) as f64;
+            let slack = pooled(&magnitudes).into_iter().map(|size| terms * f64::from(f32::EPSILON) * size);
+            let (lo, hi) = (pooled(&x.lo), pooled(&x.hi));
+            let widened = slack.zip(lo.into_iter().zip(hi)).map(|(slack, (lo, hi))| (lo - slack, hi + slack));
+            let (lo, hi) = widened.unzip();
+            Intervals { lo, hi }
         }
         Op::Arrange(arrange) => {
             let arranged = |end: fn(&Intervals) -> &[f64]| {
@@ -152,8 +159,21 @@ fn propagate(layer: &Node, inputs: &[&Intervals]) -> Intervals {
             };
             Intervals { lo: arranged(|x| &x.lo), hi: arranged(|x| &x.hi) }
         }
-        Op::Function(_) | Op::Softmax(_) => todo!("bounds of functions"),
+        Op::Function(function) => through(*function, x),
+        Op::Softmax(_) => Intervals { lo: vec![0.0; layer.len()], hi: vec![1.0; layer.len()] },
     }
+}
+
+/// The functions rise, or fall to one least value and rise from there.
+fn through(function: Function, x: &Intervals) -> Intervals {
+    let widen = |value: f64, direction: f64| value + direction * f64::from(f32::EPSILON) * value.abs();
+    let ends = x.lo.iter().zip(&x.hi).map(|(&lo, &hi)| {
+        let (at_lo, at_hi) = (function.of(lo), function.of(hi));
+        let least = function.least_at().map(|least| function.of(least.clamp(lo, hi)));
+        (widen(least.unwrap_or(at_lo).min(at_lo).min(at_hi), -1.0), widen(at_lo.max(at_hi), 1.0))
+    });
+    let (lo, hi) = ends.unzip();
+    Intervals { lo, hi }
 }
 
 fn linear_layer(layer: &Node, x: &Intervals) -> Intervals {

@@ -28,15 +28,58 @@ fn convolve<T: LinalgScalar>(shape: &ConvShape, weights: &[T], x: &[T], out: &mu
     let places = shape.out_height() * shape.out_width();
     let group_in = shape.in_channels / shape.groups;
     let group_out = shape.out_channels / shape.groups;
+    if group_in == 1 && group_out == 1 {
+        return depthwise(shape, weights, x, out);
+    }
     let taps = group_in * shape.kernel[0] * shape.kernel[1];
-    let mut columns = vec![T::zero(); taps * places];
+    let pointwise = shape.kernel == [1, 1] && shape.stride == [1, 1] && shape.pads == [0; 4];
+    let mut columns = vec![T::zero(); if pointwise { 0 } else { taps * places }];
     let inputs = x.chunks_exact(group_in * shape.in_height * shape.in_width);
     for (index, (x, out)) in inputs.zip(out.chunks_exact_mut(group_out * places)).enumerate() {
         let group = index % shape.groups;
-        im2col(shape, x, &mut columns);
+        let columns = if pointwise {
+            x
+        } else {
+            im2col(shape, x, &mut columns);
+            &columns
+        };
         let weights = &weights[group * group_out * taps..][..group_out * taps];
-        let columns = matrix(&columns, taps, places);
+        let columns = matrix(columns, taps, places);
         product(matrix(weights, group_out, taps), columns, matrix_mut(out, group_out, places));
+    }
+}
+
+/// One kernel a channel: sums of shifted rows.
+fn depthwise<T: LinalgScalar>(shape: &ConvShape, weights: &[T], x: &[T], out: &mut [T]) {
+    let (out_height, out_width) = (shape.out_height(), shape.out_width());
+    let taps = shape.kernel[0] * shape.kernel[1];
+    let planes = x.chunks_exact(shape.in_height * shape.in_width);
+    for (index, (plane, out)) in planes.zip(out.chunks_exact_mut(out_height * out_width)).enumerate() {
+        let kernel = &weights[index % shape.groups * taps..][..taps];
+        for (out_y, row) in out.chunks_exact_mut(out_width).enumerate() {
+            for (tap, &weight) in kernel.iter().enumerate() {
+                let (tap_y, tap_x) = (tap / shape.kernel[1], tap % shape.kernel[1]);
+                let y = (out_y * shape.stride[0] + tap_y * shape.dilation[0]).checked_sub(shape.pads[0]);
+                let Some(y) = y.filter(|&y| y < shape.in_height) else { continue };
+                let line = &plane[y * shape.in_width..][..shape.in_width];
+                add_row(line, row, weight, shape.stride[1], tap_x * shape.dilation[1], shape.pads[1]);
+            }
+        }
+    }
+}
+
+/// `row[i]` += `weight` · `line[i * stride + offset - pad]` where that is inside.
+fn add_row<T: LinalgScalar>(line: &[T], row: &mut [T], weight: T, stride: usize, offset: usize, pad: usize) {
+    let first = pad.saturating_sub(offset).div_ceil(stride).min(row.len());
+    let end = (line.len() + pad).saturating_sub(offset).div_ceil(stride).clamp(first, row.len());
+    if first == end {
+        return;
+    }
+    let line = &line[first * stride + offset - pad..];
+    if stride == 1 {
+        row[first..end].iter_mut().zip(line).for_each(|(out, &x)| *out = *out + weight * x);
+    } else {
+        row[first..end].iter_mut().zip(line.iter().step_by(stride)).for_each(|(out, &x)| *out = *out + weight * x);
     }
 }
 
@@ -71,10 +114,14 @@ fn copy_row<T: LinalgScalar>(line: &[T], row: &mut [T], stride: usize, offset: u
     }
 }
 
+/// One value a channel or one a place, for each item.
 fn fill_bias<T: LinalgScalar>(out: &mut [T], channels: usize, places: usize, bias: Option<&[T]>) {
     let Some(bias) = bias else {
         return out.fill(T::zero());
     };
+    if bias.len() == channels * places {
+        return out.chunks_exact_mut(bias.len()).for_each(|item| item.copy_from_slice(bias));
+    }
     for (index, plane) in out.chunks_exact_mut(places).enumerate() {
         plane.fill(bias[index % channels]);
     }

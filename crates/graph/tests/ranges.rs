@@ -9,7 +9,7 @@ use ariann_graph::{CalibrateError, Executor, Graph, Op, RangeSource, Ranges, cal
 use networks::{Builder, Numbers, conv_shape, networks};
 use proptest::prelude::*;
 
-/// Greatest magnitude of each linear layer's outputs, taken directly.
+/// Greatest magnitude of each layer's outputs, taken directly.
 fn greatest(graph: &Graph, items: usize, x: &[f32]) -> Vec<f64> {
     let mut greatest = vec![0f64; graph.nodes.len()];
     let run = Executor::new(graph).run_observed(items, x, |step| {
@@ -17,13 +17,13 @@ fn greatest(graph: &Graph, items: usize, x: &[f32]) -> Vec<f64> {
         greatest[step.node] = greatest[step.node].max(found);
     });
     run.expect("the items fit");
-    graph.linear_nodes().map(|node| greatest[node]).collect()
+    greatest
 }
 
 fn check_within(ranges: &Ranges, observed: &[f64]) -> Result<(), TestCaseError> {
-    prop_assert_eq!(ranges.layers.len(), observed.len());
-    for (layer, observed) in ranges.layers.iter().zip(observed) {
-        prop_assert!(*observed <= layer.max_abs, "{}: {} beyond {}", layer.name, observed, layer.max_abs);
+    prop_assert_eq!(ranges.nodes.len(), observed.len());
+    for (layer, observed) in ranges.nodes.iter().zip(observed) {
+        prop_assert!(*observed <= layer.output.max_abs, "{}: {} beyond {}", layer.name, observed, layer.output.max_abs);
     }
     Ok(())
 }
@@ -57,7 +57,7 @@ proptest! {
         builder.dense(outputs, true);
         let graph = builder.graph;
         let hi = lo + width;
-        let bound = interval(&graph, lo, hi).expect("a right range").layers[0].max_abs;
+        let bound = interval(&graph, lo, hi).expect("a right range").nodes[0].output.max_abs;
         let Op::Dense(dense) = &graph.nodes[0].op else { unreachable!() };
         let corners = dense.weights.data().chunks_exact(inputs).flat_map(|row| {
             let up: Vec<f32> = row.iter().map(|&w| if w > 0.0 { hi } else { lo }).collect();
@@ -76,12 +76,12 @@ proptest! {
         let observed = calibrate(&graph, 20, &x).expect("the items fit");
         prop_assert_eq!(observed.source, RangeSource::Calibrated { items: 20 });
         let proven = interval(&graph, -1.0, 1.0).expect("a right range");
-        let exact: Vec<f64> = observed.layers.iter().map(|layer| layer.max_abs).collect();
+        let exact: Vec<f64> = observed.nodes.iter().map(|layer| layer.output.max_abs).collect();
         prop_assert_eq!(&exact, &greatest(&graph, 20, &x));
         check_within(&proven, &exact)?;
         prop_assert!(observed.input.max_abs <= 1.0 && observed.input.rms <= observed.input.max_abs);
-        for layer in observed.layers.iter().chain(&proven.layers) {
-            prop_assert!(layer.input_rms <= layer.input_max && layer.weight_rms <= layer.weight_max);
+        for layer in observed.nodes.iter().chain(&proven.nodes) {
+            prop_assert!(layer.output.rms <= layer.output.max_abs && layer.weights.rms <= layer.weights.max_abs);
         }
     }
 }
@@ -93,10 +93,10 @@ fn one_range_a_channel_is_tighter_than_one_for_all() {
     let graph = builder.graph;
     let wide = interval(&graph, -4.0, 4.0).expect("a right range");
     let narrow = interval_by_channel(&graph, &[(-4.0, 4.0), (0.0, 1.0)]).expect("right ranges");
-    assert!(narrow.layers[0].max_abs < wide.layers[0].max_abs);
+    assert!(narrow.nodes[0].output.max_abs < wide.nodes[0].output.max_abs);
     assert_eq!(narrow.input.max_abs, 4.0);
     let corner: Vec<f32> = (0..32).map(|place| if place < 16 { 4.0 } else { 1.0 }).collect();
-    assert!(greatest(&graph, 1, &corner)[0] <= narrow.layers[0].max_abs);
+    assert!(greatest(&graph, 1, &corner)[0] <= narrow.nodes[0].output.max_abs);
 }
 
 #[test]
@@ -108,10 +108,10 @@ fn known_statistics() {
     dense.weights.data_mut().copy_from_slice(&[3.0, -4.0]);
     dense.bias = Some(vec![10.0]);
     let ranges = calibrate(&graph, 2, &[1.0, 0.0, 0.0, -1.0]).expect("the items fit");
-    let layer = &ranges.layers[0];
-    assert_eq!((layer.name.as_str(), layer.max_abs, layer.input_max), ("layer1", 14.0, 1.0));
-    assert_eq!((layer.weight_max, layer.weight_rms), (10.0, 12.5f64.sqrt()));
-    assert_eq!((layer.input_rms, ranges.input.rms), (0.5f64.sqrt(), 0.5f64.sqrt()));
+    let layer = &ranges.nodes[0];
+    assert_eq!((layer.name.as_str(), layer.output.max_abs, ranges.input.max_abs), ("layer1", 14.0, 1.0));
+    assert_eq!((layer.weights.max_abs, layer.weights.rms), (10.0, 12.5f64.sqrt()));
+    assert_eq!((layer.output.rms, ranges.input.rms), (((13.0f64 * 13.0 + 14.0 * 14.0) / 2.0).sqrt(), 0.5f64.sqrt()));
     let json = serde_json::to_string(&ranges).expect("ranges are plain data");
     assert!(json.contains(r#""source":{"calibrated":{"items":2}}"#), "{json}");
     assert_eq!(serde_json::from_str::<Ranges>(&json).expect("it was written so"), ranges);

@@ -1,10 +1,10 @@
-//! Layers with weights: Gemm, MatMul, Conv, and the Add that is their bias.
+//! Layers with weights: Gemm, MatMul, Conv.
 
 use ariann_ring::{ConvShape, Tensor};
 
+use super::call::not_an_image;
 use super::constant::Constant;
 use super::error::Refusal;
-use super::operators::{not_an_image, padding};
 use super::shape::{Windows, checked_len};
 use super::{Call, Importer, Value};
 use crate::graph::{Conv, Dense, Op, ValueId};
@@ -23,7 +23,7 @@ pub(super) fn gemm(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value
     if call.optional(2).is_some() {
         let bias = call.constant(2, "bias")?;
         let outputs = dense.weights.shape()[0];
-        let mut values = per_output(call, &bias, &[outputs], true)?;
+        let mut values = dense_bias(call, &bias, outputs)?;
         values.iter_mut().for_each(|value| *value *= beta);
         (dense.bias, dense.bias_name) = (Some(values), Some(bias.name.clone()));
     }
@@ -74,7 +74,7 @@ fn dense(
         let reason = format!("weights [{outputs}, {inputs}] do not fit {features} features");
         return Err(call.attributes.invalid(reason).into());
     }
-    let mut values = floats(call, &weights)?.to_vec();
+    let mut values = call.floats(&weights)?.to_vec();
     if alpha != 1.0 {
         values.iter_mut().for_each(|value| *value *= alpha);
     }
@@ -110,7 +110,7 @@ pub(super) fn conv(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value
         attributes.invalid(format!("weights {:?} do not fit {in_channels} channels in its groups", weights.shape))
     })?;
     let (stride, dilation) = (attributes.sizes("strides", 1, 1)?, attributes.sizes("dilations", 1, 1)?);
-    let (auto, given) = padding(call)?;
+    let (auto, given) = call.padding()?;
     let (mut pads, mut out) = ([0; 4], [0; 2]);
     for (axis, size) in [in_height, in_width].into_iter().enumerate() {
         let windows = Windows { size, kernel: kernel[axis], stride: stride[axis], dilation: dilation[axis] };
@@ -120,16 +120,28 @@ pub(super) fn conv(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value
     }
     // Before the shape's own products are taken.
     checked_len(&[out_channels, out[0], out[1]], || format!("the output of layer \"{}\"", call.name))?;
+    // Zeros that a Pad before it put there are padding of the convolution.
+    let (x, in_height, in_width) = match importer.padded.get(&x) {
+        None => (x, in_height, in_width),
+        Some(&(inner, around)) => {
+            pads.iter_mut().zip(around).for_each(|(pad, more)| *pad += more);
+            (inner, in_height - around[0] - around[2], in_width - around[1] - around[3])
+        }
+    };
     let shape = ConvShape { in_channels, in_height, in_width, out_channels, kernel, stride, pads, dilation, groups };
     shape.validate().map_err(|e| attributes.invalid(e.to_string()))?;
     let bias = match call.optional(2) {
         None => None,
         Some(_) => Some(call.constant(2, "bias")?),
     };
-    let bias_values = bias.as_ref().map(|bias| per_output(call, bias, &[out_channels], false)).transpose()?;
+    if let Some(bias) = bias.as_ref().filter(|bias| bias.shape != [out_channels]) {
+        let reason = format!("bias {:?} does not fit {out_channels} channels", bias.shape);
+        return Err(attributes.invalid(reason).into());
+    }
+    let bias_values = bias.as_ref().map(|bias| call.floats(bias).map(<[f32]>::to_vec)).transpose()?;
     let op = Op::Conv(Conv {
         shape,
-        weights: tensor(call, weights.shape.clone(), floats(call, &weights)?.to_vec())?,
+        weights: tensor(call, weights.shape.clone(), call.floats(&weights)?.to_vec())?,
         bias: bias_values,
         weight_name: weights.name.clone(),
         bias_name: bias.map(|bias| bias.name.clone()),
@@ -157,78 +169,16 @@ fn check_finite(call: &Call<'_>, op: &Op) -> Result<(), Refusal> {
     Err(call.attributes.invalid("its scaled weights or biases exceed the range of float32").into())
 }
 
-pub(super) fn add(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value, Refusal> {
-    match (call.needed(0)?, call.needed(1)?) {
-        (Value::Constant(constant), Value::Data(x)) | (Value::Data(x), Value::Constant(constant)) => {
-            add_bias(importer, call, *x, constant)
+/// A bias of a dense layer, one value for each output or one for all, as ONNX broadcasts it.
+fn dense_bias(call: &Call<'_>, constant: &Constant, outputs: usize) -> Result<Vec<f32>, Refusal> {
+    match (call.floats(constant)?, constant.shape.as_slice()) {
+        (&[value], [] | [1] | [1, 1]) => Ok(vec![value; outputs]),
+        (values, &[count] | &[1, count]) if count == outputs => Ok(values.to_vec()),
+        (_, shape) => {
+            let reason = format!("it adds a bias {shape:?} to {outputs} outputs");
+            Err(Refusal::unsupported(reason, "only one constant an output is supported"))
         }
-        _ => add_values(importer, call),
     }
-}
-
-fn add_values(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value, Refusal> {
-    let (a, b) = (call.data(0)?, call.data(1)?);
-    let shape = importer.shape(a).to_vec();
-    if shape != importer.shape(b) {
-        let reason = format!("it adds shapes {shape:?} and {:?}", importer.shape(b));
-        return Err(Refusal::unsupported(reason, "only values of equal shape are summed"));
-    }
-    Ok(importer.push(&call.name, Op::Add, vec![a, b], shape)?)
-}
-
-fn add_bias(importer: &mut Importer<'_>, call: &Call<'_>, x: ValueId, constant: &Constant) -> Result<Value, Refusal> {
-    let linear = x.node().map(|node| &importer.nodes[node]).filter(|node| node.op.is_linear());
-    let Some(layer) = linear else {
-        let reason = "it adds a constant to a value that is no linear layer's output";
-        return Err(Refusal::unsupported(reason, "fold the constant into the bias of a layer"));
-    };
-    // The layer without the constant stays for others that read it, and is removed as dead when there are none.
-    let mut layer = layer.clone();
-    let values = per_output(call, constant, &layer.shape, true)?;
-    let (Op::Dense(Dense { bias, bias_name, .. }) | Op::Conv(Conv { bias, bias_name, .. })) = &mut layer.op else {
-        unreachable!("only linear layers come here");
-    };
-    match bias {
-        None => (*bias, *bias_name) = (Some(values), Some(constant.name.clone())),
-        Some(bias) => bias.iter_mut().zip(values).for_each(|(bias, value)| *bias += value),
-    }
-    check_finite(call, &layer.op)?;
-    Ok(importer.push(&layer.name, layer.op, layer.inputs, layer.shape)?)
-}
-
-/// A constant broadcast over an output of shape `[channels, ...]`, as one value a channel.
-///
-/// Axes are aligned at the end, or, for a bias given as such (`batched` false), at the channels.
-fn per_output(call: &Call<'_>, constant: &Constant, outputs: &[usize], batched: bool) -> Result<Vec<f32>, Refusal> {
-    let values = floats(call, constant)?;
-    let channels = outputs[0];
-    if !batched {
-        return match constant.shape.as_slice() {
-            &[count] if count == channels => Ok(values.to_vec()),
-            other => Err(call.attributes.invalid(format!("bias {other:?} does not fit {channels} channels")).into()),
-        };
-    }
-    // [batch, channels, ...], of which the constant gives the last axes.
-    let rank = outputs.len() + 1;
-    let refuse = || {
-        let reason = format!("it adds a constant {:?} to items {outputs:?}", constant.shape);
-        Refusal::unsupported(reason, "only one constant an output channel is supported")
-    };
-    let Some(missing) = rank.checked_sub(constant.shape.len()) else {
-        return Err(refuse());
-    };
-    let axes = constant.shape.iter().enumerate().map(|(axis, &size)| (axis + missing, size));
-    let fits = axes.clone().all(|(axis, size)| size == 1 || (axis == 1 && size == channels));
-    match values {
-        _ if !fits => Err(refuse()),
-        &[value] => Ok(vec![value; channels]),
-        values => Ok(values.to_vec()),
-    }
-}
-
-fn floats<'c>(call: &Call<'_>, constant: &'c Constant) -> Result<&'c [f32], Refusal> {
-    let wrong = || Refusal::Fatal(call.attributes.invalid(format!("\"{}\" holds integers", constant.name)));
-    constant.floats().ok_or_else(wrong)
 }
 
 fn tensor(call: &Call<'_>, shape: Vec<usize>, values: Vec<f32>) -> Result<Tensor<f32>, Refusal> {

@@ -1,16 +1,24 @@
 //! ONNX import: a file of the operator becomes a [`Graph`], or an error names what is wrong with it.
 //!
 //! Nothing of a declared size is allocated before the bytes behind it are there. Layers that cannot be computed are
-//! collected and listed at once. Values that do not depend on the input are computed here; a constant that is added to
-//! the output of a linear layer becomes its bias; identities vanish. What needs the whole graph is in [`crate::passes`].
+//! collected and listed at once. Values that do not depend on the input are computed here; arithmetic with constants and
+//! batch normalisation become scalings; identities vanish. What needs the whole graph is in [`crate::passes`].
 
+mod activations;
+mod arithmetic;
 mod attributes;
+mod boxes;
+mod call;
 mod constant;
+mod curve;
 mod error;
+mod evaluate;
 mod inputs;
+mod layout;
 mod linear;
 mod operators;
 mod order;
+mod pooling;
 mod shape;
 
 use std::collections::{HashMap, HashSet};
@@ -26,7 +34,9 @@ use crate::graph::{Graph, Node, Op, ValueId};
 use crate::onnx::{GraphProto, ModelProto, NodeProto, TensorProto};
 use crate::passes;
 use attributes::Attributes;
+use call::Call;
 use constant::Constant;
+use curve::Curve;
 use error::Refusal;
 use shape::checked_len;
 
@@ -65,6 +75,8 @@ fn import_from(bytes: &[u8], folder: Option<&Path>) -> Result<Graph, ImportError
         uses: uses(graph, &live, &output_name),
         names: HashSet::new(),
         nodes: Vec::new(),
+        padded: HashMap::new(),
+        curves: HashMap::new(),
         unsupported: Vec::new(),
     };
     let (nodes, result) = importer.run(&live, &output_name)?;
@@ -95,10 +107,14 @@ fn uses(graph: &GraphProto, live: &[usize], output: &str) -> HashMap<String, usi
 enum Value {
     /// A value that depends on the input.
     Data(ValueId),
-    /// The same after the final Softmax.
-    Softmax(ValueId),
+    /// The logarithms of the probabilities that these logits give, left to their receiver.
+    LogSoftmax(ValueId),
+    /// A part of Gelu written out.
+    Curve(Rc<Curve>),
     /// A value that does not.
     Constant(Rc<Constant>),
+    /// The outputs of a node that has several.
+    Several(Vec<Value>),
     /// The output of a node that is not supported.
     Unknown,
 }
@@ -115,15 +131,11 @@ struct Importer<'m> {
     uses: HashMap<String, usize>,
     names: HashSet<String>,
     nodes: Vec<Node>,
+    /// Values that a Pad put zeros around: what stands inside, and how many: top, left, bottom, right.
+    padded: HashMap<ValueId, (ValueId, [usize; 4])>,
+    /// Values that are a known function of another one.
+    curves: HashMap<ValueId, Rc<Curve>>,
     unsupported: Vec<UnsupportedNode>,
-}
-
-/// One node of the file, ready to be taken over.
-struct Call<'m> {
-    proto: &'m NodeProto,
-    name: String,
-    inputs: Vec<Option<Value>>,
-    attributes: Attributes<'m>,
 }
 
 impl<'m> Importer<'m> {
@@ -140,7 +152,12 @@ impl<'m> Importer<'m> {
                 }
             };
             for (index, name) in proto.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-                self.values.insert(name.clone(), if index == 0 { value.clone() } else { Value::Unknown });
+                let one = match &value {
+                    Value::Several(values) => values.get(index).cloned().unwrap_or(Value::Unknown),
+                    value if index == 0 => value.clone(),
+                    _ => Value::Unknown,
+                };
+                self.values.insert(name.clone(), one);
             }
         }
         if !self.unsupported.is_empty() {
@@ -150,7 +167,8 @@ impl<'m> Importer<'m> {
         let missing = || ImportError::Missing { tensor: output.into(), user: "the output of the graph".into() };
         match self.values.get(output).ok_or_else(missing)? {
             Value::Data(value) if *value != ValueId::INPUT => Ok((self.nodes, (*value, false))),
-            Value::Softmax(value) if *value != ValueId::INPUT => Ok((self.nodes, (*value, true))),
+            Value::LogSoftmax(value) if *value != ValueId::INPUT => Ok((self.nodes, (*value, true))),
+            Value::Curve(curve) => Err(ImportError::Unsupported { nodes: vec![self.unfinished(output, curve)] }),
             _ => invalid("the output does not depend on it through any layer; choose another model"),
         }
     }
@@ -161,14 +179,18 @@ impl<'m> Importer<'m> {
         let inputs = proto.input.iter().map(|input| self.value(input, &name)).collect::<Result<Vec<_>, _>>()?;
         let mut attributes = Attributes::new(proto, &name)?;
         attributes.allow(operator.attributes)?;
-        if let Some(second) = proto.output.iter().skip(1).find(|output| self.uses.contains_key(*output)) {
-            let reason = format!("its further output \"{second}\" is used");
-            return Err(Refusal::unsupported(reason, "only its first output is computed; remove what uses the other"));
-        }
         if inputs.iter().flatten().any(|value| matches!(value, Value::Unknown)) {
             return Ok(Value::Unknown);
         }
-        (operator.convert)(self, &Call { proto, name, inputs, attributes })
+        let value = (operator.convert)(self, &Call { proto, name, inputs, attributes })?;
+        let further = proto.output.iter().skip(1).find(|output| self.uses.contains_key(*output));
+        match further.filter(|_| !matches!(value, Value::Several(_))) {
+            None => Ok(value),
+            Some(further) => {
+                let reason = format!("its further output \"{further}\" is used");
+                Err(Refusal::unsupported(reason, "only its first output is computed; remove what uses the other"))
+            }
+        }
     }
 
     fn value(&mut self, name: &str, user: &str) -> Result<Option<Value>, ImportError> {
@@ -209,12 +231,25 @@ impl<'m> Importer<'m> {
         self.unsupported.push(UnsupportedNode { name, operator, opset, reason, hint });
     }
 
+    fn unfinished(&self, output: &str, curve: &Curve) -> UnsupportedNode {
+        let (reason, hint) = match curve.refusal() {
+            Refusal::Unsupported { reason, hint } => (reason, hint),
+            Refusal::Fatal(error) => (error.to_string(), String::new()),
+        };
+        UnsupportedNode { name: output.into(), operator: "output".into(), opset: self.opset, reason, hint }
+    }
+
     /// Adds a layer and returns its output.
     fn push(&mut self, name: &str, op: Op, inputs: Vec<ValueId>, shape: Vec<usize>) -> Result<Value, ImportError> {
+        Ok(Value::Data(self.push_id(name, op, inputs, shape)?))
+    }
+
+    /// The same, for layers behind which further ones come.
+    fn push_id(&mut self, name: &str, op: Op, inputs: Vec<ValueId>, shape: Vec<usize>) -> Result<ValueId, ImportError> {
         checked_len(&shape, || format!("the output of layer \"{name}\""))?;
         let output = ValueId(self.nodes.len() + 1);
         self.nodes.push(Node { name: name.into(), op, inputs, output, shape });
-        Ok(Value::Data(output))
+        Ok(output)
     }
 
     fn shape(&self, value: ValueId) -> &[usize] {
