@@ -1,11 +1,12 @@
 //! Options that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use ariann_data::Preprocess;
+use ariann_data::{Filter, ImageSet, Order, Pixels, Preprocess};
 use ariann_gates::Receiver;
 use ariann_gates::linear::Weights;
-use ariann_plan::{Reveal, Revealed};
+use ariann_plan::{Link, Optimize, Reveal, Revealed, SignChoice};
+use ariann_session::SessionError;
 use ariann_session::planning::Planning;
 
 /// Options of planning.
@@ -13,9 +14,9 @@ use ariann_session::planning::Planning;
 pub struct PlanOptions {
     /// Items whose values set the scales: public ones, or the model owner's; never the private inputs. Without it, ranges
     /// are proven by interval bounds.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "PATH")]
     pub calibration: Option<PathBuf>,
-    /// First items of the calibration file that are used.
+    /// First items of the calibration file or folder that are used.
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub calibration_limit: usize,
     /// Bits of the ring: 32, or 64 for models without tight ranges.
@@ -29,6 +30,15 @@ pub struct PlanOptions {
     pub reveal: Reveal,
     #[command(flatten)]
     pub preprocess: PreprocessOptions,
+    #[command(flatten)]
+    pub pixels: PixelOptions,
+    /// What the form of each comparison is chosen for: time (of the forecast for the link), latency (fewest exchanges) or
+    /// material (least).
+    #[arg(long, default_value = "time", value_parser = parse_optimize)]
+    pub optimize: Optimize,
+    /// How ReLU decides a sign: exact, or coarse, on the top bits alone (docs/accuracy.md).
+    #[arg(long, default_value = "exact", value_parser = parse_sign)]
+    pub sign: SignChoice,
     /// Least and greatest value of an input; others are refused. By default what all bytes become.
     #[arg(long, value_name = "LO,HI", value_parser = parse_range, allow_hyphen_values = true)]
     pub input_range: Option<[f64; 2]>,
@@ -54,9 +64,52 @@ impl PreprocessOptions {
     }
 }
 
+/// What happens to images and CIFAR-10 records before that. Both to calibration items and to inputs.
+#[derive(clap::Args, Clone, Debug)]
+pub struct PixelOptions {
+    /// Resize images so that their shorter side has N pixels.
+    #[arg(long, value_name = "N")]
+    pub resize: Option<u32>,
+    /// How they are resized: nearest, bilinear, bicubic or lanczos.
+    #[arg(long, default_value = "bicubic", requires = "resize", value_parser = parse_filter)]
+    pub filter: Filter,
+    /// Cut this out of the middle of images, after resizing.
+    #[arg(long, value_name = "HxW", value_parser = parse_crop)]
+    pub crop: Option<[u32; 2]>,
+    /// Order of the colours that the model takes, before scale, mean and std: rgb or bgr.
+    #[arg(long, default_value = "rgb", value_parser = parse_order)]
+    pub order: Order,
+}
+
+impl PixelOptions {
+    /// The calibration items and the private inputs as these options describe them.
+    ///
+    /// The planner refuses equal files; behind descriptions it does not see them, so they are looked at here.
+    pub fn apart(&self, calibration: &Path, input: &Path) -> Result<(), SessionError> {
+        let read = |path: &Path| path.is_file().then(|| std::fs::read(path)).and_then(Result::ok);
+        let equal = matches!((read(calibration), read(input)), (Some(a), Some(b)) if a == b);
+        let reason = || format!("--calibration {} holds the bytes of --input", calibration.display());
+        let advice = "its values would shape the public plan: calibrate on public items or on the model owner's";
+        if equal { Err(SessionError::Config(format!("{}; {advice}", reason()))) } else { Ok(()) }
+    }
+
+    /// Names `input` with these options in a file of `folder`, for those who read it; `input` itself without options.
+    pub fn described(&self, input: &Path, folder: &Path, name: &str) -> Result<PathBuf, SessionError> {
+        let pixels = Pixels { resize: self.resize, filter: self.filter, crop: self.crop, order: self.order };
+        pixels.check()?;
+        if pixels == Pixels::default() {
+            return Ok(input.to_path_buf());
+        }
+        let path = folder.join(format!("{name}.toml"));
+        let text = ImageSet { input: input.to_path_buf(), pixels }.text()?;
+        std::fs::write(&path, text).map_err(|source| SessionError::file("writing", &path, source))?;
+        Ok(path)
+    }
+}
+
 impl PlanOptions {
-    /// The planner's task for `model`; `input` when the private inputs are known here.
-    pub fn planning(&self, model: PathBuf, input: Option<PathBuf>) -> Planning {
+    /// The planner's task for `model`, run with `items` items at once over `link`; `input` when the private inputs are known here.
+    pub fn planning(&self, model: PathBuf, input: Option<PathBuf>, link: Link, items: usize) -> Planning {
         Planning {
             model,
             calibration: self.calibration.clone(),
@@ -66,8 +119,53 @@ impl PlanOptions {
             weights: self.weights,
             reveal: self.reveal,
             preprocess: self.preprocess.preprocess(),
+            optimize: self.optimize,
+            sign: self.sign,
+            link,
+            items,
             input_range: self.input_range,
         }
+    }
+}
+
+fn parse_filter(text: &str) -> Result<Filter, String> {
+    match text {
+        "nearest" => Ok(Filter::Nearest),
+        "bilinear" => Ok(Filter::Bilinear),
+        "bicubic" => Ok(Filter::Bicubic),
+        "lanczos" => Ok(Filter::Lanczos),
+        _ => Err("give nearest, bilinear, bicubic or lanczos".to_string()),
+    }
+}
+
+fn parse_order(text: &str) -> Result<Order, String> {
+    match text {
+        "rgb" => Ok(Order::Rgb),
+        "bgr" => Ok(Order::Bgr),
+        _ => Err("give rgb or bgr".to_string()),
+    }
+}
+
+fn parse_crop(text: &str) -> Result<[u32; 2], String> {
+    text.split_once('x')
+        .and_then(|(height, width)| Some([height.parse().ok()?, width.parse().ok()?]))
+        .ok_or_else(|| "give height and width, as in 224x224".to_string())
+}
+
+fn parse_optimize(text: &str) -> Result<Optimize, String> {
+    match text {
+        "time" => Ok(Optimize::Time),
+        "latency" => Ok(Optimize::Latency),
+        "material" => Ok(Optimize::Material),
+        _ => Err("give time, latency or material".to_string()),
+    }
+}
+
+fn parse_sign(text: &str) -> Result<SignChoice, String> {
+    match text {
+        "exact" => Ok(SignChoice::Exact),
+        "coarse" => Ok(SignChoice::Coarse),
+        _ => Err("give exact or coarse".to_string()),
     }
 }
 
@@ -119,6 +217,29 @@ mod tests {
     fn a_range_is_two_numbers() {
         assert_eq!(parse_range("-1,0.5"), Ok([-1.0, 0.5]));
         assert!(parse_range("1").is_err() && parse_range("0,1,2").is_err() && parse_range("a,b").is_err());
+    }
+
+    #[test]
+    fn a_crop_is_height_and_width() {
+        assert_eq!(parse_crop("224x192"), Ok([224, 192]));
+        assert!(parse_crop("224").is_err() && parse_crop("224x").is_err() && parse_crop("-1x2").is_err());
+    }
+
+    #[test]
+    fn options_of_images_are_handed_on_in_a_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let photos = folder.path().canonicalize().expect("a true path").join("photos");
+        std::fs::create_dir(&photos).expect("a folder");
+        let mut options = PixelOptions { resize: None, filter: Filter::default(), crop: None, order: Order::default() };
+        let described = |options: &PixelOptions| options.described(&photos, folder.path(), "input");
+        assert_eq!(described(&options).expect("nothing to hand on"), photos);
+        options.order = Order::Bgr;
+        options.crop = Some([2, 3]);
+        let set = ImageSet::read(&described(&options).expect("a file")).expect("an image set");
+        assert_eq!(set.pixels, Pixels { crop: Some([2, 3]), order: Order::Bgr, ..Pixels::default() });
+        assert_eq!(set.input, photos);
+        options.crop = Some([0, 3]);
+        assert!(described(&options).is_err(), "nothing has 0 pixels");
     }
 
     #[test]

@@ -2,31 +2,70 @@
 
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageReader};
+use image::{DynamicImage, ImageReader, Limits};
 
-use crate::preprocess::{Bytes, Preprocess};
+use crate::pixels::{MOST_SIDE, Pixels, Planes};
+use crate::preprocess::Preprocess;
 use crate::{DataError, Items};
 
 const ENDINGS: [&str; 3] = ["png", "jpg", "jpeg"];
+
+/// A decoder takes no more memory than this: an image of the greatest size and one copy.
+const MOST_MEMORY: u64 = 256 << 20;
 
 /// Folders within folders are followed this far.
 const MOST_DEPTH: usize = 16;
 
 /// One image.
-pub(crate) fn file(path: &Path, preprocess: &Preprocess, limit: Option<usize>) -> Result<Items, DataError> {
-    read(path, &[path.to_path_buf()][..limit.unwrap_or(1).min(1)], preprocess)
+pub(crate) fn file(
+    path: &Path,
+    preprocess: &Preprocess,
+    pixels: &Pixels,
+    limit: Option<usize>,
+) -> Result<Items, DataError> {
+    read(path, &[path.to_path_buf()][..limit.unwrap_or(1).min(1)], preprocess, pixels)
 }
 
 /// All images below a folder, in the order of their whole relative paths.
-pub(crate) fn folder(path: &Path, preprocess: &Preprocess, limit: Option<usize>) -> Result<Items, DataError> {
+pub(crate) fn folder(
+    path: &Path,
+    preprocess: &Preprocess,
+    pixels: &Pixels,
+    limit: Option<usize>,
+) -> Result<Items, DataError> {
+    let files: Vec<PathBuf> = listed(path)?.into_iter().map(|(_, file)| file).collect();
+    read(path, &files[..limit.unwrap_or(files.len()).min(files.len())], preprocess, pixels)
+}
+
+/// The class of each image below a folder of class folders: the place of its class folder among all, by name.
+pub(crate) fn classes(path: &Path, limit: Option<usize>) -> Result<Vec<usize>, DataError> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(DataError::read(path))? {
+        let entry = entry.map_err(DataError::read(path))?;
+        if entry.path().is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort_unstable();
+    let files = listed(path)?;
+    let class = |(relative, file): &(String, PathBuf)| {
+        let name = relative.split_once('/').map(|(name, _)| name);
+        let class = name.and_then(|name| names.binary_search_by(|other| other.as_str().cmp(name)).ok());
+        let advice = "put each image below the folder of its class, or give a file of labels";
+        class.ok_or_else(|| DataError::format(file, "it lies in no class folder", advice))
+    };
+    files.iter().take(limit.unwrap_or(usize::MAX)).map(class).collect()
+}
+
+/// Images below a folder with their relative paths, in the order of these.
+fn listed(path: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
     let mut files = Vec::new();
     collect(path, path, 0, &mut files)?;
     if files.is_empty() {
         return Err(DataError::format(path, "it holds no PNG or JPEG file", "name the folder of the images"));
     }
     files.sort_unstable();
-    let files: Vec<PathBuf> = files.into_iter().map(|(_, file)| file).collect();
-    read(path, &files[..limit.unwrap_or(files.len()).min(files.len())], preprocess)
+    Ok(files)
 }
 
 /// Files with their path relative to the folder, by which they are sorted: `ants/2.jpg` before `bees/1.jpg`.
@@ -49,42 +88,33 @@ fn collect(root: &Path, folder: &Path, depth: usize, files: &mut Vec<(String, Pa
     Ok(())
 }
 
-/// Reads images of one size. Grey ones are given three equal channels where others, or mean and std, have three.
-fn read(path: &Path, files: &[PathBuf], preprocess: &Preprocess) -> Result<Items, DataError> {
-    let images = files.iter().map(|file| decode(file)).collect::<Result<Vec<_>, _>>()?;
-    let Some(first) = images.first() else {
-        return Err(DataError::format(path, "no images were asked for", "raise the limit"));
-    };
-    let (width, height) = (first.width(), first.height());
-    let grey = preprocess.channels() == 1 && images.iter().all(|image| matches!(image, DynamicImage::ImageLuma8(_)));
-    let channels = if grey { 1 } else { 3 };
-    let mut bytes = Vec::new();
-    for (image, file) in images.iter().zip(files) {
-        if (image.width(), image.height()) != (width, height) {
-            let reason = format!("it has {}x{} pixels, the first {width}x{height}", image.width(), image.height());
-            return Err(DataError::format(file, reason, "resize all images to one size"));
-        }
-        append_planes(image, channels, &mut bytes);
+/// Reads images of one size, one after the other. Grey ones are given three equal channels where others, or mean and std,
+/// have three.
+fn read(path: &Path, files: &[PathBuf], preprocess: &Preprocess, pixels: &Pixels) -> Result<Items, DataError> {
+    let mut planes = Planes::new(pixels, preprocess.channels());
+    for file in files {
+        planes.add(file, decode(file)?)?;
     }
-    let shape = vec![channels, height as usize, width as usize];
-    preprocess.apply(path, Bytes { shape, bytes, count: images.len() })
-}
-
-/// From interleaved pixels to one plane a channel.
-fn append_planes(image: &DynamicImage, channels: usize, bytes: &mut Vec<u8>) {
-    if channels == 1 {
-        return bytes.extend_from_slice(image.as_bytes());
-    }
-    let pixels = image.to_rgb8();
-    for channel in 0..channels {
-        bytes.extend(pixels.pixels().map(|pixel| pixel.0[channel]));
-    }
+    let none = || DataError::format(path, "no images were asked for", "raise the limit");
+    preprocess.apply(path, planes.finish().ok_or_else(none)?)
 }
 
 fn decode(path: &Path) -> Result<DynamicImage, DataError> {
     let reader = ImageReader::open(path).map_err(DataError::read(path))?;
-    let reader = reader.with_guessed_format().map_err(DataError::read(path))?;
-    let damaged = |e: image::ImageError| DataError::format(path, format!("it is damaged ({e})"), "fetch it again");
+    let mut reader = reader.with_guessed_format().map_err(DataError::read(path))?;
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MOST_SIDE);
+    limits.max_image_height = Some(MOST_SIDE);
+    limits.max_alloc = Some(MOST_MEMORY);
+    reader.limits(limits);
+    let damaged = |e: image::ImageError| match e {
+        image::ImageError::Limits(_) => DataError::format(
+            path,
+            "it is too large to be decoded",
+            format!("give images of at most {MOST_SIDE}x{MOST_SIDE} pixels"),
+        ),
+        e => DataError::format(path, format!("it is damaged ({e})"), "fetch it again"),
+    };
     match reader.decode().map_err(damaged)? {
         image @ (DynamicImage::ImageLuma8(_) | DynamicImage::ImageRgb8(_)) => Ok(image),
         DynamicImage::ImageLumaA8(image) if image.pixels().all(|pixel| pixel.0[1] == 255) => {

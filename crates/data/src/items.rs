@@ -26,9 +26,15 @@ impl Items {
     }
 
     /// The same items in the shape that a model takes: axes of size 1 may come or go at the front (28x28 is 1x28x28),
-    /// and items may become a row of features.
+    /// items may become a row of features, and grey images are repeated for a model that takes three colours.
     pub fn fit(self, shape: &[usize]) -> Result<Items, DataError> {
         let core = |shape: &[usize]| -> Vec<usize> { shape.iter().copied().skip_while(|&size| size == 1).collect() };
+        if let (&[1, height, width], &[3, ..]) = (self.shape.as_slice(), shape)
+            && shape[1..] == [height, width]
+        {
+            let values = self.values.chunks_exact((height * width).max(1)).flat_map(|plane| plane.repeat(3)).collect();
+            return Ok(Items { shape: shape.to_vec(), values, count: self.count });
+        }
         let flat = shape.len() == 1 && shape[0] == self.item_len();
         if core(&self.shape) != core(shape) && !flat {
             return Err(DataError::Shape { got: self.shape, wanted: shape.to_vec() });

@@ -1,16 +1,20 @@
-//! Labels: IDX, npy, or text with one number a line.
+//! Labels: IDX, npy, text with one number a line, those of a CIFAR-10 file, or the class folders of images.
 
 use std::path::Path;
 
 use crate::source::{Kind, Source};
-use crate::{DataError, idx, npy};
+use crate::{DataError, ImageSet, cifar, idx, images, npy};
 
 /// The longest text of labels that is read: a hundred million bytes.
 const MOST_TEXT: u64 = 100_000_000;
 
-/// The first `limit` labels of an IDX file (also gzip'd), an npy file of integers, or a text with one number a line.
+/// The first `limit` labels of an IDX file (also gzip'd), an npy file of integers, a text with one number a line, or a
+/// CIFAR-10 file.
 pub fn load_labels(path: &Path, limit: Option<usize>) -> Result<Vec<usize>, DataError> {
     let source = Source::open(path)?;
+    if cifar::is_named(path) && source.kind.is_unsaid() {
+        return cifar::labels(source, limit);
+    }
     match source.kind {
         Kind::Idx => {
             let labels = idx::read(source, limit)?;
@@ -24,6 +28,30 @@ pub fn load_labels(path: &Path, limit: Option<usize>) -> Result<Vec<usize>, Data
         Kind::Text => text(path, source, limit),
         Kind::Image => Err(DataError::format(path, "it is an image", "name a file of labels")),
     }
+}
+
+/// The labels that items bring along: those of a CIFAR-10 file. None for other items.
+pub fn own_labels(input: &Path, limit: Option<usize>) -> Result<Option<Vec<usize>>, DataError> {
+    if ImageSet::is_named(input) {
+        return own_labels(&ImageSet::read(input)?.input, limit);
+    }
+    if cifar::is_named(input) && !input.is_dir() {
+        return load_labels(input, limit).map(Some);
+    }
+    Ok(None)
+}
+
+/// Labels of the first `limit` images below a folder of class folders: classes are counted from 0 in the order of the
+/// folders' names, images come in the order of [`load`](crate::load).
+pub fn folder_labels(input: &Path, limit: Option<usize>) -> Result<Vec<usize>, DataError> {
+    if ImageSet::is_named(input) {
+        return folder_labels(&ImageSet::read(input)?.input, limit);
+    }
+    if !input.is_dir() {
+        let advice = "name a folder with one folder a class, or give a file of labels";
+        return Err(DataError::format(input, "it has no class folders", advice));
+    }
+    images::classes(input, limit)
 }
 
 fn text(path: &Path, mut source: Source, limit: Option<usize>) -> Result<Vec<usize>, DataError> {

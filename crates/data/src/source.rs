@@ -18,6 +18,13 @@ pub(crate) enum Kind {
     Text,
 }
 
+impl Kind {
+    /// The first bytes do not tell for certain: two of the format of IDX are zero, as those of many files are.
+    pub fn is_unsaid(self) -> bool {
+        matches!(self, Kind::Idx | Kind::Text)
+    }
+}
+
 /// An open file.
 pub(crate) struct Source {
     pub path: PathBuf,
@@ -50,14 +57,21 @@ impl Source {
 
     /// Exactly `len` bytes. Memory grows with what comes, not with what was announced.
     pub fn take(&mut self, len: usize) -> Result<Vec<u8>, DataError> {
-        let refuse = |held: String| DataError::Length { path: self.path.clone(), declared: len as u64, held };
+        let path = self.path.clone();
+        let refuse = |held: String| DataError::Length { path, declared: len as u64, held };
         if len as u64 > self.most {
             return Err(refuse(format!("at most {}", self.most)));
         }
+        let bytes = self.up_to(len)?;
+        if bytes.len() == len { Ok(bytes) } else { Err(refuse(bytes.len().to_string())) }
+    }
+
+    /// `len` bytes, or fewer at the end.
+    pub fn up_to(&mut self, len: usize) -> Result<Vec<u8>, DataError> {
         let mut bytes = Vec::new();
         let path = self.path.clone();
         (&mut self.reader).take(len as u64).read_to_end(&mut bytes).map_err(|e| damaged(&path, &e))?;
-        if bytes.len() == len { Ok(bytes) } else { Err(refuse(bytes.len().to_string())) }
+        Ok(bytes)
     }
 
     /// Refuses bytes after what was announced.

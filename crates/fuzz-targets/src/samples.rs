@@ -204,6 +204,11 @@ fn picture(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
+/// Records of CIFAR-10.
+fn cifar(count: usize) -> Vec<u8> {
+    (0..count * 3073).map(|i| if i % 3073 == 0 { (i / 3073) as u8 } else { i as u8 }).collect()
+}
+
 /// A small file of each kind that holds items.
 pub fn items() -> Vec<Vec<u8>> {
     let elements: Vec<u8> = (0..2 * 28 * 28).map(|i| i as u8).collect();
@@ -218,6 +223,9 @@ pub fn items() -> Vec<Vec<u8>> {
         picture(&grey, ImageFormat::Png),
         picture(&coloured, ImageFormat::Png),
         picture(&coloured, ImageFormat::Jpeg),
+        cifar(2),
+        gzip(&cifar(3)),
+        b"input = \"images\"\nresize = 256\nfilter = \"bicubic\"\ncrop = [224, 224]\norder = \"bgr\"\n".to_vec(),
     ]
 }
 
@@ -231,6 +239,8 @@ pub fn labels() -> Vec<Vec<u8>> {
         npy("|u1", "6,", &labels),
         npy("<i8", "6,", &wide),
         b"3\n1\n4\n1\n5\n9\n".to_vec(),
+        cifar(1),
+        gzip(&cifar(2)),
     ]
 }
 

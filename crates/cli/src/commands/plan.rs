@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ariann_gates::Party;
-use ariann_plan::Plan;
+use ariann_plan::{Link, Plan};
 use ariann_report::{bytes, count, table};
 use ariann_session::SessionError;
 use serde_json::{Value, json};
@@ -28,7 +28,13 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<(), SessionError> {
-    let planned = args.options.planning(args.model.clone(), None).make()?;
+    let failed = |source| SessionError::file("creating a folder in", std::env::temp_dir(), source);
+    let folder = tempfile::tempdir().map_err(failed)?;
+    let mut options = args.options.clone();
+    if let Some(path) = &args.options.calibration {
+        options.calibration = Some(options.pixels.described(path, folder.path(), "calibration")?);
+    }
+    let planned = options.planning(args.model.clone(), None, Link::LOOPBACK, args.batch).make()?;
     let plan = planned.plan;
     plan.write(&args.out)?;
     if output.is_json() {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ariann_data::{Items, bundled};
-use ariann_graph::{Executor, Graph, Nearest, clear};
-use ariann_plan::Plan;
+use ariann_graph::{Executor, Graph};
+use ariann_plan::{Link, Plan, Revealed, clear};
 use ariann_report::{bytes, count, seconds, table};
 use ariann_session::local::{Local, Reports};
 use ariann_session::planning::Planned;
@@ -23,11 +23,12 @@ pub struct Args {
     /// The model, ONNX; the bundled one by default.
     #[arg(long, requires = "input")]
     model: Option<PathBuf>,
-    /// Images: IDX (also gzip), .npy, PNG, JPEG, or a folder; bundled test images by default.
+    /// Images: IDX (also gzip), .npy, CIFAR-10 (.bin, .bin.gz), PNG, JPEG, or a folder; bundled test images by default.
     #[arg(long, requires = "model")]
     input: Option<PathBuf>,
-    /// True labels, for the accuracy.
-    #[arg(long, value_name = "FILE")]
+    /// True labels, for the accuracy: a file, or the word folders when each image lies in the folder of its class. A
+    /// CIFAR-10 file has its own.
+    #[arg(long, value_name = "FILE|folders")]
     labels: Option<PathBuf>,
     /// First items of the input only.
     #[arg(long)]
@@ -38,7 +39,7 @@ pub struct Args {
     /// Threads of each party; half of the cores by default.
     #[arg(long)]
     threads: Option<usize>,
-    /// Also run the clear fixed-point reference and name the first layer that leaves its bound. For one's own data.
+    /// Also run the clear fixed-point reference and name the first gate that leaves its bound. For one's own data.
     #[arg(long)]
     compare_clear: bool,
     /// Expected logits, float32 little-endian, one row an item: errors are measured against these.
@@ -72,9 +73,15 @@ pub fn run(mut args: Args, output: &Output) -> Result<(), SessionError> {
         None => Some(use_bundled(&mut args, folder.path())?),
     };
     let (model, input) = (args.model.clone().expect("given or bundled"), args.input.clone().expect("given or bundled"));
-    let Planned { graph, plan, .. } = args.options.planning(model.clone(), Some(input.clone())).make()?;
+    let described = |path: &Path, name| args.options.pixels.described(path, folder.path(), name);
+    if let Some(path) = args.options.calibration.clone() {
+        args.options.pixels.apart(&path, &input)?;
+        args.options.calibration = Some(described(&path, "calibration")?);
+    }
+    let input = described(&input, "input")?;
+    let Planned { graph, plan, .. } = args.options.planning(model.clone(), Some(input.clone()), Link::LOOPBACK, args.batch as usize).make()?;
     let items = reading::items(&plan, &input, args.limit)?;
-    let labels = args.labels.as_ref().map(|path| labels(path, &items)).transpose()?;
+    let labels = labels(args.labels.as_deref(), &input, items.count)?;
 
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.threads.unwrap_or(cores / 2).max(1);
@@ -121,13 +128,22 @@ fn use_bundled(args: &mut Args, folder: &Path) -> Result<&'static [&'static str]
     Ok(&bundled::CLASSES)
 }
 
-fn labels(path: &Path, items: &Items) -> Result<Vec<u32>, SessionError> {
-    let labels = ariann_data::load_labels(path, Some(items.count))?;
-    if labels.len() < items.count {
-        let reason = format!("{}: {} labels for {} items", path.display(), labels.len(), items.count);
+/// True labels of `count` items: of a file, of class folders, or those that the items bring along.
+fn labels(given: Option<&Path>, input: &Path, count: usize) -> Result<Option<Vec<u32>>, SessionError> {
+    let labels = match given {
+        Some(path) if path == Path::new("folders") => ariann_data::folder_labels(input, Some(count))?,
+        Some(path) => ariann_data::load_labels(path, Some(count))?,
+        None => match ariann_data::own_labels(input, Some(count))? {
+            Some(labels) => labels,
+            None => return Ok(None),
+        },
+    };
+    if labels.len() < count {
+        let path = given.unwrap_or(input);
+        let reason = format!("{}: {} labels for {count} items", path.display(), labels.len());
         return Err(SessionError::Input(reason));
     }
-    Ok(labels.into_iter().map(|label| label as u32).collect())
+    Ok(Some(labels.into_iter().map(|label| label as u32).collect()))
 }
 
 /// The private results beside the model in clear.
@@ -312,31 +328,34 @@ fn reference(
     private: Option<&[f32]>,
 ) -> Result<Reference, SessionError> {
     let failed = |error: clear::ClearError| SessionError::Input(error.to_string());
-    let (logits, excess) = match plan.ring {
-        32 => {
-            let run =
-                clear::run::<u32>(graph, &plan.scales, items.count, &items.values, &mut Nearest).map_err(failed)?;
-            (run.decoded(), run.excess)
-        }
-        _ => {
-            let run =
-                clear::run::<u64>(graph, &plan.scales, items.count, &items.values, &mut Nearest).map_err(failed)?;
-            (run.decoded(), run.excess)
+    let reference = clear::Reference::new(plan, graph).map_err(failed)?;
+    let run = reference.run(items.count, &items.values, &mut clear::Nearest).map_err(failed)?;
+    let labels = |rows: &[f32]| -> Vec<u32> {
+        match plan.reveal.what {
+            Revealed::Logits => rows.chunks(plan.output.classes).map(argmax).collect(),
+            Revealed::Label => rows.iter().map(|label| *label as u32).collect(),
         }
     };
-    let classes = plan.output.classes;
-    let top: Vec<u32> = logits.chunks(classes).map(argmax).collect();
+    let results = run.decoded();
     let greatest =
-        |private: &[f32]| private.iter().zip(&logits).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+        |private: &[f32]| private.iter().zip(&results).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
     let error = private.map(greatest);
-    Ok(Reference { agreement: equal(predictions, &top), max_abs_error: error, excess: excess.map(told) })
+    Ok(Reference {
+        agreement: equal(predictions, &labels(&results)),
+        max_abs_error: error,
+        excess: run.excess.map(told),
+    })
 }
 
-/// The first layer that leaves its bound.
+/// The first gate that leaves its bound.
 fn told(excess: clear::Excess) -> String {
-    let clear::Excess { name, value, bound, .. } = excess;
+    let clear::Excess { gate, name, item, value, bound, scale } = excess;
+    let real = |value: f64| value * scale.unit();
     format!(
-        "layer {name} leaves its bound first: {value:.4} where {bound:.4} is the most; calibrate on items like these, or use --ring 64"
+        "gate {gate} ({name}) leaves its bound first, at item {item}: {:.4} where {:.4} is the most; calibrate on items like \
+         these, or use --ring 64",
+        real(value),
+        real(bound)
     )
 }
 
