@@ -51,4 +51,17 @@ impl<'a, R: Ring> Out<'a, R> {
             done += run;
         }
     }
+
+    /// Where a tile of `rows` rows from `m` and `width` columns from `n` begins, and the distance of its rows, if every row of it lies contiguous.
+    #[inline(always)]
+    pub fn place(&self, (m, rows): (usize, usize), (n, width): (usize, usize)) -> Option<(*mut R, usize)> {
+        let (item, inside) = if n < self.span { (0, n) } else { (n / self.span, n % self.span) };
+        let place = m * self.row + item * self.jump + inside;
+        if inside + width > self.span {
+            return None;
+        }
+        assert!(place + (rows - 1) * self.row + width <= self.len, "a tile lies inside the result");
+        // SAFETY: inside the slice that `new` borrowed.
+        Some((unsafe { self.data.add(place) }, self.row))
+    }
 }

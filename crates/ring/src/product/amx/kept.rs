@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use bytemuck::Zeroable;
 
 use super::pack::{eight, pack_left_u32, pack_left_u64, sixteen, store, transpose, transpose_u32};
-use super::{Amx, SIDE, STEP, TILE, load};
+use super::{Amx, SIDE, STEP, TILE, join_u64, load, sums_u32, sums_u64};
 use crate::Ring;
 use crate::product::blocked::lines;
 use crate::product::layout::{Layout, Task, UNIT, UNITS};
@@ -25,8 +25,57 @@ pub trait Planes: Ring {
     fn split(held: &mut [Line]);
     /// The right tiles of one step from sixteen rows of `stride` elements.
     fn right(rows: &[Self], stride: usize, tiles: &mut [Line]);
-    /// A tile of 16 x 16, turned.
-    fn turn(tile: &mut [Self]);
+    /// The sums of each weight over `steps` steps of both panels, one tile each.
+    ///
+    /// # Safety
+    /// Tiles are configured.
+    unsafe fn sums(steps: usize, left: &[Line], right: &[Line], sums: &mut [Line]);
+    /// Puts sums together and stores or adds the tile where `place` says.
+    ///
+    /// # Safety
+    /// The elements of the place may be written, and nobody else uses them meanwhile.
+    unsafe fn finish(sums: &[Line], place: &Place<Self>);
+}
+
+/// Where a tile goes.
+pub struct Place<R> {
+    out: *mut R,
+    stride: usize,
+    /// Places of the tile, its rows before it is turned.
+    rows: usize,
+    /// Channels of the tile.
+    cols: usize,
+    turned: bool,
+    add: bool,
+}
+
+/// A tile whose sums are not put together yet: its first place and channel, and how many.
+struct Pending {
+    place: (usize, usize),
+    channel: (usize, usize),
+    turned: bool,
+    add: bool,
+}
+
+impl Pending {
+    fn finish<R: Planes>(self, sums: &[Line], out: &Out<R>)
+    where
+        Amx: Micro<R>,
+    {
+        let (down, across) = if self.turned { (self.place, self.channel) } else { (self.channel, self.place) };
+        let (rows, cols) = (self.place.1, self.channel.1);
+        if let Some((to, stride)) = out.place(down, across) {
+            // SAFETY: the place lies inside the result, and is of this task alone.
+            return unsafe {
+                R::finish(sums, &Place { out: to, stride, rows, cols, turned: self.turned, add: self.add })
+            };
+        }
+        let mut tile = [R::ZERO; SIDE * SIDE];
+        let place = Place { out: tile.as_mut_ptr(), stride: SIDE, rows, cols, turned: self.turned, add: false };
+        // SAFETY: the tile has room for 16 x 16.
+        unsafe { R::finish(sums, &place) };
+        out.put::<Amx>(down, across, &tile, self.add);
+    }
 }
 
 /// Steps in a block of k, of about equal size.
@@ -80,7 +129,10 @@ where
     let (steps, count) = (layout.steps(), layout.channels().div_ceil(SIDE));
     let mr = <Amx as Micro<R>>::rows(places.len());
     let tiles = size_of::<R>() * TILE;
-    let mut tile = [R::ZERO; SIDE * SIDE];
+    // A tile is put together while the next one is multiplied.
+    let mut sums = [[Line::zeroed(); 8 * TILE]; 2];
+    let mut pending: Option<Pending> = None;
+    let mut current = 0;
     let mut product = |left: &mut Vec<Line>| {
         for k0 in (0..steps).step_by(block::<R>(steps)) {
             let ks = block::<R>(steps).min(steps - k0);
@@ -93,20 +145,22 @@ where
                 }
             }
             for n in channels.clone().step_by(SIDE) {
-                let width = SIDE.min(channels.end - n);
+                let cols = SIDE.min(channels.end - n);
                 let right = &panels[(k0 * count + n / SIDE * ks) * tiles..][..ks * tiles];
                 for (m, left) in left.chunks_exact(ks * tiles).enumerate() {
                     let rows = mr.min(places.len() - m * mr);
-                    <Amx as Micro<R>>::tile(ks * STEP, (rows, width), left, right, &mut tile);
-                    let place = at.0 + m * mr;
-                    if turned {
-                        out.put::<Amx>((place, rows), (n, width), &tile, k0 > 0);
-                    } else {
-                        R::turn(&mut tile);
-                        out.put::<Amx>((n, width), (place, rows), &tile, k0 > 0);
+                    // SAFETY: `with` configures the tiles.
+                    unsafe { R::sums(ks, left, right, &mut sums[current]) };
+                    let next = Pending { place: (at.0 + m * mr, rows), channel: (n, cols), turned, add: k0 > 0 };
+                    if let Some(before) = pending.replace(next) {
+                        before.finish(&sums[1 - current], out);
                     }
+                    current = 1 - current;
                 }
             }
+        }
+        if let Some(last) = pending.take() {
+            last.finish(&sums[1 - current], out);
         }
     };
     LEFT.with_borrow_mut(|left| <Amx as Micro<R>>::with(layout.step(), mr, || product(left)));
@@ -160,15 +214,41 @@ impl Planes for u32 {
         }
     }
 
-    fn turn(tile: &mut [u32]) {
-        let lines: &mut [[u32; SIDE]; SIDE] = tile.as_chunks_mut().0.try_into().expect("a tile of 16 x 16");
-        // SAFETY: AVX-512 was asked for before this kernel was chosen; a line is 64 bytes.
-        unsafe {
-            let turned = transpose_u32(std::array::from_fn(|i| _mm512_loadu_si512(lines[i].as_ptr().cast())));
-            for (line, v) in lines.iter_mut().zip(turned) {
-                _mm512_storeu_si512(line.as_mut_ptr().cast(), v);
+    unsafe fn sums(steps: usize, left: &[Line], right: &[Line], sums: &mut [Line]) {
+        let len = steps * 4 * TILE;
+        assert!(left.len() >= len && right.len() >= len && sums.len() >= 4 * TILE);
+        // SAFETY: lengths asserted; tiles are configured.
+        unsafe { sums_u32(steps, left.as_ptr(), right.as_ptr(), sums.as_mut_ptr()) }
+    }
+
+    unsafe fn finish(sums: &[Line], place: &Place<u32>) {
+        #[target_feature(enable = "avx512f")]
+        unsafe fn inner(sums: &[Line; 4 * TILE], place: &Place<u32>) {
+            let mut rows = [_mm512_setzero_si512(); SIDE];
+            for (i, v) in rows.iter_mut().enumerate() {
+                let sum = |weight: usize| load(&sums[weight * TILE + i].0);
+                let low = _mm512_add_epi32(sum(0), _mm512_slli_epi32::<8>(sum(1)));
+                let high = _mm512_add_epi32(_mm512_slli_epi32::<16>(sum(2)), _mm512_slli_epi32::<24>(sum(3)));
+                *v = _mm512_add_epi32(low, high);
+            }
+            let (rows, count, width) = match place.turned {
+                true => (rows, place.rows, place.cols),
+                false => (transpose_u32(rows), place.cols, place.rows),
+            };
+            let mask = 0xffff >> (SIDE - width);
+            for (i, v) in rows.into_iter().enumerate().take(count) {
+                // SAFETY: as the caller promises.
+                unsafe {
+                    let out = place.out.add(i * place.stride).cast();
+                    let before = if place.add { _mm512_maskz_loadu_epi32(mask, out) } else { _mm512_setzero_si512() };
+                    _mm512_mask_storeu_epi32(out, mask, _mm512_add_epi32(before, v));
+                }
             }
         }
+        assert!(place.rows <= SIDE && place.cols <= SIDE);
+        let sums = sums.first_chunk().expect("four tiles");
+        // SAFETY: as the caller promises; AVX-512 was asked for before this kernel was chosen.
+        unsafe { inner(sums, place) }
     }
 }
 
@@ -224,39 +304,65 @@ impl Planes for u64 {
         }
     }
 
-    fn turn(tile: &mut [u64]) {
+    unsafe fn sums(steps: usize, left: &[Line], right: &[Line], sums: &mut [Line]) {
+        let len = steps * 8 * TILE;
+        assert!(left.len() >= len && right.len() >= len && sums.len() >= 8 * TILE);
+        // SAFETY: lengths asserted; tiles are configured.
+        unsafe { sums_u64(steps, left.as_ptr(), right.as_ptr(), sums.as_mut_ptr()) }
+    }
+
+    unsafe fn finish(sums: &[Line], place: &Place<u64>) {
         #[target_feature(enable = "avx512f")]
-        fn inner(tile: &mut [[u64; 8]]) {
-            // Row i has its two halves at 2i and 2i + 1.
-            let load = |tile: &[[u64; 8]], row: usize, half: usize| {
-                // SAFETY: eight words are 64 bytes.
-                transpose(std::array::from_fn(|i| unsafe {
-                    _mm512_loadu_si512(tile[2 * (row + i) + half].as_ptr().cast())
-                }))
-            };
-            let quarters = [(0, 0), (0, 1), (8, 0), (8, 1)].map(|(row, half)| load(tile, row, half));
-            for ((row, half), quarter) in [(0, 0), (8, 0), (0, 1), (8, 1)].into_iter().zip(quarters) {
-                for (i, v) in quarter.into_iter().enumerate() {
+        unsafe fn inner(tile: &[[u64; 8]; 2 * SIDE], place: &Place<u64>) {
+            let (count, width) = if place.turned { (place.rows, place.cols) } else { (place.cols, place.rows) };
+            // Blocks of 8 x 8 of the tile as it goes out.
+            for (i, j) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
+                if i >= count || j >= width {
+                    continue;
+                }
+                let (row, half) = if place.turned { (i, j / 8) } else { (j, i / 8) };
+                let mut block = [_mm512_setzero_si512(); 8];
+                for (l, v) in block.iter_mut().enumerate() {
                     // SAFETY: eight words are 64 bytes.
-                    unsafe { _mm512_storeu_si512(tile[2 * (row + i) + half].as_mut_ptr().cast(), v) };
+                    *v = unsafe { _mm512_loadu_si512(tile[2 * (row + l) + half].as_ptr().cast()) };
+                }
+                let block = if place.turned { block } else { transpose(block) };
+                let mask = 0xff >> (8 - (width - j).min(8));
+                for (l, v) in block.into_iter().enumerate().take(count - i) {
+                    // SAFETY: as the caller promises.
+                    unsafe {
+                        let out = place.out.add((i + l) * place.stride + j).cast();
+                        let before =
+                            if place.add { _mm512_maskz_loadu_epi64(mask, out) } else { _mm512_setzero_si512() };
+                        _mm512_mask_storeu_epi64(out, mask, _mm512_add_epi64(before, v));
+                    }
                 }
             }
         }
-        // SAFETY: AVX-512 was asked for before this kernel was chosen.
-        unsafe { inner(tile.as_chunks_mut().0) }
+        assert!(sums.len() >= 8 * TILE && place.rows <= SIDE && place.cols <= SIDE);
+        let mut tile = [[0; 8]; 2 * SIDE];
+        // SAFETY: as the caller promises; AVX-512 was asked for before this kernel was chosen.
+        unsafe {
+            join_u64(sums.as_ptr(), place.rows, tile.as_flattened_mut());
+            inner(&tile, place);
+        }
     }
 }
 
-#[inline(always)]
 fn copy<const PLANES: usize>(held: &[Line], places: &[usize], units: &[usize], panel: &mut [Line]) {
-    for (units, tiles) in units.as_chunks::<UNITS>().0.iter().zip(panel.chunks_exact_mut(PLANES * TILE)) {
-        for (i, place) in places.iter().enumerate() {
-            let from = held[(place + units[0]) / STEP * PLANES..].first_chunk::<PLANES>().expect("a step");
-            for (plane, line) in from.iter().enumerate() {
-                tiles[plane * TILE + i] = *line;
+    #[target_feature(enable = "avx512f")]
+    fn inner<const PLANES: usize>(held: &[Line], places: &[usize], units: &[usize], panel: &mut [Line]) {
+        for (units, tiles) in units.as_chunks::<UNITS>().0.iter().zip(panel.chunks_exact_mut(PLANES * TILE)) {
+            for (i, place) in places.iter().enumerate() {
+                let from = &held[(place + units[0]) / STEP * PLANES..][..PLANES];
+                for (plane, line) in from.iter().enumerate() {
+                    store(&mut tiles[plane * TILE + i], load(&line.0));
+                }
             }
         }
     }
+    // SAFETY: AVX-512 was asked for before this kernel was chosen.
+    unsafe { inner::<PLANES>(held, places, units, panel) }
 }
 
 /// Lanes as a 4 x 4 matrix, transposed.
@@ -277,8 +383,11 @@ fn planes_u32([v0, v1, v2, v3]: [__m512i; 4]) -> [__m512i; 4] {
 #[target_feature(enable = "avx512f")]
 fn turn_words(tiles: &mut [Line]) {
     for tile in tiles.as_chunks_mut::<TILE>().0 {
-        let turned = transpose_u32(std::array::from_fn(|i| load(&tile[i].0)));
-        for (line, v) in tile.iter_mut().zip(turned) {
+        let mut rows = [_mm512_setzero_si512(); TILE];
+        for (v, line) in rows.iter_mut().zip(&*tile) {
+            *v = load(&line.0);
+        }
+        for (line, v) in tile.iter_mut().zip(transpose_u32(rows)) {
             store(line, v);
         }
     }
@@ -293,12 +402,11 @@ pub fn channels_last_u32(x: &[u32], area: usize, depth: usize, out: &mut [u32]) 
             let cols = 16.min(count - at);
             for c in (0..depth).step_by(16) {
                 let channels = 16.min(depth - c);
-                let row = |i: usize| match i < channels {
-                    true => sixteen(&x[(c + i) * area + at..][..cols], 0),
-                    false => _mm512_setzero_si512(),
-                };
-                let turned = transpose_u32(std::array::from_fn(row));
-                for (i, v) in turned.into_iter().enumerate().take(cols) {
+                let mut rows = [_mm512_setzero_si512(); 16];
+                for (i, v) in rows.iter_mut().enumerate().take(channels) {
+                    *v = sixteen(&x[(c + i) * area + at..][..cols], 0);
+                }
+                for (i, v) in transpose_u32(rows).into_iter().enumerate().take(cols) {
                     let place = &mut out[(at + i) * depth + c..][..channels];
                     // SAFETY: as many elements are written as the place has.
                     unsafe { _mm512_mask_storeu_epi32(place.as_mut_ptr().cast(), 0xffff >> (16 - channels), v) };
@@ -319,12 +427,11 @@ pub fn channels_last_u64(x: &[u64], area: usize, depth: usize, out: &mut [u64]) 
             let cols = 8.min(count - at);
             for c in (0..depth).step_by(8) {
                 let channels = 8.min(depth - c);
-                let row = |i: usize| match i < channels {
-                    true => eight(&x[(c + i) * area + at..][..cols], 0),
-                    false => _mm512_setzero_si512(),
-                };
-                let turned = transpose(std::array::from_fn(row));
-                for (i, v) in turned.into_iter().enumerate().take(cols) {
+                let mut rows = [_mm512_setzero_si512(); 8];
+                for (i, v) in rows.iter_mut().enumerate().take(channels) {
+                    *v = eight(&x[(c + i) * area + at..][..cols], 0);
+                }
+                for (i, v) in transpose(rows).into_iter().enumerate().take(cols) {
                     let place = &mut out[(at + i) * depth + c..][..channels];
                     // SAFETY: as many elements are written as the place has.
                     unsafe { _mm512_mask_storeu_epi64(place.as_mut_ptr().cast(), 0xff >> (8 - channels), v) };

@@ -431,6 +431,7 @@ unsafe fn join_u64(sums: *const Line, rows: usize, tile: &mut [u64]) {
     }
 }
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn load(bytes: &[u8; 64]) -> __m512i {
     // SAFETY: 64 bytes.

@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 use super::{SIDE, STEP, TILE, load};
 use crate::product::micro::{Line, STRIP, Strip};
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn store(line: &mut Line, v: __m512i) {
     // SAFETY: 64 bytes, aligned.
@@ -12,6 +13,7 @@ pub(super) fn store(line: &mut Line, v: __m512i) {
 }
 
 /// Sixteen elements of `row` from `at`, zeros beyond its end.
+#[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn sixteen(row: &[u32], at: usize) -> __m512i {
     let row = &row[at.min(row.len())..];
@@ -21,6 +23,7 @@ pub(super) fn sixteen(row: &[u32], at: usize) -> __m512i {
 }
 
 /// Eight elements of `row` from `at`, zeros beyond its end.
+#[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn eight(row: &[u64], at: usize) -> __m512i {
     let row = &row[at.min(row.len())..];
@@ -90,6 +93,7 @@ pub(super) unsafe fn pack_left_u64(
 }
 
 /// Eight vectors of eight words as an 8 x 8 matrix, transposed.
+#[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn transpose(v: [__m512i; 8]) -> [__m512i; 8] {
     let (mut pairs, mut fours, mut out) = (v, v, v);
