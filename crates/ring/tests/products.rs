@@ -260,6 +260,18 @@ fn convolutions_of_known_networks() {
     let depthwise = ConvShape { kernel: [3, 3], pads: [1; 4], groups: 12, ..lenet(12, 14, 12) };
     check_conv::<u32>(&depthwise, 2, 4);
     check_conv::<u64>(&ConvShape { stride: [2, 2], pads: [0, 0, 1, 1], ..depthwise }, 2, 5);
+    for (size, kernel, stride) in [(7, 5, 1), (15, 5, 2), (20, 3, 2), (33, 3, 1), (2, 3, 1), (17, 4, 3)] {
+        let shape = ConvShape {
+            in_height: size,
+            in_width: size + 2,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            pads: [1, 2, 2, 1],
+            ..depthwise.clone()
+        };
+        check_conv::<u32>(&shape, 2, size as u64);
+        check_conv::<u64>(&ConvShape { out_channels: 36, dilation: [1, 2], ..shape }, 1, size as u64);
+    }
     // Channels that fill whole steps, over more than one block of k; a map of one place, where most of the kernel meets nothing.
     let wide = ConvShape { kernel: [3, 3], pads: [1; 4], ..lenet(64, 9, 37) };
     check_conv::<u32>(&wide, 2, 6);

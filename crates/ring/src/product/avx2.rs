@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Matrix;
-use super::conv::ConvShape;
+use super::direct::{Lines, Scratch};
 use super::micro::{self, Line, Micro, Strip};
 use super::portable::{pack_left_rows, pack_right_plain};
 use super::{direct, vector};
@@ -198,14 +198,14 @@ pub fn rows_times<R: Ring>(a: Matrix<R>, x: &[R], out: &mut [R], add: bool) {
     unsafe { inner(a, x, out, add) }
 }
 
-/// `direct::plane`, compiled for AVX2.
-pub fn plane<R: Ring>(shape: &ConvShape, at: usize, weights: &[R], x: &[R], out: &mut [R]) {
+/// `direct::group`, compiled for AVX2.
+pub fn direct<R: Ring>(lines: &Lines, weights: &[R], x: &[R], out: &mut [R], scratch: &mut Scratch) {
     #[target_feature(enable = "avx2")]
-    fn inner<R: Ring>(shape: &ConvShape, at: usize, weights: &[R], x: &[R], out: &mut [R]) {
-        direct::plane(shape, at, weights, x, out);
+    fn inner<R: Ring>(lines: &Lines, weights: &[R], x: &[R], out: &mut [R], scratch: &mut Scratch) {
+        direct::group(lines, weights, x, out, scratch);
     }
     // SAFETY: `Kernel::is_available` was asked before this kernel was chosen.
-    unsafe { inner(shape, at, weights, x, out) }
+    unsafe { inner(lines, weights, x, out, scratch) }
 }
 
 /// Multiply-adds that one round of `float_sums` does.

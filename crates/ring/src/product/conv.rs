@@ -263,7 +263,7 @@ impl<R: Ring> Right<R> for Im2col<'_, R> {
 
 /// Zeros; there is mostly none or one.
 #[inline(always)]
-fn clear<R: Ring>(out: &mut [R]) {
+pub fn clear<R: Ring>(out: &mut [R]) {
     match out {
         [] => {}
         [one] => *one = R::ZERO,
@@ -273,7 +273,7 @@ fn clear<R: Ring>(out: &mut [R]) {
 
 /// `out[i] = from[i * stride]`.
 #[inline(always)]
-fn take<R: Ring>(out: &mut [R], from: &[R], stride: usize) {
+pub fn take<R: Ring>(out: &mut [R], from: &[R], stride: usize) {
     match stride {
         1 => copy(out, &from[..out.len()]),
         2 => {

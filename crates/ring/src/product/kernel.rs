@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::Matrix;
 use super::blocked::{Block, Job, drive};
-use super::conv::ConvShape;
+use super::direct::{Lines, Scratch};
 use super::layout::{self, Layout, Task};
 use super::micro::Line;
 use super::out::Out;
@@ -113,9 +113,9 @@ pub trait Kernels: sealed::Sealed + Sized {
     /// Rows of `a` times few vectors, the rows of `x`, on the calling thread.
     #[doc(hidden)]
     fn few_times(kernel: Kernel, a: Matrix<Self>, x: Matrix<Self>, out: &mut [Self]);
-    /// One output plane of a convolution without panels.
+    /// The output planes of one group of a convolution without panels.
     #[doc(hidden)]
-    fn plane(kernel: Kernel, shape: &ConvShape, at: usize, weights: &[Self], x: &[Self], out: &mut [Self]);
+    fn direct(kernel: Kernel, lines: &Lines, weights: &[Self], x: &[Self], out: &mut [Self], scratch: &mut Scratch);
     /// Panels of the weights of one group, for AMX.
     #[doc(hidden)]
     fn keep(layout: &Layout, weights: &[Self]) -> Vec<Line>;
@@ -168,13 +168,20 @@ macro_rules! kernels {
                 }
             }
 
-            fn plane(kernel: Kernel, shape: &ConvShape, at: usize, weights: &[Self], x: &[Self], out: &mut [Self]) {
+            fn direct(
+                kernel: Kernel,
+                lines: &Lines,
+                weights: &[Self],
+                x: &[Self],
+                out: &mut [Self],
+                scratch: &mut Scratch,
+            ) {
                 match kernel {
-                    Kernel::Portable => direct::plane(shape, at, weights, x, out),
+                    Kernel::Portable => direct::group(lines, weights, x, out, scratch),
                     #[cfg(target_arch = "x86_64")]
-                    Kernel::Avx2 => super::avx2::plane(shape, at, weights, x, out),
+                    Kernel::Avx2 => super::avx2::direct(lines, weights, x, out, scratch),
                     #[cfg(target_arch = "x86_64")]
-                    Kernel::Avx512 | Kernel::Amx => super::avx512::plane(shape, at, weights, x, out),
+                    Kernel::Avx512 | Kernel::Amx => super::avx512::direct(lines, weights, x, out, scratch),
                     #[cfg(not(target_arch = "x86_64"))]
                     other => unreachable!("{other} is not available here"),
                 }
