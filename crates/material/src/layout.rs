@@ -126,6 +126,25 @@ impl Layout {
         start..(start + CHUNK).min(len)
     }
 
+    /// The chunks that bytes `range` of a section lie in, and which bytes of each.
+    pub(crate) fn pieces(
+        &self,
+        slot: u32,
+        section: u32,
+        range: Range<u64>,
+    ) -> impl Iterator<Item = (Place, Range<usize>)> + use<> {
+        let mut at = range.start;
+        std::iter::from_fn(move || {
+            (at < range.end).then(|| {
+                let (chunk, inside) = (at / CHUNK, (at % CHUNK) as usize);
+                let end = range.end.min((chunk + 1) * CHUNK);
+                let taken = (end - at) as usize;
+                at = end;
+                (Place { slot, section, chunk: chunk as u32 }, inside..inside + taken)
+            })
+        })
+    }
+
     /// The first chunk at or after `place`, skipping what is empty; none after the last slot.
     pub(crate) fn chunk_from(&self, mut place: Place, slots: u32) -> Option<Place> {
         if self.slot_bytes() == 0 {

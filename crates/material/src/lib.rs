@@ -6,16 +6,19 @@
 //!
 //! * dealer: [`Encoder`] turns (header, sections in order) into the byte stream;
 //! * arrival: [`StreamVerifier`] checks that stream chunk by chunk with bounded memory;
-//! * at rest: [`BatchWriter`] writes a file whole or not at all, [`Batch`] reads it, checking as it reads;
+//! * at rest: [`BatchWriter`] writes a file whole or not at all, [`Batch`] reads it, checking as it reads, and
+//!   [`Ahead`] reads and checks what will be needed next;
 //! * a party's state folder: [`Store`], with its lock and its [`Ledger`], which makes every use of a slot
 //!   durable before it happens.
 
+mod ahead;
 mod batch;
 mod encode;
 mod error;
 mod expected;
 mod header;
 mod id;
+mod kept;
 mod layout;
 mod ledger;
 mod lock;
@@ -25,12 +28,14 @@ mod store;
 mod verify;
 mod watch;
 
+pub use ahead::Ahead;
 pub use batch::{Batch, inspect};
 pub use encode::Encoder;
 pub use error::{Error, Fault};
 pub use expected::Expected;
 pub use header::{Header, Kind, Label, MAX_SECRET, MAX_SUITE, Secret};
 pub use id::{BatchId, WeightsVersion};
+pub use kept::Part;
 pub use layout::{CHUNK, Layout, Place, TAG};
 pub use ledger::{Ledger, Reconciled, Recovered, Reservation, Standing};
 pub use part::BatchWriter;

@@ -1,0 +1,169 @@
+//! Chunks that stay in memory, checked, for whoever reads sections in parts.
+
+use std::collections::VecDeque;
+use std::ops::{Deref, Range};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+use crate::layout::{CHUNK, Place};
+
+/// The chunks read last, as many as threads may read at once and two more.
+pub(crate) struct Kept {
+    chunks: Mutex<VecDeque<Arc<Chunk>>>,
+    most: usize,
+    spare: Arc<Spare>,
+}
+
+/// Buffers of chunks that nobody needs any more: fresh pages would cost more than the check. Wiped when dropped.
+struct Spare {
+    buffers: Mutex<Vec<Zeroizing<Vec<u8>>>>,
+    most: usize,
+}
+
+/// A chunk in memory. Its bytes are set once, after the check.
+pub(crate) struct Chunk {
+    place: Place,
+    len: usize,
+    /// Held by the thread that reads; the others that want the chunk wait for it.
+    reading: Mutex<()>,
+    bytes: OnceLock<Zeroizing<Vec<u8>>>,
+    spare: Arc<Spare>,
+}
+
+/// No holder of a lock of this file leaves anything half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Kept {
+    pub(crate) fn new() -> Self {
+        let most = std::thread::available_parallelism().map_or(1, |threads| threads.get()) + 2;
+        let spare = Spare { buffers: Mutex::new(Vec::new()), most: 2 * most };
+        Self { chunks: Mutex::new(VecDeque::new()), most, spare: Arc::new(spare) }
+    }
+
+    pub(crate) fn holds(&self, place: Place) -> bool {
+        lock(&self.chunks).iter().any(|chunk| chunk.place == place)
+    }
+
+    /// The chunk at `place`, of `len` bytes; `read` fills them unless they are here.
+    pub(crate) fn get(
+        &self,
+        place: Place,
+        len: usize,
+        read: impl FnOnce(&mut [u8]) -> Result<(), Error>,
+    ) -> Result<Arc<Chunk>, Error> {
+        let chunk = self.entry(place, len);
+        if chunk.bytes.get().is_some() {
+            return Ok(chunk);
+        }
+        let reading = lock(&chunk.reading);
+        if chunk.bytes.get().is_none() {
+            let mut bytes = self.spare.take(len);
+            // What failed is not kept: who wants it again is told again.
+            if let Err(error) = read(&mut bytes[..len]) {
+                lock(&self.chunks).retain(|kept| !Arc::ptr_eq(kept, &chunk));
+                return Err(error);
+            }
+            let _ = chunk.bytes.set(bytes);
+        }
+        drop(reading);
+        Ok(chunk)
+    }
+
+    /// A chunk that is read now and not kept here, in a spare buffer.
+    pub(crate) fn aside(
+        &self,
+        place: Place,
+        len: usize,
+        read: impl FnOnce(&mut [u8]) -> Result<(), Error>,
+    ) -> Result<Arc<Chunk>, Error> {
+        let chunk = self.chunk(place, len);
+        let mut bytes = self.spare.take(len);
+        read(&mut bytes[..len])?;
+        let _ = chunk.bytes.set(bytes);
+        Ok(chunk)
+    }
+
+    fn chunk(&self, place: Place, len: usize) -> Arc<Chunk> {
+        let (reading, bytes) = (Mutex::new(()), OnceLock::new());
+        Arc::new(Chunk { place, len, reading, bytes, spare: self.spare.clone() })
+    }
+
+    fn entry(&self, place: Place, len: usize) -> Arc<Chunk> {
+        let mut chunks = lock(&self.chunks);
+        let found = chunks.iter().rposition(|chunk| chunk.place == place);
+        let chunk = match found.and_then(|at| chunks.remove(at)) {
+            Some(chunk) => chunk,
+            None => self.chunk(place, len),
+        };
+        chunks.push_back(chunk.clone());
+        let oldest = if chunks.len() > self.most { chunks.pop_front() } else { None };
+        drop((chunks, oldest));
+        chunk
+    }
+}
+
+impl Spare {
+    /// A buffer of at least `len` bytes with anything in it.
+    fn take(&self, len: usize) -> Zeroizing<Vec<u8>> {
+        let spare = lock(&self.buffers).pop();
+        // One capacity for all, so that a buffer never grows and leaves keys behind.
+        let mut bytes = spare.unwrap_or_else(|| Zeroizing::new(Vec::with_capacity(CHUNK as usize)));
+        if bytes.len() < len {
+            bytes.resize(len, 0);
+        }
+        bytes
+    }
+}
+
+impl Chunk {
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get().map_or(&[], |bytes| &bytes[..self.len])
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        let Some(bytes) = self.bytes.take() else { return };
+        let mut buffers = lock(&self.spare.buffers);
+        if buffers.len() < self.spare.most {
+            buffers.push(bytes);
+        }
+    }
+}
+
+/// Checked bytes of a section.
+pub struct Part(Bytes);
+
+enum Bytes {
+    Chunk(Arc<Chunk>, Range<usize>),
+    Joined(Zeroizing<Vec<u8>>),
+}
+
+impl Part {
+    pub(crate) fn of(chunk: Arc<Chunk>, range: Range<usize>) -> Self {
+        Self(Bytes::Chunk(chunk, range))
+    }
+
+    pub(crate) fn joined(bytes: Vec<u8>) -> Self {
+        Self(Bytes::Joined(Zeroizing::new(bytes)))
+    }
+}
+
+impl Deref for Part {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Chunk(chunk, range) => &chunk.bytes()[range.clone()],
+            Bytes::Joined(bytes) => bytes,
+        }
+    }
+}
