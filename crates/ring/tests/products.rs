@@ -272,6 +272,10 @@ fn convolutions_of_known_networks() {
         check_conv::<u32>(&shape, 2, size as u64);
         check_conv::<u64>(&ConvShape { out_channels: 36, dilation: [1, 2], ..shape }, 1, size as u64);
     }
+    // As many elements of the kernel as pairs of an input and an output element, and yet not dense; then a kernel as large as the map.
+    let flat = ConvShape { in_height: 1, in_width: 2, kernel: [1, 4], pads: [0, 1, 0, 2], ..lenet(3, 1, 5) };
+    check_conv::<u32>(&flat, 2, 12);
+    check_conv::<u32>(&lenet(6, 5, 7), 3, 13);
     // Channels that fill whole steps, over more than one block of k; a map of one place, where most of the kernel meets nothing.
     let wide = ConvShape { kernel: [3, 3], pads: [1; 4], ..lenet(64, 9, 37) };
     check_conv::<u32>(&wide, 2, 6);

@@ -68,7 +68,8 @@ impl<R: Ring> PackedWeights<R> {
         shape.validate().unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(weights.len(), shape.weight_len(), "elements of the weights");
         assert!(kernel.is_available(), "{}", KernelError::Missing(kernel));
-        let layout = (kernel == Kernel::Amx && !direct::takes(shape)).then(|| Layout::new(shape)).flatten();
+        let rows = kernel != Kernel::Amx || direct::takes(shape) || narrow(shape);
+        let layout = (!rows).then(|| Layout::new(shape)).flatten();
         let store = match layout {
             None => Store::Rows(weights.to_vec()),
             Some(layout) => {
@@ -103,12 +104,17 @@ impl<R: Ring> PackedWeights<R> {
         assert_eq!(Some(out.len()), s.out_len().checked_mul(items), "elements of the result");
         match &self.store {
             Store::Panels(layout, panels) => layout.product(items, panels, x, out),
-            Store::Rows(weights) if s.in_len() == s.in_channels && s.weight_len() == s.in_channels * s.out_channels => {
-                // One place, one element of the kernel: a dense layer.
-                let weights = Matrix::new(weights, s.out_channels, s.in_channels).transposed();
-                matmul_with(self.kernel, Matrix::new(x, items, s.in_channels), weights, out, false);
+            Store::Rows(weights) if s.groups == 1 && s.pads == [0; 4] && s.kernel == [s.in_height, s.in_width] => {
+                // One place that sees all of the input: a dense layer.
+                let weights = Matrix::new(weights, s.out_channels, s.in_len()).transposed();
+                matmul_with(self.kernel, Matrix::new(x, items, s.in_len()), weights, out, false);
             }
             Store::Rows(weights) => conv2d_with(self.kernel, s, items, weights, x, out),
         }
     }
+}
+
+/// Whether an element of the input meets so few weights that to lay the input out costs more than it gains.
+fn narrow(s: &ConvShape) -> bool {
+    s.kernel == [1, 1] && s.in_len() > s.in_channels && s.out_channels / s.groups <= 64
 }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use super::Matrix;
 use super::blocked::{Block, Job, drive};
 use super::direct::{Lines, Scratch};
-use super::layout::{self, Layout, Task};
+use super::layout::{Layout, Task};
 use super::micro::Line;
 use super::out::Out;
 use super::portable::Portable;
@@ -122,9 +122,9 @@ pub trait Kernels: sealed::Sealed + Sized {
     /// A product with kept weights, on the calling thread, by AMX.
     #[doc(hidden)]
     fn kept(task: Task<Self>, out: &Out<Self>);
-    /// `out[i * depth + c] = x[c * area + i]`, for AMX.
+    /// `out[i * rows.len() + j] = x[rows[j] + i]`, or zero where `rows[j]` is beyond `x`; for AMX.
     #[doc(hidden)]
-    fn channels_last(x: &[Self], area: usize, depth: usize, out: &mut [Self]);
+    fn channels_last(x: &[Self], rows: &[usize], out: &mut [Self]);
 }
 
 macro_rules! kernels {
@@ -198,11 +198,8 @@ macro_rules! kernels {
             }
 
             #[cfg(target_arch = "x86_64")]
-            fn channels_last(x: &[Self], area: usize, depth: usize, out: &mut [Self]) {
-                match depth {
-                    ..=4 => layout::channels_last(x, area, depth, out),
-                    _ => $channels_last(x, area, depth, out),
-                }
+            fn channels_last(x: &[Self], rows: &[usize], out: &mut [Self]) {
+                $channels_last(x, rows, out);
             }
 
             #[cfg(not(target_arch = "x86_64"))]
@@ -216,8 +213,8 @@ macro_rules! kernels {
             }
 
             #[cfg(not(target_arch = "x86_64"))]
-            fn channels_last(x: &[Self], area: usize, depth: usize, out: &mut [Self]) {
-                layout::channels_last(x, area, depth, out);
+            fn channels_last(_: &[Self], _: &[usize], _: &mut [Self]) {
+                unreachable!("{} is not available here", Kernel::Amx)
             }
         }
     };

@@ -1,7 +1,8 @@
 //! How a convolution becomes a product of places by channels: inputs lie channels last, so that the terms of an output element are few runs of elements.
 //!
-//! A run is one row of the kernel with its channels (one element of it, where the kernel is dilated along columns), padded to whole units of sixteen. A kernel packs
-//! the units of sixteen places beside the weights that it keeps; what a run reads beyond its end meets weights of zero.
+//! A run is one row of the kernel with its channels (one element of it, where the kernel is dilated along columns), padded to whole units of sixteen. Where channels
+//! are few, an input is held once for each row of places, with the rows under the kernel side by side: all terms are one run. A kernel packs the units of sixteen places
+//! beside the weights that it keeps; what a run reads beyond its end meets weights of zero.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -32,12 +33,18 @@ pub struct Layout {
     taps: [Range<usize>; 2],
     /// Elements of the kernel along columns in a run.
     merged: usize,
+    /// Rows of the kernel side by side in the input as it is held: one, or all.
+    lines: usize,
+    /// Elements held for each column of the input.
+    pixel: usize,
     /// Elements of a run with its padding, a multiple of `UNIT`.
     run: usize,
     /// Elements of the input's row held channels last.
     pitch: usize,
     /// Where each unit begins, from the place's first element; whole steps.
     units: Vec<usize>,
+    /// k of a step.
+    step: usize,
 }
 
 /// Places computed together: `items` whole inputs, or `rows` of one.
@@ -75,13 +82,16 @@ impl Layout {
             touching(s.kernel[1], s.stride[1], s.dilation[1], s.pads[1], s.in_width, s.out_width())?,
         ];
         let merged = if s.dilation[1] == 1 { taps[1].len() } else { 1 };
-        let run = (merged * depth).next_multiple_of(UNIT);
+        let runs = |lines: usize| (merged * lines * depth).next_multiple_of(UNIT);
+        let side_by_side = s.dilation[1] == 1 && runs(taps[0].len()) * 5 < runs(1) * taps[0].len() * 4;
+        let lines = if side_by_side { taps[0].len() } else { 1 };
+        let (run, pixel) = (runs(lines), lines * depth);
         let width = (s.out_width() - 1) * s.stride[1] + (taps[1].len() - 1) * s.dilation[1] + 1;
-        let pitch = width * depth;
+        let pitch = width * pixel;
         let mut units = Vec::new();
-        for ky in 0..taps[0].len() {
+        for ky in (0..taps[0].len()).step_by(lines) {
             for kx in (0..taps[1].len()).step_by(merged) {
-                let from = ky * s.dilation[0] * pitch + kx * s.dilation[1] * depth;
+                let from = ky * s.dilation[0] * pitch + kx * s.dilation[1] * pixel;
                 units.extend((0..run).step_by(UNIT).map(|at| from + at));
             }
         }
@@ -89,9 +99,10 @@ impl Layout {
         if units.len() * UNIT > 4 * used.max(UNIT) {
             return None;
         }
+        let step = units.len().min(UNITS) * UNIT;
         // The last step's missing units meet weights of zero.
         units.resize(units.len().next_multiple_of(UNITS), 0);
-        Some(Self { shape: s, taps, merged, run, pitch, units })
+        Some(Self { shape: s, taps, merged, lines, pixel, run, pitch, units, step })
     }
 
     /// Where each unit begins, from the place's first element; `UNITS` for each step.
@@ -106,8 +117,7 @@ impl Layout {
 
     /// k of a step: a product of one step may have a shorter one.
     pub fn step(&self) -> usize {
-        let units = self.taps[0].len() * (self.taps[1].len() / self.merged) * self.run / UNIT;
-        units.min(UNITS) * UNIT
+        self.step
     }
 
     /// Output channels of a group.
@@ -117,8 +127,7 @@ impl Layout {
 
     /// Whether every step lies contiguous at a multiple of its elements and is read by several places.
     pub fn whole_steps(&self) -> bool {
-        let depth = self.shape.in_channels / self.shape.groups;
-        depth.is_multiple_of(UNIT * UNITS) && self.taps[0].len() * self.taps[1].len() > 2
+        self.lines == 1 && self.pixel.is_multiple_of(UNIT * UNITS) && self.taps[0].len() * self.taps[1].len() > 2
     }
 
     /// The weights of output channel `o` of a group in the order of k, `weights` those of the group, into whole steps of zeros.
@@ -127,11 +136,11 @@ impl Layout {
         let depth = self.shape.in_channels / self.shape.groups;
         let weights = &weights[o * depth * rows * cols..][..depth * rows * cols];
         let mut runs = row.chunks_exact_mut(self.run);
-        for ky in self.taps[0].clone() {
+        for ky in self.taps[0].clone().step_by(self.lines) {
             for kx in self.taps[1].clone().step_by(self.merged) {
                 let run = runs.next().expect("as many runs as units");
-                for (i, run) in run.chunks_mut(depth).take(self.merged).enumerate() {
-                    let weights = &weights[ky * cols + kx + i..];
+                for (i, run) in run.chunks_mut(depth).take(self.merged * self.lines).enumerate() {
+                    let weights = &weights[(ky + i % self.lines) * cols + kx + i / self.lines..];
                     run.iter_mut().zip(weights.iter().step_by(rows * cols)).for_each(|(o, w)| *o = *w);
                 }
             }
@@ -170,18 +179,28 @@ impl Layout {
         }
     }
 
+    /// Rows held for `rows` rows of places.
+    fn height(&self, rows: usize) -> usize {
+        (rows - 1) * self.rows_apart() + (self.taps[0].len() - self.lines) * self.shape.dilation[0] + 1
+    }
+
+    /// Rows held from one row of places to the next.
+    fn rows_apart(&self) -> usize {
+        if self.lines > 1 { 1 } else { self.shape.stride[0] }
+    }
+
     fn bands(&self, items: usize, threads: usize) -> Vec<Band> {
         let s = &self.shape;
         let (rows, width) = (s.out_height(), s.out_width());
         let most = PLACES.min((items * rows * width).div_ceil(threads).max(2 * UNIT));
-        let held = (rows * s.stride[0] + self.taps[0].len() * s.dilation[0]) * self.pitch;
+        let held = self.height(rows) * self.pitch;
         let together = (most / (rows * width)).min(HELD / held.max(1));
         if together > 0 {
             let together = items.div_ceil(items.div_ceil(together));
             let bands = (0..items).step_by(together);
             return bands.map(|from| Band { items: from..(from + together).min(items), rows: 0..rows }).collect();
         }
-        let row = s.stride[0] * self.pitch;
+        let row = self.rows_apart() * self.pitch;
         let most = (most / width).min(HELD / row.max(1)).max(1);
         let most = rows.div_ceil(rows.div_ceil(most));
         let bands = |item| (0..rows).step_by(most).map(move |from| (item, from..(from + most).min(rows)));
@@ -205,7 +224,7 @@ impl Layout {
         let s = &self.shape;
         let (rows, width) = (s.out_height(), s.out_width());
         let depth = s.in_channels / s.groups;
-        let height = (band.rows.len() - 1) * s.stride[0] + (self.taps[0].len() - 1) * s.dilation[0] + 1;
+        let height = self.height(band.rows.len());
         let item = (height * self.pitch).next_multiple_of(UNIT * UNITS);
         HELD.with_borrow_mut(|(held, places)| {
             // The last place's units may begin anywhere in the last item.
@@ -221,8 +240,8 @@ impl Layout {
             places.clear();
             for i in 0..band.items.len() {
                 for oy in 0..band.rows.len() {
-                    let row = i * item + oy * s.stride[0] * self.pitch;
-                    places.extend((0..width).map(|ox| row + ox * s.stride[1] * depth));
+                    let row = i * item + oy * self.rows_apart() * self.pitch;
+                    places.extend((0..width).map(|ox| row + ox * s.stride[1] * self.pixel));
                 }
             }
             let place = band.items.start * rows * width + band.rows.start * width;
@@ -238,28 +257,31 @@ impl Layout {
         let left = s.pads[1] as isize - (self.taps[1].start * s.dilation[1]) as isize;
         // Columns of the input that are held, and the zeros before them.
         let (from, before) = ((-left).max(0) as usize, left.max(0) as usize);
+        let cols = (self.pitch / self.pixel).saturating_sub(before).min(s.in_width.saturating_sub(from));
         let area = s.in_height * s.in_width;
+        if area == 1 && self.pixel == depth {
+            return held.copy_from_slice(x);
+        }
+        // Rows of a channel that go to each element held for a column, one past the input for zeros.
+        let mut rows = Vec::with_capacity(self.pixel);
         for (y, row) in held.chunks_exact_mut(self.pitch).enumerate() {
-            let y = first + y as isize;
-            let inside = y >= 0 && (y as usize) < s.in_height;
-            let cols = if inside {
-                (self.pitch / depth).saturating_sub(before).min(s.in_width.saturating_sub(from))
-            } else {
-                0
-            };
-            if cols == 0 {
+            let y = first + (y * if self.lines > 1 { s.stride[0] } else { 1 }) as isize;
+            rows.clear();
+            for line in 0..self.lines {
+                let y = y + (line * s.dilation[0]) as isize;
+                let inside = cols > 0 && y >= 0 && (y as usize) < s.in_height;
+                let row = |c: usize| if inside { c * area + y as usize * s.in_width + from } else { x.len() };
+                rows.extend((0..depth).map(row));
+            }
+            if rows.iter().all(|row| *row == x.len()) {
                 row.fill(R::ZERO);
                 continue;
             }
-            let (zeros, row) = row.split_at_mut(before * depth);
-            let (row, more) = row.split_at_mut(cols * depth);
+            let (zeros, row) = row.split_at_mut(before * self.pixel);
+            let (row, more) = row.split_at_mut(cols * self.pixel);
             zeros.fill(R::ZERO);
             more.fill(R::ZERO);
-            let source = &x[y as usize * s.in_width + from..];
-            match area {
-                1 => row.copy_from_slice(source),
-                _ => R::channels_last(source, area, depth, row),
-            }
+            R::channels_last(x, &rows, row);
         }
     }
 }
@@ -277,29 +299,4 @@ fn touching(
     let from = pad.saturating_sub((places - 1) * stride).div_ceil(dilation);
     let to = (size + pad).div_ceil(dilation).min(kernel);
     (from < to).then_some(from..to)
-}
-
-/// `out[i * depth + c] = x[c * area + i]`.
-#[inline(always)]
-pub fn channels_last<R: Ring>(x: &[R], area: usize, depth: usize, out: &mut [R]) {
-    match depth {
-        1 => out.copy_from_slice(&x[..out.len()]),
-        2 => interleave::<R, 2>(x, area, out),
-        3 => interleave::<R, 3>(x, area, out),
-        4 => interleave::<R, 4>(x, area, out),
-        _ => {
-            for c in 0..depth {
-                out[c..].iter_mut().step_by(depth).zip(&x[c * area..]).for_each(|(o, v)| *o = *v);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn interleave<R: Ring, const N: usize>(x: &[R], area: usize, out: &mut [R]) {
-    let out = out.as_chunks_mut::<N>().0;
-    let lines: [&[R]; N] = std::array::from_fn(|c| &x[c * area..][..out.len()]);
-    for (i, out) in out.iter_mut().enumerate() {
-        *out = std::array::from_fn(|c| lines[c][i]);
-    }
 }

@@ -25,11 +25,11 @@ pub trait Planes: Ring {
     fn split(held: &mut [Line]);
     /// The right tiles of one step from sixteen rows of `stride` elements.
     fn right(rows: &[Self], stride: usize, tiles: &mut [Line]);
-    /// The sums of each weight over `steps` steps of both panels, one tile each.
+    /// The sums of each weight over `steps` steps of both panels, one tile each. Memory at `next` may be asked for, 1024 bytes a step.
     ///
     /// # Safety
     /// Tiles are configured.
-    unsafe fn sums(steps: usize, left: &[Line], right: &[Line], sums: &mut [Line]);
+    unsafe fn sums(steps: usize, left: &[Line], right: &[Line], next: *const Line, sums: &mut [Line]);
     /// Puts sums together and stores or adds the tile where `place` says.
     ///
     /// # Safety
@@ -147,10 +147,13 @@ where
             for n in channels.clone().step_by(SIDE) {
                 let cols = SIDE.min(channels.end - n);
                 let right = &panels[(k0 * count + n / SIDE * ks) * tiles..][..ks * tiles];
+                // Where one panel of places is, there is no time to read ahead.
+                let ahead = if places.len() > mr { right.len() } else { 0 };
+                let next = right.as_ptr().wrapping_add(ahead);
                 for (m, left) in left.chunks_exact(ks * tiles).enumerate() {
                     let rows = mr.min(places.len() - m * mr);
                     // SAFETY: `with` configures the tiles.
-                    unsafe { R::sums(ks, left, right, &mut sums[current]) };
+                    unsafe { R::sums(ks, left, right, next.wrapping_add(m.min(4) * 16 * ks), &mut sums[current]) };
                     let next = Pending { place: (at.0 + m * mr, rows), channel: (n, cols), turned, add: k0 > 0 };
                     if let Some(before) = pending.replace(next) {
                         before.finish(&sums[1 - current], out);
@@ -214,11 +217,11 @@ impl Planes for u32 {
         }
     }
 
-    unsafe fn sums(steps: usize, left: &[Line], right: &[Line], sums: &mut [Line]) {
+    unsafe fn sums(steps: usize, left: &[Line], right: &[Line], next: *const Line, sums: &mut [Line]) {
         let len = steps * 4 * TILE;
         assert!(left.len() >= len && right.len() >= len && sums.len() >= 4 * TILE);
         // SAFETY: lengths asserted; tiles are configured.
-        unsafe { sums_u32(steps, left.as_ptr(), right.as_ptr(), sums.as_mut_ptr()) }
+        unsafe { sums_u32(steps, left.as_ptr(), right.as_ptr(), next, sums.as_mut_ptr()) }
     }
 
     unsafe fn finish(sums: &[Line], place: &Place<u32>) {
@@ -304,7 +307,7 @@ impl Planes for u64 {
         }
     }
 
-    unsafe fn sums(steps: usize, left: &[Line], right: &[Line], sums: &mut [Line]) {
+    unsafe fn sums(steps: usize, left: &[Line], right: &[Line], _: *const Line, sums: &mut [Line]) {
         let len = steps * 8 * TILE;
         assert!(left.len() >= len && right.len() >= len && sums.len() >= 8 * TILE);
         // SAFETY: lengths asserted; tiles are configured.
@@ -393,20 +396,23 @@ fn turn_words(tiles: &mut [Line]) {
     }
 }
 
-/// See `layout::channels_last`.
-pub fn channels_last_u32(x: &[u32], area: usize, depth: usize, out: &mut [u32]) {
+/// See `Kernels::channels_last`.
+pub fn channels_last_u32(x: &[u32], rows: &[usize], out: &mut [u32]) {
     #[target_feature(enable = "avx512f")]
-    fn inner(x: &[u32], area: usize, depth: usize, out: &mut [u32]) {
+    fn inner(x: &[u32], rows: &[usize], out: &mut [u32]) {
+        let depth = rows.len();
         let count = out.len() / depth;
         for at in (0..count).step_by(16) {
             let cols = 16.min(count - at);
             for c in (0..depth).step_by(16) {
                 let channels = 16.min(depth - c);
-                let mut rows = [_mm512_setzero_si512(); 16];
-                for (i, v) in rows.iter_mut().enumerate().take(channels) {
-                    *v = sixteen(&x[(c + i) * area + at..][..cols], 0);
+                let mut block = [_mm512_setzero_si512(); 16];
+                for (v, row) in block.iter_mut().zip(&rows[c..c + channels]) {
+                    if *row < x.len() {
+                        *v = sixteen(&x[row + at..][..cols], 0);
+                    }
                 }
-                for (i, v) in transpose_u32(rows).into_iter().enumerate().take(cols) {
+                for (i, v) in transpose_u32(block).into_iter().enumerate().take(cols) {
                     let place = &mut out[(at + i) * depth + c..][..channels];
                     // SAFETY: as many elements are written as the place has.
                     unsafe { _mm512_mask_storeu_epi32(place.as_mut_ptr().cast(), 0xffff >> (16 - channels), v) };
@@ -415,23 +421,26 @@ pub fn channels_last_u32(x: &[u32], area: usize, depth: usize, out: &mut [u32]) 
         }
     }
     // SAFETY: AVX-512 was asked for before this kernel was chosen.
-    unsafe { inner(x, area, depth, out) }
+    unsafe { inner(x, rows, out) }
 }
 
-/// See `layout::channels_last`.
-pub fn channels_last_u64(x: &[u64], area: usize, depth: usize, out: &mut [u64]) {
+/// See `Kernels::channels_last`.
+pub fn channels_last_u64(x: &[u64], rows: &[usize], out: &mut [u64]) {
     #[target_feature(enable = "avx512f")]
-    fn inner(x: &[u64], area: usize, depth: usize, out: &mut [u64]) {
+    fn inner(x: &[u64], rows: &[usize], out: &mut [u64]) {
+        let depth = rows.len();
         let count = out.len() / depth;
         for at in (0..count).step_by(8) {
             let cols = 8.min(count - at);
             for c in (0..depth).step_by(8) {
                 let channels = 8.min(depth - c);
-                let mut rows = [_mm512_setzero_si512(); 8];
-                for (i, v) in rows.iter_mut().enumerate().take(channels) {
-                    *v = eight(&x[(c + i) * area + at..][..cols], 0);
+                let mut block = [_mm512_setzero_si512(); 8];
+                for (v, row) in block.iter_mut().zip(&rows[c..c + channels]) {
+                    if *row < x.len() {
+                        *v = eight(&x[row + at..][..cols], 0);
+                    }
                 }
-                for (i, v) in transpose(rows).into_iter().enumerate().take(cols) {
+                for (i, v) in transpose(block).into_iter().enumerate().take(cols) {
                     let place = &mut out[(at + i) * depth + c..][..channels];
                     // SAFETY: as many elements are written as the place has.
                     unsafe { _mm512_mask_storeu_epi64(place.as_mut_ptr().cast(), 0xff >> (8 - channels), v) };
@@ -440,5 +449,5 @@ pub fn channels_last_u64(x: &[u64], area: usize, depth: usize, out: &mut [u64]) 
         }
     }
     // SAFETY: AVX-512 was asked for before this kernel was chosen.
-    unsafe { inner(x, area, depth, out) }
+    unsafe { inner(x, rows, out) }
 }
