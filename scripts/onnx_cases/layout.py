@@ -168,3 +168,6 @@ layout_case("reduce-mean-drops-axes", "ReduceMean", (3, 4, 5), axes=[-1, -2], ke
 layout_case("reduce-mean-opset-18", "ReduceMean", (3, 4, 5), [2, 3], opset=18, keepdims=0)
 layout_case("reduce-mean-last-axis", "ReduceMean", (3, 4, 5), axes=[3])
 layout_case("reduce-max-image", "ReduceMax", (3, 4, 5), axes=[2, 3], keepdims=0)
+layout_case("reduce-mean-of-channels", "ReduceMean", (3, 4, 5), axes=[1])
+layout_case("reduce-mean-of-outer-axes", "ReduceMean", (3, 4, 5), axes=[1, -1], keepdims=0)
+layout_case("reduce-mean-of-all", "ReduceMean", (3, 4, 5), axes=[1, 2, 3])

@@ -79,7 +79,7 @@ fn arranged(
         return Ok(Value::Constant(Rc::new(Constant { name: call.output().into(), shape, numbers })));
     }
     if arrange.len == 0 {
-        return Err(call.attributes.invalid("its output holds no values").into());
+        return Err(Refusal::unsupported("its output holds no values", "remove the layer and what reads it"));
     }
     let inputs: Vec<ValueId> = operands.iter().filter_map(data).collect();
     let identity = |block: &Block| {
@@ -233,6 +233,21 @@ pub(super) fn transpose(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<
     permuted(importer, call, &operand, &order)
 }
 
+/// A value with these axes of its items moved to the end, the others before them in their order.
+pub(super) fn axes_last(
+    importer: &mut Importer<'_>,
+    call: &Call<'_>,
+    x: ValueId,
+    axes: &[usize],
+) -> Result<ValueId, Refusal> {
+    let others = (0..importer.shape(x).len()).filter(|axis| !axes.contains(axis));
+    let order: Vec<usize> = others.chain(axes.iter().copied()).collect();
+    match permuted(importer, call, &Operand::Data(x), &order)? {
+        Value::Data(value) => Ok(value),
+        _ => unreachable!("a value stays one"),
+    }
+}
+
 fn permuted(
     importer: &mut Importer<'_>,
     call: &Call<'_>,
@@ -368,7 +383,7 @@ pub(super) fn split(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Valu
             Some(sizes.collect())
         }
     };
-    let parts = parts.filter(|parts| parts.len() == count && !parts.contains(&0));
+    let parts = parts.filter(|parts| parts.len() == count);
     let parts = parts.ok_or_else(|| call.attributes.invalid(format!("it splits {} places wrongly", shape[axis])))?;
     let mut start = 0;
     let mut values = Vec::new();

@@ -3,7 +3,7 @@
 use super::call::not_an_image;
 use super::error::Refusal;
 use super::shape::{AutoPad, Windows, checked_len};
-use super::{Call, Importer, Value};
+use super::{Call, Importer, Value, layout};
 use crate::average::AvgPool;
 use crate::graph::{Op, ValueId};
 use crate::pool::Pool;
@@ -108,41 +108,32 @@ pub(super) fn reduce_max(importer: &mut Importer<'_>, call: &Call<'_>) -> Result
     reduce(importer, call, |average| Op::MaxPool(average.pool))
 }
 
-/// Over the last axes of an item, whichever these are.
+/// Over any axes of an item, as a pooling of whole images.
 fn reduce(importer: &mut Importer<'_>, call: &Call<'_>, op: fn(AvgPool) -> Op) -> Result<Value, Refusal> {
     let x = call.data(0)?;
     let item = importer.shape(x).to_vec();
-    let axes = match call.integers(1, "axes")?.filter(|axes| !axes.is_empty()) {
+    let mut axes = match call.integers(1, "axes")?.filter(|axes| !axes.is_empty()) {
         Some(axes) => axes.iter().map(|&axis| call.item_axis(axis, item.len())).collect::<Result<Vec<_>, _>>()?,
         None if call.attributes.flag("noop_with_empty_axes", false)? => return Ok(Value::Data(x)),
         None => return Err(Refusal::unsupported("it runs over the batch axis", "give axes of an item")),
     };
-    let first = axes.iter().copied().min().unwrap_or(0);
-    let mut sorted = axes;
-    sorted.sort_unstable();
-    if !sorted.into_iter().eq(first..item.len()) {
-        let reason = "it runs over axes that are not the last ones";
-        return Err(Refusal::unsupported(reason, "transpose so that these axes are the last"));
-    }
-    let outer: usize = item[..first].iter().product();
-    let (height, width) = match item[first..] {
-        [height, width] => (height, width),
-        ref other => (1, other.iter().product()),
-    };
+    axes.sort_unstable();
+    axes.dedup();
     let keep = call.attributes.flag("keepdims", true)?;
-    let shape: Vec<usize> = item[..first]
-        .iter()
-        .copied()
-        .chain((first..item.len()).map(|_| 1).take(if keep { item.len() } else { 0 }))
+    let sizes = item.iter().enumerate();
+    let shape: Vec<usize> = sizes
+        .filter(|(axis, _)| keep || !axes.contains(axis))
+        .map(|(axis, &size)| if axes.contains(&axis) { 1 } else { size })
         .collect();
-    let image = vec![outer, height, width];
-    let pooled = vec![outer, 1, 1];
-    let x = if image == item { x } else { importer.push_id(&call.name, Op::Reshape, vec![x], image)? };
+    let outer: usize = item.iter().enumerate().filter(|(axis, _)| !axes.contains(axis)).map(|(_, size)| size).product();
+    let (height, width) = match *axes.as_slice() {
+        [height, width] => (item[height], item[width]),
+        _ => (1, axes.iter().map(|&axis| item[axis]).product()),
+    };
+    let x = layout::axes_last(importer, call, x, &axes)?;
+    let (image, pooled) = (vec![outer, height, width], vec![outer, 1, 1]);
+    let x = if importer.shape(x) == image { x } else { importer.push_id(&call.name, Op::Reshape, vec![x], image)? };
     let op = op(AvgPool::global(outer, height, width));
     let value = importer.push_id(&call.name, op, vec![x], pooled.clone())?;
-    if pooled == shape {
-        Ok(Value::Data(value))
-    } else {
-        Ok(importer.push(&call.name, Op::Reshape, vec![value], shape)?)
-    }
+    if pooled == shape { Ok(Value::Data(value)) } else { Ok(importer.push(&call.name, Op::Reshape, vec![value], shape)?) }
 }

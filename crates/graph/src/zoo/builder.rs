@@ -14,6 +14,9 @@ const MOST_PARAMETERS: u64 = 500_000_000;
 /// Sides and channels beyond this are a slip of the pen.
 const MOST_SIZE: usize = 1 << 16;
 
+/// Images have fewer channels than this, inner layers more.
+const FEW_CHANNELS: usize = 8;
+
 const FLOAT: i32 = 1;
 
 /// What went wrong, to be followed by what fits.
@@ -37,8 +40,8 @@ pub(super) struct Tip {
     /// Channels, height and width.
     shape: [usize; 3],
     spread: Spread,
-    /// It is the input: its mean tells inputs apart.
-    input: bool,
+    /// It has one axis beside that of the batch.
+    flat: bool,
 }
 
 /// Windows of a convolution or pooling.
@@ -66,6 +69,15 @@ impl Windows {
         }
     }
 
+    /// How many pixels of a row or column a window sees on average, padding apart; at least one.
+    fn seen(self, size: usize, output: usize) -> f32 {
+        let inside = |start: usize| {
+            (start..start + self.kernel).filter(|&place| (self.pad..self.pad + size).contains(&place)).count()
+        };
+        let all: usize = (0..output).map(|window| inside(window * self.stride)).sum();
+        (all as f32 / output as f32).max(1.0)
+    }
+
     fn attributes(self) -> Vec<AttributeProto> {
         let pair = |value: usize| vec![value as i64; 2];
         vec![
@@ -79,7 +91,7 @@ impl Windows {
 impl Builder {
     /// An empty network that reads `input`.
     pub fn new(input: [usize; 3], seed: u64) -> Self {
-        let tip = Tip { name: "input".into(), shape: input, spread: Spread::INPUT, input: true };
+        let tip = Tip { name: "input".into(), shape: input, spread: Spread::INPUT, flat: false };
         Builder {
             nodes: Vec::new(),
             initializers: Vec::new(),
@@ -110,18 +122,17 @@ impl Builder {
         let [inputs, height, width] = self.tip.shape;
         let shape = [channels, windows.output(name, height)?, windows.output(name, width)?];
         let dims = [channels, inputs, windows.kernel, windows.kernel];
-        self.linear(name, "Conv", &dims, windows.attributes(), bias, shape)
+        let seen = inputs as f32 * windows.seen(height, shape[1]) * windows.seen(width, shape[2]);
+        self.linear(name, "Conv", &dims, windows.attributes(), bias, seen, shape)
     }
 
     /// A dense layer; the value is flattened beforehand.
     pub fn dense(&mut self, name: &str, outputs: usize) -> Built {
-        let [channels, height, width] = self.tip.shape;
-        let inputs = product(&[channels, height, width])?;
-        if height * width > 1 || self.tip.input || self.nodes.last().is_some_and(|node| node.op_type() != "Relu") {
+        let inputs = product(&self.tip.shape)? as usize;
+        if !std::mem::replace(&mut self.tip.flat, true) {
             self.push(&format!("{name}.flatten"), "Flatten", Vec::new(), vec![int("axis", 1)]);
         }
-        self.tip.shape = [inputs as usize, 1, 1];
-        self.linear(name, "Gemm", &[outputs, inputs as usize], vec![int("transB", 1)], true, [outputs, 1, 1])
+        self.linear(name, "Gemm", &[outputs, inputs], vec![int("transB", 1)], true, inputs as f32, [outputs, 1, 1])
     }
 
     fn linear(
@@ -131,6 +142,7 @@ impl Builder {
         dims: &[usize],
         attributes: Vec<AttributeProto>,
         bias: bool,
+        seen: f32,
         shape: [usize; 3],
     ) -> Built {
         if dims.iter().chain(&shape).any(|size| !(1..=MOST_SIZE).contains(size)) {
@@ -144,12 +156,11 @@ impl Builder {
             return Err(format!("up to {name} it has {} parameters, and an ONNX file holds 2 GB", self.parameters));
         }
         let mut inputs = vec![format!("{name}.weight")];
-        let fan_in = weights as usize / dims[0];
-        let (spread, first) = (self.tip.spread, self.tip.input);
-        self.initializer(&inputs[0], dims, |random| weights_of(random, dims[0], fan_in, spread, first));
+        let variance = self.tip.spread.variance;
+        self.initializer(&inputs[0], dims, |random| weights_of(random, dims, seen, variance));
         if bias {
             inputs.push(format!("{name}.bias"));
-            self.initializer(&inputs[1], &dims[..1], |random| drawn(dims[0], || 0.05 * random.normal()));
+            self.initializer(&inputs[1], &dims[..1], |random| drawn(dims[0], || 0.02 * random.normal()));
         }
         self.push(name, operator, inputs, attributes);
         (self.tip.shape, self.tip.spread) = (shape, Spread::UNIT);
@@ -168,8 +179,8 @@ impl Builder {
         };
         let inputs = vec![
             part("weight", &|random| scale * (0.8 + 0.4 * random.uniform())),
-            part("bias", &|random| 0.1 * scale * random.normal()),
-            part("running_mean", &|random| mean + 0.1 * deviation * random.normal()),
+            part("bias", &|random| 0.05 * scale * random.normal()),
+            part("running_mean", &|random| mean + 0.05 * deviation * random.normal()),
             part("running_var", &|random| variance * (0.8 + 0.4 * random.uniform())),
         ];
         self.parameters += 2 * channels as u64;
@@ -212,7 +223,6 @@ impl Builder {
     fn push(&mut self, name: &str, operator: &str, more: Vec<String>, attribute: Vec<AttributeProto>) {
         let output = format!("{name}.out");
         let input = std::iter::once(std::mem::replace(&mut self.tip.name, output.clone())).chain(more).collect();
-        self.tip.input = false;
         self.nodes.push(NodeProto {
             input,
             output: vec![output],
@@ -260,19 +270,24 @@ fn drawn(count: usize, from: impl FnMut() -> f32) -> Vec<f32> {
     std::iter::repeat_with(from).take(count).collect()
 }
 
-/// Weights that make an output of variance one from an input of that spread.
+/// Weights, row-major as `dims` says, that make outputs of variance one from inputs of variance `variance`, `seen` of which
+/// reach an output.
 ///
-/// Those of the first layer keep their mean. Elsewhere the weights of an output sum to zero, so that what all activations
-/// have in common does not reach it.
-fn weights_of(random: &mut Random, outputs: usize, fan_in: usize, spread: Spread, first: bool) -> Vec<f32> {
-    let centred = !first && fan_in > 1;
-    let moment = spread.variance + if centred { 0.0 } else { spread.mean * spread.mean };
-    let deviation = (1.0 / (fan_in as f32 * moment)).sqrt();
-    let mut weights = drawn(outputs * fan_in, || deviation * random.normal());
-    if centred {
+/// What all activations have in common does not reach an output: at every tap the weights of the input channels sum to
+/// zero; where channels are few, all weights of an output do.
+fn weights_of(random: &mut Random, dims: &[usize], seen: f32, variance: f32) -> Vec<f32> {
+    let deviation = (1.0 / (seen * variance)).sqrt();
+    let fan_in: usize = dims[1..].iter().product();
+    let taps = if dims[1] < FEW_CHANNELS { 1 } else { fan_in / dims[1] };
+    let mut weights = drawn(dims[0] * fan_in, || deviation * random.normal());
+    // The sum of a single weight would be the weight itself.
+    if fan_in > taps {
         for row in weights.chunks_exact_mut(fan_in) {
-            let mean = (row.iter().map(|&weight| f64::from(weight)).sum::<f64>() / fan_in as f64) as f32;
-            row.iter_mut().for_each(|weight| *weight -= mean);
+            for tap in 0..taps {
+                let sum: f64 = row[tap..].iter().step_by(taps).map(|&weight| f64::from(weight)).sum();
+                let mean = (sum * taps as f64 / fan_in as f64) as f32;
+                row[tap..].iter_mut().step_by(taps).for_each(|weight| *weight -= mean);
+            }
         }
     }
     weights

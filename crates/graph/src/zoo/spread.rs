@@ -8,7 +8,7 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// Of an input: He's rule for the layer that reads it.
+    /// Of an input: between pixels in [0, 1] and normalised ones.
     pub const INPUT: Spread = Spread { mean: 0.5, variance: 0.25 };
 
     /// Of a linear layer's output.
