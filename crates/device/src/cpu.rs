@@ -10,7 +10,11 @@ use rayon::prelude::*;
 
 use crate::{Device, Keys, Lift, LinearShape, Piece, Source, Stream, SumShape, Window};
 
+mod chunks;
 mod compare;
+mod lookup;
+mod marks;
+mod pieces;
 mod select;
 
 /// The CPU. Which SIMD kernels run is decided once, in `ring` and `prg`.
@@ -46,6 +50,7 @@ fn each_item<T: Send>(out: &mut [T], len: usize, task: impl Fn(usize, &mut [T]) 
 impl Device for Cpu {
     type Words<R: Ring> = Vec<R>;
     type Bits = Vec<u8>;
+    type Marks = Vec<u16>;
 
     fn bytes_at_once(&self) -> usize {
         // What a core reads, checks and evaluates then stays in its cache.
@@ -72,7 +77,7 @@ impl Device for Cpu {
         let bytes = pack::packed_len(count, width);
         let items = keys.sections.len().checked_div(keys.section_len).unwrap_or(0);
         let mut out = vec![R::ZERO; items * count];
-        for (section, part) in keys.sections.chunks(keys.section_len).zip(out.chunks_mut(count)) {
+        for (section, part) in keys.sections.chunks(keys.section_len.max(1)).zip(out.chunks_mut(count.max(1))) {
             pack::unpack(&section[offset..offset + bytes], width, part)?;
         }
         Ok(out)
@@ -92,6 +97,14 @@ impl Device for Cpu {
             if width < R::BITS {
                 part.iter_mut().for_each(|word| *word = word.and(mask));
             }
+        });
+        out
+    }
+
+    fn expand_marks(&self, prg: &Prg, stream: &Stream, width: u32) -> Vec<u16> {
+        let mut out = vec![0; stream.total()];
+        each_item(&mut out, stream.len, |item, part| {
+            marks::expand(prg, address(stream, stream.slots.start + item as u32), width, part)
         });
         out
     }
@@ -126,6 +139,10 @@ impl Device for Cpu {
         for part in a.chunks_mut(b.len().max(1)) {
             part.iter_mut().zip(b).for_each(|(a, b)| *a = a.sub(*b));
         }
+    }
+
+    fn multiply<R: Ring>(&self, a: &mut Vec<R>, b: &Vec<R>) {
+        a.iter_mut().zip(b).for_each(|(a, b)| *a = a.mul(*b));
     }
 
     fn reduce<R: Ring>(&self, a: &mut Vec<R>, width: u32) {
@@ -173,6 +190,27 @@ impl Device for Cpu {
         out
     }
 
+    fn offsets<R: Ring>(&self, x: &Vec<R>, items: usize, add: &[R], window: Window) -> Vec<R> {
+        let len = x.len() / items.max(1);
+        let low = R::low_mask(window.width());
+        let mut out = vec![R::ZERO; x.len() * add.len()];
+        for (number, out) in out.chunks_mut(len.max(1)).enumerate() {
+            let (x, add) = (&x[number / add.len() * len..][..len], add[number % add.len()]);
+            out.iter_mut().zip(x).for_each(|(out, x)| *out = x.add(add).shr(window.shift).and(low));
+        }
+        out
+    }
+
+    fn sub_halves<R: Ring>(&self, x: &Vec<R>, items: usize) -> Vec<R> {
+        let half = x.len() / items.max(1) / 2;
+        let mut out = Vec::with_capacity(x.len() / 2);
+        for item in x.chunks(2 * half.max(1)) {
+            let (first, second) = item.split_at(half);
+            out.extend(first.iter().zip(second).map(|(a, b)| a.sub(*b)));
+        }
+        out
+    }
+
     fn window<R: Ring>(&self, share: &Vec<R>, mask: &Vec<R>, window: Window, half: bool) -> Vec<R> {
         let add = if half { window.half() } else { R::ZERO };
         let low = R::low_mask(window.width());
@@ -197,6 +235,42 @@ impl Device for Cpu {
         Ok(own)
     }
 
+    fn pack_marks(&self, marks: &Vec<u16>, width: u32) -> Vec<u8> {
+        marks::pack(marks, width)
+    }
+
+    fn open_marks(&self, mut own: Vec<u16>, theirs: &[u8], width: u32) -> Result<Vec<u16>, PackError> {
+        marks::unpack_xor(theirs, width, &mut own)?;
+        Ok(own)
+    }
+
+    fn mark<R: Ring>(
+        &self,
+        vectors: Source<'_>,
+        pieces: &[Piece],
+        len: usize,
+        items: usize,
+        x: &Vec<R>,
+        width: u32,
+        marks: &mut Vec<u16>,
+    ) {
+        chunks::mark(vectors, pieces, (len, x.len() / (len * items).max(1)), x, width, marks);
+    }
+
+    fn combine<R: Ring>(
+        &self,
+        party: Party,
+        tables: Source<'_>,
+        pieces: &[Piece],
+        len: usize,
+        marks: &Vec<u16>,
+        x: &Vec<R>,
+        width: u32,
+        bits: &mut Vec<u8>,
+    ) {
+        chunks::combine(party, tables, pieces, len, marks, x, width, bits);
+    }
+
     fn drelu<R: Ring>(
         &self,
         hash: &TreeHash,
@@ -210,6 +284,22 @@ impl Device for Cpu {
         bits: &mut Vec<u8>,
     ) {
         compare::drelu(hash, party, prg, roots, pieces, keys, x, width, bits);
+    }
+
+    fn lookup<R: Ring>(
+        &self,
+        hash: &TreeHash,
+        party: Party,
+        prg: &Prg,
+        roots: &Stream,
+        pieces: &[Piece],
+        keys: &[u8],
+        x: &Vec<R>,
+        width: u32,
+        table: &Vec<R>,
+        out: &mut Vec<R>,
+    ) {
+        lookup::Lookup { hash, party, prg, roots, width, table }.run(pieces, keys, x, out);
     }
 
     fn select<R: Ring>(
@@ -259,6 +349,33 @@ impl Device for Cpu {
         keys: &mut Vec<u8>,
     ) -> Vec<u8> {
         compare::deal_keys(hash, prgs, roots, alpha, width, keys);
+        compare::deal_bits(alpha, width, pads)
+    }
+
+    fn deal_lookup<R: Ring>(
+        &self,
+        hash: &TreeHash,
+        prgs: [&Prg; 2],
+        roots: &Stream,
+        alpha: &Vec<R>,
+        width: u32,
+        keys: &mut Vec<u8>,
+    ) -> Vec<R> {
+        lookup::deal(hash, prgs, roots, alpha, width, keys)
+    }
+
+    fn deal_chunks<R: Ring>(
+        &self,
+        prg: &Prg,
+        vectors: &Stream,
+        tables: &Stream,
+        alpha: &Vec<R>,
+        width: u32,
+        marks: [Vec<u16>; 2],
+        pads: [Vec<u8>; 2],
+        section: &mut Vec<u8>,
+    ) -> Vec<u8> {
+        chunks::deal(prg, vectors, tables, alpha, width, marks, section);
         compare::deal_bits(alpha, width, pads)
     }
 

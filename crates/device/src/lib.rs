@@ -111,7 +111,7 @@ pub struct Piece {
 }
 
 /// Elements that stand together in a section: every part of a section is whole bytes up to a multiple of it.
-pub const GROUP: usize = 64;
+pub const GROUP: usize = ariann_fss::chunks::GROUP;
 
 /// Where a party's half of a gate's material comes from.
 #[derive(Clone, Copy)]
@@ -128,6 +128,8 @@ pub trait Device: Sync {
     type Words<R: Ring>: Send + Sync;
     /// Bits, one an element.
     type Bits: Send + Sync;
+    /// A few bits an element: the marks of a comparison by chunks.
+    type Marks: Send + Sync;
 
     /// How many bytes of sections are best brought at once.
     fn bytes_at_once(&self) -> usize;
@@ -157,6 +159,8 @@ pub trait Device: Sync {
 
     /// Expands masks and pads: words of the stream modulo 2^width.
     fn expand<R: Ring>(&self, prg: &Prg, stream: &Stream, width: u32) -> Self::Words<R>;
+    /// Expands pads of marks of `width` bits.
+    fn expand_marks(&self, prg: &Prg, stream: &Stream, width: u32) -> Self::Marks;
     /// Expands pads of bits.
     fn expand_bits(&self, prg: &Prg, stream: &Stream) -> Self::Bits;
 
@@ -174,6 +178,8 @@ pub trait Device: Sync {
     fn add<R: Ring>(&self, a: &mut Self::Words<R>, b: &Self::Words<R>);
     /// `a -= b`, `b` repeated likewise.
     fn sub<R: Ring>(&self, a: &mut Self::Words<R>, b: &Self::Words<R>);
+    /// `a *= b`, element by element.
+    fn multiply<R: Ring>(&self, a: &mut Self::Words<R>, b: &Self::Words<R>);
     /// `a` modulo 2^width.
     fn reduce<R: Ring>(&self, a: &mut Self::Words<R>, width: u32);
     /// `a *= factor`.
@@ -189,6 +195,11 @@ pub trait Device: Sync {
     /// `gather`'s inverse: for every item, `out[position[i]] = x[i]`, for each pair of elements and positions; `len` elements an
     /// item, all positions covered.
     fn scatter<R: Ring>(&self, items: usize, len: usize, parts: &[(&Self::Words<R>, &[u32])]) -> Self::Words<R>;
+
+    /// For every item, for each of `add`, bits `[s, m)` of all its elements + add.
+    fn offsets<R: Ring>(&self, x: &Self::Words<R>, items: usize, add: &[R], window: Window) -> Self::Words<R>;
+    /// For every item, the first half of its elements less the second.
+    fn sub_halves<R: Ring>(&self, x: &Self::Words<R>, items: usize) -> Self::Words<R>;
 
     // Openings.
 
@@ -206,6 +217,11 @@ pub trait Device: Sync {
     fn pack_bits(&self, bits: &Self::Bits) -> Vec<u8>;
     /// own xor theirs, theirs as it came from the wire.
     fn open_bits(&self, own: Self::Bits, theirs: &[u8]) -> Result<Self::Bits, PackError>;
+
+    /// A message of marks of `width` bits.
+    fn pack_marks(&self, marks: &Self::Marks, width: u32) -> Vec<u8>;
+    /// own xor theirs, theirs as it came from the wire.
+    fn open_marks(&self, own: Self::Marks, theirs: &[u8], width: u32) -> Result<Self::Marks, PackError>;
 
     // Gates, a party's half.
 
@@ -225,6 +241,48 @@ pub trait Device: Sync {
         x: &Self::Words<R>,
         width: u32,
         bits: &mut Self::Bits,
+    );
+    /// This party's marks of wires of `width` bits at their low `width - 1` bits, xored into `marks`, which holds the pads of
+    /// all items: see `fss::chunks`. An item has `len` vectors and a multiple of as many wires, as in `drelu`.
+    #[allow(clippy::too_many_arguments)]
+    fn mark<R: Ring>(
+        &self,
+        vectors: Source<'_>,
+        pieces: &[Piece],
+        len: usize,
+        items: usize,
+        x: &Self::Words<R>,
+        width: u32,
+        marks: &mut Self::Marks,
+    );
+    /// What `drelu` computes, from the opened marks; `pieces` are of `len` wires an item.
+    #[allow(clippy::too_many_arguments)]
+    fn combine<R: Ring>(
+        &self,
+        party: Party,
+        tables: Source<'_>,
+        pieces: &[Piece],
+        len: usize,
+        marks: &Self::Marks,
+        x: &Self::Words<R>,
+        width: u32,
+        bits: &mut Self::Bits,
+    );
+    /// A share of e·T[x] for wires of `width` bits, for the given pieces, written to `out`: see `gates::lookup`. `keys` holds the
+    /// pieces' DPF keys at the wires' masks, `table` T[-i mod 2^w] at i, twice over.
+    #[allow(clippy::too_many_arguments)]
+    fn lookup<R: Ring>(
+        &self,
+        hash: &TreeHash,
+        party: Party,
+        prg: &Prg,
+        roots: &Stream,
+        pieces: &[Piece],
+        keys: &[u8],
+        x: &Self::Words<R>,
+        width: u32,
+        table: &Self::Words<R>,
+        out: &mut Self::Words<R>,
     );
     /// A share of (select by d̂) + r for the given pieces of `len` elements an item, written to `out`: see `gates::select`.
     /// `table` gives, for every [`GROUP`] of elements, the planes r_d, u_0, u_1 (, u_2, u_3), of `width` bits.
@@ -269,6 +327,30 @@ pub trait Device: Sync {
         width: u32,
         pads: [Self::Bits; 2],
         keys: &mut Vec<u8>,
+    ) -> Self::Bits;
+    /// DPF keys at α, of `width` bits (appended to `keys`), and e = ±1 for each: the difference of the parties' vectors at α.
+    fn deal_lookup<R: Ring>(
+        &self,
+        hash: &TreeHash,
+        prgs: [&Prg; 2],
+        roots: &Stream,
+        alpha: &Self::Words<R>,
+        width: u32,
+        keys: &mut Vec<u8>,
+    ) -> Self::Words<R>;
+    /// P1's vectors and combining vectors for the low `width - 1` bits of one item's α (appended to `section`), from P0's
+    /// streams of both and the pads of the marks; and r_d as `deal_drelu`.
+    #[allow(clippy::too_many_arguments)]
+    fn deal_chunks<R: Ring>(
+        &self,
+        prg: &Prg,
+        vectors: &Stream,
+        tables: &Stream,
+        alpha: &Self::Words<R>,
+        width: u32,
+        marks: [Self::Marks; 2],
+        pads: [Self::Bits; 2],
+        section: &mut Vec<u8>,
     ) -> Self::Bits;
     /// The planes of a select's table of one item, less P0's pads (which `table` holds on entry), for every [`GROUP`] of
     /// elements: r_d, then r - (r_d or 1 - r_d)·C for every public index.

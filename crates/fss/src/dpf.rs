@@ -19,12 +19,14 @@
 
 mod evaluation;
 mod generation;
+mod whole;
 
 use crate::{FssError, Party};
 use ariann_prg::{Ends, LANES, TreeHash};
 use ariann_ring::Ring;
 use evaluation::Evaluation;
 use generation::Generation;
+use whole::Whole;
 
 /// Bytes of a block.
 const BLOCK: usize = 16;
@@ -34,6 +36,9 @@ const ROW: usize = LANES * BLOCK;
 
 /// Instances that one thread takes at a time; a batch below twice that asks no thread for help.
 const TASK: usize = 64 * LANES;
+
+/// The largest domain, in bits, whose whole vector is computed.
+const WHOLE: u32 = 20;
 
 /// Bytes of one key on a domain of `domain_bits`: 16·(max(n - 7, 0) + 1).
 pub const fn key_len(domain_bits: u32) -> usize {
@@ -105,6 +110,31 @@ pub fn less_than_and_equal<R: Ring>(
         less[lane] = less_share(point, ends, lane);
         equal[lane] = equal_share(point, ends, lane);
     })
+}
+
+/// Words of 64 bits in which the unit vector of a domain is read.
+pub const fn unit_words(domain_bits: u32) -> usize {
+    1 << domain_bits.saturating_sub(6)
+}
+
+/// A party's XOR shares of the whole unit vectors of all instances, domains of up to 20 bits: brings each instance's number and
+/// vector (bit x of it, lowest first, belongs to the point x) to `each`. 2^(ν+1) - 1 AES calls an instance.
+pub fn unit_all(
+    hash: &TreeHash,
+    party: Party,
+    domain_bits: u32,
+    roots: &[u8],
+    keys: &[u8],
+    mut each: impl FnMut(usize, &[u64]),
+) -> Result<(), FssError> {
+    if domain_bits > WHOLE {
+        return Err(FssError::Domain { got: domain_bits });
+    }
+    let instances = roots.len() / BLOCK;
+    check(domain_bits, "xs", &vec![0u32; instances], keys.len(), &[("roots", roots)])?;
+    let whole = Whole::new(hash, party, domain_bits);
+    whole.run(roots, keys, &mut each);
+    Ok(())
 }
 
 #[inline(always)]

@@ -7,6 +7,7 @@
 //! * [`mod@dpf`]: points of 1 to 63 bits. The half-tree DPF with early termination, many instances at once, keys of
 //!   16·(max(n - 7, 0) + 1) bytes laid out for one linear pass over memory.
 //! * [`mod@unit`]: points of up to 7 bits. A shared unit vector, of which only P1's half is sent, and no tree.
+//! * [`mod@chunks`]: comparison of points of up to 35 bits from several such vectors. Least material, two openings.
 //! * [`mod@bench`]: what this machine does of it, beside its limits.
 //!
 //! ```
@@ -57,12 +58,13 @@
 //! (`scripts/fss_reference.py`) that shares nothing with this one but the definitions.
 
 pub mod bench;
+pub mod chunks;
 pub mod dpf;
 mod error;
 mod party;
 pub mod unit;
 
 pub use ariann_prg::{HashKeys, LANES, TreeHash};
-pub use dpf::{equal, generate, key_len, less_than, less_than_and_equal};
+pub use dpf::{equal, generate, key_len, less_than, less_than_and_equal, unit_all, unit_words};
 pub use error::FssError;
 pub use party::Party;

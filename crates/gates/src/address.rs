@@ -24,4 +24,14 @@ pub mod kind {
     pub const INDEX_MASK: u8 = 10;
     /// P0's part of the table that selects the index.
     pub const INDEX_TABLE: u8 = 11;
+    /// P0's vectors of a comparison by chunks.
+    pub const VECTOR: u8 = 12;
+    /// P0's vectors that combine its marks.
+    pub const COMBINING: u8 = 13;
+    /// Pads of its marks.
+    pub const MARK: u8 = 14;
+    /// P0's share of a lookup's sign e.
+    pub const SIGN: u8 = 15;
+    /// Pads ρ of a lookup's opened product.
+    pub const PRODUCT: u8 = 16;
 }

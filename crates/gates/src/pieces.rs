@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use ariann_device::{Device, GROUP, Piece};
+use ariann_device::{Device, GROUP, Piece, Source};
+use ariann_fss::Party;
 
-use crate::{GateError, Sections};
+use crate::{Context, GateError, Sections};
 
 /// Bytes of a piece, if its elements allow it.
 const PIECE: usize = 1 << 18;
@@ -38,6 +39,16 @@ impl<'a> Material<'a> {
             whole = Some(bytes);
         }
         Ok(Material { sections, whole })
+    }
+
+    /// The bytes from `offset` on of all items' sections, for what is small.
+    pub(crate) fn tails(&self, offset: usize, items: usize) -> Result<Vec<u8>, GateError> {
+        let len = self.sections.section_len() - offset;
+        let mut tails = vec![0; len * items];
+        for (item, tail) in tails.chunks_mut(len.max(1)).enumerate() {
+            self.read(item, offset..offset + len, tail)?;
+        }
+        Ok(tails)
     }
 
     fn read(&self, item: usize, range: Range<usize>, out: &mut [u8]) -> Result<(), GateError> {
@@ -80,8 +91,27 @@ impl<F: Fn(usize) -> usize> Part<F> {
         if pieces.is_empty() { Ok(()) } else { work(&pieces, &buffer) }
     }
 
-    /// All elements of all items, for a party that needs no bytes.
-    pub fn pieces(&self, items: usize) -> impl Iterator<Item = Piece> {
+    /// Brings the pieces of a part that is in P0's seed, as words of `kind`, and is dealt to P1.
+    pub fn each_source<D: Device>(
+        &self,
+        ctx: &Context<'_, D>,
+        material: &Material<'_>,
+        kind: u8,
+        mut work: impl FnMut(&[Piece], Source<'_>) -> Result<(), GateError>,
+    ) -> Result<(), GateError> {
+        match ctx.party {
+            Party::P0 => {
+                let pieces: Vec<Piece> = self.pieces(ctx.items()).collect();
+                work(&pieces, Source::Seed(ctx.prg, &ctx.stream(kind, self.len)))
+            }
+            Party::P1 => {
+                self.each(ctx.device, material, ctx.items(), |pieces, bytes| work(pieces, Source::Dealt(bytes)))
+            }
+        }
+    }
+
+    /// All elements of all items.
+    fn pieces(&self, items: usize) -> impl Iterator<Item = Piece> {
         let groups = self.len.div_ceil(GROUP);
         let bytes = (self.bytes)(self.len);
         let pieces = bytes.div_ceil(PIECE).clamp(1, groups.max(1));

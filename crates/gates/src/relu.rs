@@ -1,13 +1,16 @@
 //! ReLU of a wire, with its lift to the whole ring: after a window opening this is ReLU and truncation in one.
 //!
-//! Computes   y = max(x, 0) as a fresh wire modulo 2^k, from a wire of w bits that both know.
-//! Learns     both: d̂ (1 uniform bit); the receiver of the wire: k uniform bits.
-//! Material   DReLU's 16(ν+1) bytes to each, plus 5k/8 bytes to P1 (3k/8 when w = k).
-//! Online     2 exchanges: 1 bit each way, then k bits each way (one way when directed). With the opening: 3 exchanges.
-//! Error      none on the wire's value. Against the unrounded z / 2^s: below 2 units.
+//! Computes   y = max(x, 0) as a fresh wire modulo 2^k, from a wire of w bits that both know. With a coarse sign the bit is
+//!            decided on x̂ - 2^(t-1) without its low t bits (α >> t at the dealer), and x is selected as it is.
+//! Learns     both: d̂ (1 uniform bit), by chunks also its marks; the receiver of the wire: k uniform bits.
+//! Material   DReLU's (16(ν+1) bytes to each, or by chunks to P1 alone), plus 5k/8 bytes to P1 (3k/8 when w = k).
+//! Online     2 exchanges (by chunks 3): 1 bit each way, then k bits each way (one way when directed).
+//! Error      none on the wire's value. Against the unrounded z / 2^s: below 2 units. With a coarse sign also |x| where
+//!            -2^(t-1) < x < 2^(t-1), without bias: P(d = 1) grows evenly from 0 to 1 there.
+//! Bound      |x| < 2^(w-1); with a coarse sign x in [-2^(w-2), 2^(w-2)), of either sign when it is selected, t <= w - 3.
 //! Source     AriaNN (PoPETs 2022) §4, fused with truncation as in docs/protocol.md.
 
-use ariann_device::{Device, Lift};
+use ariann_device::Device;
 use ariann_fss::Party;
 use ariann_ring::Ring;
 
@@ -33,12 +36,11 @@ pub struct Relu {
 
 impl Relu {
     fn drelu(&self) -> DRelu {
-        DRelu { len: self.len, points: 1, width: self.width, form: self.form }
+        DRelu { len: self.len, points: 1, width: self.sign.window(self.width).width(), form: self.form }
     }
 
     fn select<R: Ring>(&self) -> Select {
-        let lift = if self.width == R::BITS { Lift::None } else { Lift::From(self.width) };
-        Select { len: self.len, width: R::BITS, lift, table: kind::TABLE }
+        Select { len: self.len, width: R::BITS, lift: self.sign.lift::<R>(self.width), table: kind::TABLE }
     }
 
     /// See the head of this file.
@@ -56,7 +58,13 @@ impl Relu {
         alpha: &D::Words<R>,
         sections: &mut [Vec<u8>; 2],
     ) -> D::Words<R> {
-        let r_d = self.drelu().deal(dealing, alpha, sections);
+        let r_d = match self.sign {
+            Sign::Exact => self.drelu().deal(dealing, alpha, sections),
+            Sign::Coarse(_) => {
+                let coarse = dealing.device.offsets(alpha, 1, &[R::ZERO], self.sign.window(self.width));
+                self.drelu().deal(dealing, &coarse, sections)
+            }
+        };
         let r = dealing.mask(kind::MASK, self.len);
         self.select::<R>().deal(dealing, &r_d, alpha, &r, sections);
         r
@@ -70,8 +78,14 @@ impl Relu {
         x: &'a D::Words<R>,
     ) -> Result<Step<Option<D::Words<R>>, State<'a, R, D>>, GateError> {
         let material = Material::new(sections, ctx.items())?;
-        let (message, bits) = self.drelu().start(ctx, &material, x)?;
-        Ok(Step::Exchange(message, State(Stage::Comparing { relu: self, x, material, bits })))
+        let coarse = match self.sign {
+            Sign::Exact => None,
+            Sign::Coarse(_) => {
+                Some(ctx.device.offsets(x, 1, &[self.sign.half::<R>().neg()], self.sign.window(self.width)))
+            }
+        };
+        let (message, bits) = self.drelu().start(ctx, &material, coarse.as_ref().unwrap_or(x))?;
+        Ok(Step::Exchange(message, State(Stage::Comparing(Comparing { relu: self, x, coarse, material, bits }))))
     }
 }
 
@@ -79,20 +93,30 @@ impl Relu {
 pub struct State<'a, R: Ring, D: Device>(Stage<'a, R, D>);
 
 enum Stage<'a, R: Ring, D: Device> {
-    Comparing { relu: &'a Relu, x: &'a D::Words<R>, material: Material<'a>, bits: drelu::State<D> },
+    Comparing(Comparing<'a, R, D>),
     Opening(Opening<R, D>),
+}
+
+struct Comparing<'a, R: Ring, D: Device> {
+    relu: &'a Relu,
+    x: &'a D::Words<R>,
+    /// The wire that the sign is taken of, when it is not x.
+    coarse: Option<D::Words<R>>,
+    material: Material<'a>,
+    bits: drelu::State<D>,
 }
 
 impl<R: Ring, D: Device> State<'_, R, D> {
     /// The wire at a party that receives it, or the next message.
     pub fn next(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Result<Step<Option<D::Words<R>>, Self>, GateError> {
-        let (relu, x, material, bits) = match self.0 {
-            Stage::Comparing { relu, x, material, bits } => (relu, x, material, bits),
+        let Comparing { relu, x, coarse, material, bits } = match self.0 {
+            Stage::Comparing(comparing) => comparing,
             Stage::Opening(opening) => return Ok(Step::Done(opening.finish(ctx, theirs)?)),
         };
-        let d = match bits.next(ctx, &material, x, theirs)? {
+        let d = match bits.next(ctx, &material, coarse.as_ref().unwrap_or(x), theirs)? {
             Step::Exchange(message, bits) => {
-                return Ok(Step::Exchange(message, State(Stage::Comparing { relu, x, material, bits })));
+                let comparing = Comparing { relu, x, coarse, material, bits };
+                return Ok(Step::Exchange(message, State(Stage::Comparing(comparing))));
             }
             Step::Done(d) => d,
         };

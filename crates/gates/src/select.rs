@@ -11,7 +11,7 @@
 //! Error      none.
 //! Source     masked selection: Orca (S&P 2024), SIGMA (PoPETs 2024); the lift by the top bit: docs/protocol.md.
 
-use ariann_device::{Device, Lift, Piece, Source};
+use ariann_device::{Device, Lift};
 use ariann_fss::Party;
 use ariann_ring::Ring;
 use ariann_ring::pack::packed_len;
@@ -69,20 +69,11 @@ impl Select {
         let planes = self.lift.planes();
         let part = Part { offset, len: self.len, bytes: |elements| packed_len(elements * planes, self.width) };
         let mut out = ctx.device.zeros(self.len * ctx.items());
-        let mut select = |table: Source<'_>, pieces: &[Piece]| {
-            let Select { len, width, lift, .. } = *self;
+        let Select { len, width, lift, .. } = *self;
+        part.each_source(ctx, material, self.table, |pieces, table| {
             let done = ctx.device.select(ctx.party, table, pieces, len, width, d, v, lift, &mut out);
             done.map_err(GateError::Material)
-        };
-        match ctx.party {
-            Party::P0 => {
-                let stream = ctx.stream(self.table, self.table_len());
-                select(Source::Seed(ctx.prg, &stream), &part.pieces(ctx.items()).collect::<Vec<_>>())?;
-            }
-            Party::P1 => {
-                part.each(ctx.device, material, ctx.items(), |pieces, bytes| select(Source::Dealt(bytes), pieces))?
-            }
-        }
+        })?;
         Ok(out)
     }
 }

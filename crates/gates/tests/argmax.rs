@@ -15,6 +15,7 @@ in_both_rings!(all_small_rows, long_rows, costs_are_what_the_formulas_say);
 /// The revealed labels of rows of `len` values, at each receiver.
 fn labels<R: Ring>(
     world: &World,
+    form: Comparison,
     len: usize,
     width: u32,
     x: &[i64],
@@ -27,14 +28,14 @@ fn labels<R: Ring>(
     let mut masks: Vec<_> = (0..items).map(|_| Ranked { value: mask(random), index: vec![R::ZERO; len] }).collect();
     let alpha: Vec<R> = masks.iter().flat_map(|mask| mask.value.clone()).collect();
     let wire = wires(x, &alpha, width);
-    let first = ArgMax { len, level: 0, width, form: Comparison::Dpf };
+    let first = ArgMax { len, level: 0, width, form };
     let mut states = BOTH.map(|_| Candidates {
         open: Ranked { value: wire.clone(), index: first.indices::<R>(items) },
         own_index_mask: vec![R::ZERO; items * len],
     });
     let levels = Windows::Row(len).levels();
     for level in 0..levels {
-        let gate = ArgMax { len, level, width, form: Comparison::Dpf };
+        let gate = ArgMax { len, level, width, form };
         let (cost, number) = (gate.cost(), 9 + level);
         let before = masks;
         let (after, sections) =
@@ -70,11 +71,13 @@ fn clear(row: &[i64]) -> u64 {
 
 fn hold<R: Ring>(world: &World, len: usize, width: u32, x: &[i64], to: Receiver, random: &mut Random) {
     let expected: Vec<u64> = x.chunks(len).map(clear).collect();
-    let out = labels::<R>(world, len, width, x, to, random);
-    for party in BOTH {
-        assert_eq!(out[party as usize].is_some(), to.includes(party));
+    for form in forms(width) {
+        let out = labels::<R>(world, form, len, width, x, to, random);
+        for party in BOTH {
+            assert_eq!(out[party as usize].is_some(), to.includes(party));
+        }
+        out.into_iter().flatten().for_each(|out| assert_eq!(out, expected));
     }
-    out.into_iter().flatten().for_each(|out| assert_eq!(out, expected));
 }
 
 /// All rows over a few values, equal ones among them.

@@ -16,11 +16,11 @@ fn signs<R: Ring>(world: &World, form: Comparison, width: u32, len: usize, alpha
     let items = wire.len() / len;
     let cost = gate.cost();
     assert_eq!(cost.comparisons, len as u64);
-    assert_eq!(
-        cost.material,
-        [16 * (width.saturating_sub(8) as usize + 1) * len; 2],
-        "16(ν+1) bytes, ν = max(w - 8, 0)"
-    );
+    if len % 8 == 0 {
+        assert_eq!(cost.material, key_bytes(form, width, len));
+    }
+    let sent: Vec<u64> = cost.exchanges.iter().map(|sent| sent[0].bits()).collect();
+    assert_eq!(sent, compared_bits(form, width).into_iter().map(|bits| bits * len as u64).collect::<Vec<_>>());
     let (r_d, sections) = world.deal(5, items, &cost, |slot, dealing, sections| {
         gate.deal(dealing, &alpha[slot * len..][..len].to_vec(), sections)
     });
@@ -49,8 +49,10 @@ fn every_value_under_every_mask<R: Ring>() {
                 alpha.push(R::from_u64(a));
             }
         }
-        let d = signs(&world, Comparison::Dpf, width, x.len(), &alpha, &wires(&x, &alpha, width));
-        assert!(d.iter().zip(&x).all(|(d, x)| *d == u8::from(*x >= 0)), "w = {width}");
+        for form in FORMS {
+            let d = signs(&world, form, width, x.len(), &alpha, &wires(&x, &alpha, width));
+            assert!(d.iter().zip(&x).all(|(d, x)| *d == u8::from(*x >= 0)), "{form:?}, w = {width}");
+        }
     }
 }
 
@@ -73,7 +75,9 @@ fn millions_of_values<R: Ring>() {
             })
             .collect();
         let alpha: Vec<R> = alpha.iter().map(|a| a.and(R::low_mask(width))).collect();
-        let d = signs(&world, Comparison::Dpf, width, COUNT / 4, &alpha, &wires(&x, &alpha, width));
-        assert!(d.iter().zip(&x).all(|(d, x)| *d == u8::from(*x >= 0)), "w = {width}");
+        for form in forms(width) {
+            let d = signs(&world, form, width, COUNT / 4, &alpha, &wires(&x, &alpha, width));
+            assert!(d.iter().zip(&x).all(|(d, x)| *d == u8::from(*x >= 0)), "{form:?}, w = {width}");
+        }
     }
 }

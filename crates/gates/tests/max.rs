@@ -11,14 +11,21 @@ use common::*;
 in_both_rings!(every_pair, pooling_of_every_shape, costs_are_what_the_formulas_say, millions_of_pairs);
 
 /// All levels of a maximum; `x` are the items' values.
-fn maximum<R: Ring>(world: &World, windows: &Windows, width: u32, x: &[i64], random: &mut Random) -> Vec<i64> {
+fn maximum<R: Ring>(
+    world: &World,
+    form: Comparison,
+    windows: &Windows,
+    width: u32,
+    x: &[i64],
+    random: &mut Random,
+) -> Vec<i64> {
     let items = x.len() / windows.in_len();
     let mut masks: Vec<Vec<R>> = (0..items)
         .map(|_| (0..windows.in_len()).map(|_| random.word::<R>().and(R::low_mask(width))).collect())
         .collect();
     let mut wire = wires(x, &masks.concat(), width);
     for level in 0..windows.levels() {
-        let gate = Max { windows: windows.clone(), level, width, form: Comparison::Dpf };
+        let gate = Max { windows: windows.clone(), level, width, form };
         let (cost, number) = (gate.cost(), 7 + level);
         let before = masks;
         let level = gate.level();
@@ -45,7 +52,8 @@ fn every_pair<R: Ring>() {
         let bound = 1i64 << (width - 2);
         let x: Vec<i64> = (-bound..bound).flat_map(|a| (-bound..bound).flat_map(move |b| [a, b])).collect();
         for seed in 0..20 {
-            let out = maximum::<R>(&World::new(seed), &Windows::Row(2), width, &x, &mut random);
+            let out =
+                maximum::<R>(&World::new(seed), FORMS[seed as usize % 2], &Windows::Row(2), width, &x, &mut random);
             assert!(x.chunks(2).zip(out).all(|(pair, out)| out == pair[0].max(pair[1])));
         }
     }
@@ -60,8 +68,10 @@ fn millions_of_pairs<R: Ring>() {
     for width in [12, 20, 32, 64].into_iter().filter(|width| *width <= R::BITS) {
         let bound = (1i64 << (width - 2)) - 1;
         let x: Vec<i64> = (0..pooling.in_len() * 3).map(|_| random.edgy(bound)).collect();
-        let out = maximum::<R>(&World::new(u64::from(width)), &pooling, width, &x, &mut random);
-        assert!(x.chunks(2).zip(out).all(|(pair, out)| out == pair[0].max(pair[1])));
+        for form in forms(width) {
+            let out = maximum::<R>(&World::new(u64::from(width)), form, &pooling, width, &x, &mut random);
+            assert!(x.chunks(2).zip(out).all(|(pair, out)| out == pair[0].max(pair[1])));
+        }
     }
 }
 
@@ -118,9 +128,10 @@ fn pooling_of_every_shape<R: Ring>() {
                     let windows = pooling(2, input, kernel, stride, pads, dilation);
                     let Windows::Pool(shape) = &windows else { unreachable!() };
                     let width = [9, 16, R::BITS][shapes % 3];
+                    let form = forms(width).nth(shapes / 3 % 2).unwrap_or(Comparison::Dpf);
                     let x: Vec<i64> = (0..2 * windows.in_len()).map(|_| random.edgy((1 << (width - 2)) - 1)).collect();
                     assert_eq!(
-                        maximum::<R>(&World::new(shapes as u64), &windows, width, &x, &mut random),
+                        maximum::<R>(&World::new(shapes as u64), form, &windows, width, &x, &mut random),
                         clear(shape, &x),
                         "{shape:?}"
                     );
@@ -133,24 +144,24 @@ fn pooling_of_every_shape<R: Ring>() {
     assert!(shapes > 100);
 }
 
-/// 16(ν+1) bytes a pair to each, 3w/8 to P1; 1 bit, then w bits. All levels: one comparison less than the window has places.
+/// Keys or vectors, and 3w/8 bytes a pair to P1; the comparison's bits, then w bits. All levels: one comparison less than the window has places.
 fn costs_are_what_the_formulas_say<R: Ring>() {
-    for width in 3..=R::BITS {
+    for (width, form) in (3..=R::BITS).flat_map(|width| forms(width).map(move |form| (width, form))) {
         for size in 2..=9 {
-            let windows = pooling(4, [2, 2 * size], [1, size], [1, size], [0, 0], [1, 1]);
+            let windows = pooling(8, [2, 2 * size], [1, size], [1, size], [0, 0], [1, 1]);
             let costs: Vec<_> = (0..windows.levels())
-                .map(|level| Max { windows: windows.clone(), level, width, form: Comparison::Dpf }.cost())
+                .map(|level| Max { windows: windows.clone(), level, width, form }.cost())
                 .collect();
             let comparisons: u64 = costs.iter().map(|cost| cost.comparisons).sum();
-            assert_eq!(comparisons, 4 * 2 * 2 * (size as u64 - 1));
+            assert_eq!(comparisons, 8 * 2 * 2 * (size as u64 - 1));
             for cost in &costs {
                 let pairs = cost.comparisons as usize;
-                let keys = pairs * 16 * (width.saturating_sub(8) as usize + 1);
-                assert_eq!(cost.material, [keys, keys + packed_len(3 * pairs, width)]);
-                assert_eq!(cost.exchanges.len(), 2);
+                let keys = key_bytes(form, width, pairs);
+                assert_eq!(cost.material, [keys[0], keys[1] + packed_len(3 * pairs, width)]);
                 for party in [Party::P0, Party::P1] {
                     let sent: Vec<u64> = cost.exchanges.iter().map(|sent| sent[party as usize].bits()).collect();
-                    assert_eq!(sent, [pairs as u64, pairs as u64 * u64::from(width)]);
+                    let each = [compared_bits(form, width), vec![u64::from(width)]].concat();
+                    assert_eq!(sent, each.into_iter().map(|bits| pairs as u64 * bits).collect::<Vec<_>>());
                 }
             }
         }

@@ -10,6 +10,7 @@ use ariann_ring::pack::packed_len;
 use common::*;
 
 in_both_rings!(
+    a_coarse_sign_is_wrong_only_near_zero,
     every_value_under_every_mask,
     without_a_lift,
     behind_a_window_at_its_bounds,
@@ -35,9 +36,8 @@ fn relu<R: Ring>(world: &World, gate: &Relu, alpha: &[R], wire: &[R]) -> [Option
     wires.map(|wire: Option<Vec<R>>| wire.map(|wire| unwire(&wire, &masks, R::BITS)))
 }
 
-/// By one key a comparison, on all bits.
-fn exact(len: usize, width: u32, to: Receiver) -> Relu {
-    Relu { len, width, to, form: Comparison::Dpf, sign: Sign::Exact }
+fn exact(form: Comparison, len: usize, width: u32, to: Receiver) -> Relu {
+    Relu { len, width, to, form, sign: Sign::Exact }
 }
 
 fn rectified(x: &[i64]) -> Vec<i64> {
@@ -55,8 +55,10 @@ fn every_value_under_every_mask<R: Ring>() {
                 alpha.push(R::from_u64(a));
             }
         }
-        for to in [Receiver::Both, Receiver::P0, Receiver::P1] {
-            let out = relu(&world, &exact(x.len(), width, to), &alpha, &wires(&x, &alpha, width));
+        for (form, to) in
+            [Receiver::Both, Receiver::P0, Receiver::P1].into_iter().flat_map(|to| FORMS.map(|form| (form, to)))
+        {
+            let out = relu(&world, &exact(form, x.len(), width, to), &alpha, &wires(&x, &alpha, width));
             for party in BOTH {
                 assert_eq!(out[party as usize].is_some(), to.includes(party));
             }
@@ -73,7 +75,7 @@ fn without_a_lift<R: Ring>() {
     let bound = ((1i128 << (R::BITS - 1)) - 1) as i64;
     let x: Vec<i64> = (0..100_000).map(|_| random.edgy(bound)).collect();
     let alpha: Vec<R> = random.words(x.len());
-    let gate = exact(1000, R::BITS, Receiver::Both);
+    let gate = exact(Comparison::Dpf, 1000, R::BITS, Receiver::Both);
     for out in relu(&world, &gate, &alpha, &wires(&x, &alpha, R::BITS)).into_iter().flatten() {
         assert_eq!(out, rectified(&x));
     }
@@ -98,8 +100,11 @@ fn behind_a_window_at_its_bounds<R: Ring>() {
         let (_, message) = open.start(&ctx1, &shares[1]);
         let wire = opening.finish(&ctx0, &message).unwrap().unwrap();
         let rounded = unwire(&wire, &alpha[0], window.width());
-        let [out, _] = relu(&world, &exact(len, window.width(), Receiver::Both), &alpha[0], &wire);
-        let out = out.unwrap();
+        let outs: Vec<_> = forms(window.width())
+            .map(|form| relu(&world, &exact(form, len, window.width(), Receiver::Both), &alpha[0], &wire))
+            .collect();
+        assert!(outs.iter().all(|out| *out == outs[0]), "the forms have the same results");
+        let out = outs[0][0].clone().unwrap();
         assert_eq!(out, rectified(&rounded));
         for (y, z) in out.iter().zip(&z) {
             let error = (i128::from(*y) << shift) - i128::from((*z).max(0));
@@ -109,25 +114,63 @@ fn behind_a_window_at_its_bounds<R: Ring>() {
     }
 }
 
-/// 16(ν+1) bytes to each and 5k/8 (3k/8 without a lift) to P1; 1 bit, then k bits.
+/// On wires of w bits without t of them: the sign is that of x wherever |x| >= 2^(t-1), and nearer to 0 it is no matter what
+/// it is, x or 0 comes out: each for the share of the masks that the distance from -2^(t-1) tells.
+fn a_coarse_sign_is_wrong_only_near_zero<R: Ring>() {
+    let world = World::new(6);
+    for (width, drop) in [(6, 0), (6, 1), (6, 3), (8, 2), (8, 4), (8, 5)] {
+        // Signed values: one bit less than for a sign alone.
+        let bound = 1i64 << if drop == 0 { width - 1 } else { width - 2 };
+        let x: Vec<i64> = (0..1u64 << width).flat_map(|_| -bound..bound).collect();
+        let alpha: Vec<R> = (0..1 << width).flat_map(|a| (-bound..bound).map(move |_| R::from_u64(a))).collect();
+        let half = (1i64 << drop) / 2;
+        for form in FORMS {
+            let gate = Relu { sign: Sign::Coarse(drop), ..exact(form, x.len(), width, Receiver::Both) };
+            let [out, _] = relu(&world, &gate, &alpha, &wires(&x, &alpha, width));
+            let out = out.unwrap();
+            let mut passed = vec![0i64; 2 * bound as usize];
+            for (x, y) in x.iter().zip(&out) {
+                assert!(*y == *x || *y == 0, "{x}: {y}");
+                assert!(*y == (*x).max(0) || x.abs() < half, "{x} without {drop} bits: {y}");
+                passed[(x + bound) as usize] += i64::from(*y == *x);
+            }
+            for (x, passed) in (-bound..bound).zip(passed).filter(|(x, _)| x.abs() < half && *x != 0) {
+                assert_eq!(passed, (x + half) << (width - drop), "masks under which {x} passes");
+            }
+        }
+    }
+    // At w = k nothing is lifted.
+    let mut random = Random::new(8);
+    let x: Vec<i64> = (0..50_000).map(|_| random.edgy((1 << (R::BITS - 2)) - 1)).collect();
+    let alpha: Vec<R> = random.words(x.len());
+    let gate = Relu { sign: Sign::Coarse(9), ..exact(Comparison::Dpf, 500, R::BITS, Receiver::Both) };
+    let [out, _] = relu(&world, &gate, &alpha, &wires(&x, &alpha, R::BITS));
+    assert!(out.unwrap().iter().zip(&x).all(|(y, x)| *y == (*x).max(0) || (x.abs() < 256 && (*y == *x || *y == 0))));
+}
+
+/// Keys or vectors, and 5k/8 (3k/8 without a lift) to P1; the comparison's bits, then k bits.
 fn costs_are_what_the_formulas_say<R: Ring>() {
     for width in 3..=R::BITS {
         for to in [Receiver::Both, Receiver::P0, Receiver::P1] {
-            let cost = exact(8, width, to).cost::<R>();
-            let keys = 8 * 16 * (width.saturating_sub(8) as usize + 1);
-            let planes = if width == R::BITS { 3 } else { 5 };
-            assert_eq!(cost.material, [keys, keys + packed_len(8 * planes, R::BITS)]);
-            assert_eq!(packed_len(8 * planes, R::BITS), 8 * planes * R::BITS as usize / 8);
-            for party in BOTH {
-                let sent: Vec<u64> = cost.exchanges.iter().map(|sent| sent[party as usize].bits()).collect();
-                assert_eq!(sent, [8, if to.includes(other(party)) { 8 * u64::from(R::BITS) } else { 0 }]);
+            for form in forms(width) {
+                let cost = exact(form, 8, width, to).cost::<R>();
+                let keys = key_bytes(form, width, 8);
+                let planes = if width == R::BITS { 3 } else { 5 };
+                assert_eq!(cost.material, [keys[0], keys[1] + packed_len(8 * planes, R::BITS)]);
+                assert_eq!(packed_len(8 * planes, R::BITS), 8 * planes * R::BITS as usize / 8);
+                for party in BOTH {
+                    let sent: Vec<u64> = cost.exchanges.iter().map(|sent| sent[party as usize].bits()).collect();
+                    let opened = if to.includes(other(party)) { u64::from(R::BITS) } else { 0 };
+                    let each = [compared_bits(form, width), vec![opened]].concat();
+                    assert_eq!(sent, each.into_iter().map(|bits| 8 * bits).collect::<Vec<_>>());
+                }
             }
         }
     }
     if R::BITS == 32 {
         // The table of docs/protocol.md, one element.
         for (width, bytes) in [(20, [208, 228]), (16, [144, 164])] {
-            assert_eq!(exact(1, width, Receiver::Both).cost::<R>().material, bytes);
+            assert_eq!(exact(Comparison::Dpf, 1, width, Receiver::Both).cost::<R>().material, bytes);
         }
     }
 }

@@ -5,7 +5,7 @@
 //!   the same masks in any order, and a long stream never has to be held.
 //! * [`TreeHash`]: H and H' of the half-tree construction under public keys, and the two loops that use them on
 //!   [`LANES`] instances at once: [`TreeHash::walk`] for a party, [`TreeHash::grow`] for the dealer.
-//! * [`Backend`]: which AES does the work. All give the same bits.
+//! * [`Backend`]: which AES does the work. All give the same bits. [`accelerate`]: other loops with its vectors.
 //!
 //! # Constant time
 //! Seeds, blocks, correction words and the dealer's points are secret. Nothing here branches on them or uses them as
@@ -18,6 +18,7 @@
 //! VAES on 512 and 256 bits, AES-NI and the portable path were run on x86-64 hardware. The ARMv8 path passed the same
 //! tests and vectors under an emulator (qemu-aarch64) only: it has *not run* on such a processor, and its speed is unknown.
 
+mod accelerate;
 mod aes;
 mod backend;
 mod hash;
@@ -25,6 +26,7 @@ mod kernel;
 mod seed;
 mod stream;
 
+pub use accelerate::{Loop, accelerate};
 pub use backend::{Backend, BackendError};
 pub use hash::{Ends, HashKeys, LANES, TreeHash};
 pub use seed::{EntropyError, Seed, entropy};

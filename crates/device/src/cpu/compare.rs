@@ -3,10 +3,10 @@
 use ariann_fss::{self as fss, Party};
 use ariann_prg::{Prg, TreeHash};
 use ariann_ring::Ring;
-use rayon::prelude::*;
 
+use super::pieces::{each, sources};
 use super::{each_item, root_blocks};
-use crate::{Piece, Stream};
+use crate::{Piece, Source, Stream};
 
 /// See [`crate::Device::drelu`].
 #[allow(clippy::too_many_arguments)]
@@ -37,20 +37,11 @@ pub(super) fn drelu<R: Ring>(
         };
         (0..points).map(at).collect()
     };
-    let mut rest = keys;
-    let parts: Vec<(&Piece, &[u8])> = pieces
-        .iter()
-        .map(|piece| {
-            let (own, after) = rest.split_at(piece.elements.len() * key_len);
-            rest = after;
-            (piece, own)
-        })
-        .collect();
-    let shares: Vec<Vec<Vec<u8>>> = if rayon::current_num_threads() > 1 {
-        parts.par_iter().map(|(piece, keys)| shares(piece, keys)).collect()
-    } else {
-        parts.iter().map(|(piece, keys)| shares(piece, keys)).collect()
-    };
+    let parts = sources(pieces, Source::Dealt(keys), |piece| piece.elements.len() * key_len);
+    let shares = each(parts, |(piece, keys): (&Piece, Source<'_>)| match keys {
+        Source::Dealt(keys) => shares(piece, keys),
+        Source::Seed(..) => unreachable!("keys are dealt"),
+    });
     for (piece, shares) in pieces.iter().zip(shares) {
         for (point, shares) in shares.iter().enumerate() {
             let bits = &mut bits[at(piece, roots.len, points, point)..][..shares.len()];

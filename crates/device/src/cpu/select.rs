@@ -3,9 +3,9 @@
 use ariann_fss::Party;
 use ariann_ring::Ring;
 use ariann_ring::pack::{self, PackError};
-use rayon::prelude::*;
 
 use super::address;
+use super::pieces::{each, outputs, sources};
 use crate::{GROUP, Lift, Piece, Source};
 
 /// A select's public parameters at a party.
@@ -26,30 +26,14 @@ impl Select {
         v: &[R],
         out: &mut [R],
     ) -> Result<(), PackError> {
-        let Some(first) = pieces.first() else { return Ok(()) };
-        let mut rest = &mut out[first.item * len + first.elements.start..];
-        let mut offset = 0;
-        let mut parts = Vec::with_capacity(pieces.len());
-        for piece in pieces {
-            let (own, after) = std::mem::take(&mut rest).split_at_mut(piece.elements.len());
-            let bytes = pack::packed_len(own.len() * self.lift.planes(), self.width);
-            let source = match table {
-                Source::Seed(..) => table,
-                Source::Dealt(bytes_of_all) => Source::Dealt(&bytes_of_all[offset..offset + bytes]),
-            };
-            parts.push((piece, source, own));
-            (rest, offset) = (after, offset + bytes);
-        }
-        let work = |(piece, source, out): (&Piece, Source<'_>, &mut [R])| {
+        let bytes = |piece: &Piece| pack::packed_len(piece.elements.len() * self.lift.planes(), self.width);
+        let parts = sources(pieces, table, bytes).into_iter().zip(outputs(pieces, len, out));
+        let done = each(parts.collect(), |((piece, source), out): ((&Piece, Source<'_>), &mut [R])| {
             let at = piece.item * len + piece.elements.start;
             let (d, v) = (&d[at..at + out.len()], &v[at..at + out.len()]);
             self.piece(source, piece, d, v, out)
-        };
-        if rayon::current_num_threads() > 1 {
-            parts.into_par_iter().try_for_each(work)
-        } else {
-            parts.into_iter().try_for_each(work)
-        }
+        });
+        done.into_iter().collect()
     }
 
     fn piece<R: Ring>(

@@ -2,12 +2,42 @@
 #![allow(dead_code)]
 
 use ariann_device::Cpu;
-use ariann_gates::{Context, Cost, Dealing, GateError, Keys, Party, Step};
+use ariann_gates::{Comparison, Context, Cost, Dealing, GateError, Keys, Party, Step};
 use ariann_prg::{HashKeys, Prg, Seed, TreeHash};
 use ariann_ring::Ring;
 
 /// Both parties, in order.
 pub const BOTH: [Party; 2] = [Party::P0, Party::P1];
+
+/// Both forms of a comparison.
+pub const FORMS: [Comparison; 2] = [Comparison::Dpf, Comparison::Chunks];
+
+/// The forms that a comparison on wires of `width` bits can have.
+pub fn forms(width: u32) -> impl Iterator<Item = Comparison> {
+    let chunks = ariann_gates::drelu::chunked(width - 1).is_some();
+    FORMS.into_iter().filter(move |form| *form == Comparison::Dpf || chunks)
+}
+
+/// Bytes of the keys or vectors of one comparison on wires of `width` bits, to P0 and to P1, from the formulas.
+pub fn key_bytes(form: Comparison, width: u32, comparisons: usize) -> [usize; 2] {
+    match form {
+        Comparison::Dpf => [comparisons * 16 * (width.saturating_sub(8) as usize + 1); 2],
+        Comparison::Chunks => {
+            let digits = ariann_gates::drelu::chunked(width - 1).unwrap();
+            assert_eq!(comparisons % 8, 0, "whole bytes");
+            let bits = digits.iter().map(|bits| 1usize << bits).sum::<usize>() + (1 << (2 * digits.len() - 1));
+            [0, comparisons * bits / 8]
+        }
+    }
+}
+
+/// Bits that are opened before the select, exchange by exchange.
+pub fn compared_bits(form: Comparison, width: u32) -> Vec<u64> {
+    match form {
+        Comparison::Dpf => vec![1],
+        Comparison::Chunks => vec![2 * ariann_gates::drelu::chunked(width - 1).unwrap().len() as u64 - 1, 1],
+    }
+}
 
 /// A fixed sequence of numbers (splitmix64), for tests only.
 pub struct Random(u64);

@@ -49,10 +49,21 @@ pub(crate) struct Hash<'a> {
 impl Kernel for Hash<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector, const N: usize>(self) {
-        for block in self.blocks {
-            let x = u128::from_le_bytes(*block);
-            // SAFETY: the caller has the instructions of V
-            unsafe {
+        let mut rows = self.blocks.chunks_exact_mut(N * V::BLOCKS);
+        // SAFETY: the caller has the instructions of V; a row has N·BLOCKS blocks, register j takes those from j·BLOCKS on
+        unsafe {
+            for row in &mut rows {
+                let row = row.as_mut_ptr();
+                let mut sigma = [V::splat(0, 0); N];
+                for (j, block) in sigma.iter_mut().enumerate() {
+                    *block = V::load(row.add(j * V::BLOCKS).cast()).sigma();
+                }
+                for (j, hash) in V::encrypt::<N>(self.keys, sigma, sigma).into_iter().enumerate() {
+                    hash.store(row.add(j * V::BLOCKS).cast());
+                }
+            }
+            for block in rows.into_remainder() {
+                let x = u128::from_le_bytes(*block);
                 let sigma = V::splat(x as u64, (x >> 64) as u64).sigma();
                 let hash = V::encrypt::<1>(self.keys, [sigma], [sigma]);
                 store_first(hash[0], block);
