@@ -91,8 +91,15 @@ pub struct ServeConfig {
     pub listen: String,
     /// Own identity.
     pub identity: IdentityConfig,
-    /// Fingerprint of P1.
+    /// Fingerprint of P1, when there is one.
+    #[serde(default)]
     pub peer: String,
+    /// Fingerprints of P1s, when there are several. Each has material of its own.
+    #[serde(default)]
+    pub clients: Vec<String>,
+    /// The most sessions at once; one more is refused.
+    #[serde(default = "most_sessions")]
+    pub max_sessions: usize,
     /// The dealer, when it serves.
     #[serde(default)]
     pub dealer: Option<Remote>,
@@ -111,6 +118,17 @@ pub struct ServeConfig {
     /// Deadlines.
     #[serde(default)]
     pub deadlines: Deadlines,
+}
+
+impl ServeConfig {
+    /// Who may connect: name in messages, and fingerprint as it is written.
+    pub fn pins(&self) -> Vec<(String, &str)> {
+        let one = Some(&self.peer).filter(|pin| !pin.is_empty()).map(|pin| ("P1".to_string(), pin.as_str()));
+        let several = self.clients.iter().enumerate();
+        one.into_iter()
+            .chain(several.map(|(number, pin)| (format!("P1 of client {}", number + 1), pin.as_str())))
+            .collect()
+    }
 }
 
 /// P1: holds the data, connects to P0.
@@ -194,8 +212,15 @@ pub struct DealServe {
 /// Items computed together at P0 unless said otherwise.
 pub const MOST_ITEMS: u32 = 1024;
 
+/// Sessions at once at P0 unless said otherwise.
+pub const MOST_SESSIONS: usize = 8;
+
 fn most_items() -> u32 {
     MOST_ITEMS
+}
+
+fn most_sessions() -> usize {
+    MOST_SESSIONS
 }
 
 fn one() -> u32 {

@@ -255,7 +255,11 @@ impl Role {
                 let plan = plan(&config.plan, checks);
                 checks.push(file("the model", &config.model));
                 let own = identity(&config.identity, checks);
-                let clients = vec![("P1".to_string(), config.peer.as_str())];
+                let clients = config.pins();
+                if clients.is_empty() {
+                    let found = Check::ok("pin", "P1", "no P1 is pinned, so nobody may connect");
+                    checks.push(found.problem("put its fingerprint under `peer`, or those of several under `clients`"));
+                }
                 let dealer = config.dealer.iter().map(|dealer| ("the dealer".to_string(), dealer.fingerprint.as_str()));
                 let allowed = pins(own.as_ref(), clients, checks);
                 pins(own.as_ref(), dealer.collect(), checks);

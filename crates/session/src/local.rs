@@ -117,6 +117,8 @@ impl Local<'_> {
             listen: any,
             identity: self.own("p0"),
             peer: pin1,
+            clients: Vec::new(),
+            max_sessions: 1,
             dealer: dealer.clone(),
             material: Vec::new(),
             threads: self.threads,

@@ -1,13 +1,21 @@
-//! P0 at work: holds the model, listens for P1, answers its requests.
+//! P0 at work: holds the model, listens for P1s, answers their requests, several at once.
+//!
+//! One thread accepts, one works for each session, and the thread that called [`serve`] tells what happens. The sessions
+//! share the state folder; a batch of material belongs to one of them at a time.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use ariann_device::{Cpu, Device};
 use ariann_gates::Party;
 use ariann_gates::linear::Weights;
 use ariann_material::BatchId;
-use ariann_net::{Allowed, Listener, NetError, Peer};
+use ariann_net::{Allowed, Gone, Listener, NetError, Peer};
 use ariann_plan::Plan;
 use ariann_ring::Ring;
 
@@ -15,12 +23,16 @@ use crate::config::{self, ServeConfig};
 use crate::events::{Event, Events};
 use crate::hooks::Hooks;
 use crate::messages::{CONTROL, Request, Verdict};
-use crate::report::PartyReport;
+use crate::report::{GateTime, PartyReport};
 use crate::working::{Worker, add_time};
-use crate::{SessionError, query};
+use crate::{Fault, SessionError, handshake, query};
 
 /// How long one call of accept waits; between two the role can be told to end.
-const ACCEPT: Duration = Duration::from_secs(1);
+const ACCEPT: Duration = Duration::from_millis(200);
+/// Callers that are being told that there is no room for them; further ones are cut off.
+const REFUSALS: usize = 16;
+/// Words of the threads that wait to be told.
+const WORDS: usize = 256;
 
 /// Serves until the configured number of sessions ended well, or for ever.
 pub fn serve(config: &ServeConfig, hooks: &Hooks, events: &mut dyn Events) -> Result<PartyReport, SessionError> {
@@ -39,6 +51,7 @@ fn run<R: Ring>(
     hooks: &Hooks,
     events: &mut dyn Events,
 ) -> Result<PartyReport, SessionError> {
+    let allowed = allowed(config)?;
     let graph = ariann_graph::import(&config.model)?;
     let identity = config.identity.load()?;
     let limits = config.deadlines.limits()?;
@@ -48,64 +61,255 @@ fn run<R: Ring>(
     let mut worker = Worker::<R, Cpu>::open(plan, &Cpu, Party::P0, &config.state, Some(&graph), hooks, events)?;
     drop(graph);
     worker.import(&config.material, events)?;
-    let allowed = [Allowed { name: "P1".to_string(), pin: config::pin(&config.peer, "P1")? }];
-    let mut listener = Listener::bind(&config.listen, &identity, &allowed, &limits)?;
+    let listener = Listener::bind(&config.listen, &identity, &allowed, &limits)?;
     events.tell(Event::Listening { address: listener.local_addr()? });
     if let Some(dealer) = &config.dealer {
         worker.fetch(dealer, &identity, &limits, events)?;
     }
-    let mut done = 0;
+    let (say, hear) = sync_channel(WORDS);
+    let (permit, permits) = sync_channel(1);
+    let over = AtomicBool::new(false);
+    let done = std::thread::scope(|scope| {
+        scope.spawn({
+            let (say, over) = (say.clone(), &over);
+            move || accept(listener, &permits, &say, over)
+        });
+        let mut house = House { config, plan, pool, worker: &worker, say, permit, refusals: Arc::default(), scope };
+        let done = house.keep(&hear, events);
+        over.store(true, Ordering::Relaxed);
+        // Nobody listens any more: a session that goes on does not wait to be heard.
+        drop((house, hear));
+        done
+    })?;
+    let mut report = worker.take_report();
+    absorb(&mut report, done);
+    Ok(report)
+}
+
+/// Who may connect.
+fn allowed(config: &ServeConfig) -> Result<Vec<Allowed>, SessionError> {
+    if config.max_sessions == 0 {
+        return Err(SessionError::Config("max_sessions = 0: give at least 1".to_string()));
+    }
+    let mut allowed: Vec<Allowed> = Vec::new();
+    for (name, text) in config.pins() {
+        let pin = config::pin(text, &name)?;
+        if let Some(twin) = allowed.iter().find(|other| other.pin == pin) {
+            let reason = format!("{name} has the fingerprint of {}: {pin}; name each once", twin.name);
+            return Err(SessionError::Config(reason));
+        }
+        allowed.push(Allowed { name, pin });
+    }
+    if allowed.is_empty() {
+        let reason = "nobody may connect: put the fingerprint of P1 under `peer`, or those of several under `clients`";
+        return Err(SessionError::Config(reason.to_string()));
+    }
+    Ok(allowed)
+}
+
+/// What the threads say.
+enum Said {
+    /// Somebody with a pinned identity came.
+    Came(Box<Peer>),
+    /// Something to tell.
+    Event(Event),
+    /// A session is over.
+    Ended { name: String, ended: Ended, report: Box<PartyReport> },
+    /// The listener is of no use any more.
+    Broken(NetError),
+}
+
+/// How a session ended.
+enum Ended {
+    /// Well, after so many items.
+    Done(u64),
+    /// The other end left with a farewell before it had greeted: it looked whether somebody is here.
+    Looked,
+    /// With an error.
+    Failed(SessionError),
+}
+
+/// Accepts one caller for each permit. Between permits, callers wait in the system's backlog.
+fn accept(mut listener: Listener, permits: &Receiver<()>, say: &SyncSender<Said>, over: &AtomicBool) {
     let mut refused = 0;
-    loop {
-        let mut peer = match listener.accept(ACCEPT) {
-            Ok(peer) => peer,
-            Err(NetError::PeerGone { .. }) => {
-                if listener.refused() > refused {
+    while permits.recv().is_ok() {
+        let said = loop {
+            match listener.accept(ACCEPT) {
+                Ok(peer) => break Said::Came(peer.into()),
+                Err(NetError::PeerGone { .. }) if over.load(Ordering::Relaxed) => return,
+                Err(NetError::PeerGone { .. }) if listener.refused() > refused => {
                     refused = listener.refused();
-                    let why = listener.last_refusal().unwrap_or("it said nothing").to_string();
-                    events.notice(format!("turned a connection away: {why}"));
+                    let why = listener.last_refusal().unwrap_or("it said nothing");
+                    let text = format!("turned a connection away: {why}");
+                    if say.send(Said::Event(Event::Notice { text })).is_err() {
+                        return;
+                    }
                 }
-                continue;
+                Err(NetError::PeerGone { .. }) => {}
+                Err(error) => break Said::Broken(error),
             }
-            Err(error) => return Err(error.into()),
         };
-        worker.tap(&mut peer, "p1");
-        let outcome = pool.in_place_scope(|_| session(&mut worker, &mut peer, config.max_batch, events));
-        worker.finish_session();
-        match outcome {
-            Ok(items) => {
-                // P1 has what it asked for; whether it hears the farewell does not matter.
-                let _ = peer.close();
-                events.tell(Event::SessionDone { items });
-                done += 1;
-                if done == config.sessions {
-                    return Ok(worker.take_report());
-                }
-            }
-            Err(error) => events.tell(Event::SessionFailed { fault: error.fault().name(), error: error.to_string() }),
+        if say.send(said).is_err() {
+            return;
         }
     }
 }
 
-/// One session: everything that P1 asks for.
+/// P0 and its sessions.
+struct House<'scope, 'env, R: Ring> {
+    config: &'env ServeConfig,
+    plan: &'env Plan,
+    pool: &'env rayon::ThreadPool,
+    worker: &'env Worker<'env, R, Cpu>,
+    say: SyncSender<Said>,
+    permit: SyncSender<()>,
+    refusals: Arc<AtomicUsize>,
+    scope: &'scope Scope<'scope, 'env>,
+}
+
+impl<'scope, 'env, R: Ring> House<'scope, 'env, R> {
+    /// Begins sessions and tells what they say, until enough have ended well. Returns what they did.
+    fn keep(&mut self, hear: &Receiver<Said>, events: &mut dyn Events) -> Result<PartyReport, SessionError> {
+        let (mut live, mut done, mut permitted) = (0, 0, false);
+        let mut report = PartyReport::default();
+        let wanted = self.config.sessions;
+        loop {
+            if !permitted && (wanted == 0 || done + live < wanted) {
+                permitted = self.permit.send(()).is_ok();
+            }
+            match hear.recv().expect("the house itself can speak") {
+                Said::Event(event) => events.tell(event),
+                Said::Broken(error) => return Err(error.into()),
+                Said::Came(peer) => {
+                    permitted = false;
+                    if live < self.config.max_sessions as u64 {
+                        live += 1;
+                        self.begin(*peer, events);
+                    } else {
+                        self.refuse(*peer, events);
+                    }
+                }
+                Said::Ended { name, ended, report: one } => {
+                    live -= 1;
+                    absorb(&mut report, *one);
+                    done += u64::from(matches!(ended, Ended::Done(_)));
+                    self.tell(&name, ended, events);
+                    if wanted > 0 && done == wanted {
+                        return Ok(report);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One of several is told by its name; the texts of errors have it already where they speak of the other end.
+    fn tell(&self, name: &str, ended: Ended, events: &mut dyn Events) {
+        let several = !self.config.clients.is_empty();
+        match ended {
+            Ended::Done(items) => {
+                if several {
+                    events.notice(format!("{name}: predicted {items} items"));
+                }
+                events.tell(Event::SessionDone { items });
+            }
+            Ended::Looked => events.notice(format!("{name} looked whether P0 is here")),
+            Ended::Failed(error) => {
+                let (fault, text) = (error.fault().name(), error.to_string());
+                let error = if text.contains(name) { text } else { format!("{name}: {text}") };
+                events.tell(Event::SessionFailed { fault, error });
+            }
+        }
+    }
+
+    /// A session in a thread of its own.
+    fn begin(&self, mut peer: Peer, events: &mut dyn Events) {
+        let name = peer.name().to_string();
+        if !self.config.clients.is_empty() {
+            events.notice(format!("{name} came"));
+        }
+        let mut worker = self.worker.for_session();
+        worker.tap(&mut peer, "p1");
+        let (pool, most_items) = (self.pool, self.config.max_batch);
+        let mut voice = Voice(self.say.clone());
+        self.scope.spawn(move || {
+            let work = || pool.in_place_scope(|_| session(&mut worker, &mut peer, most_items, &mut voice));
+            let ended = match catch_unwind(AssertUnwindSafe(work)) {
+                Ok(Ok(ended)) => ended,
+                Ok(Err(error)) => Ended::Failed(error),
+                // The other sessions go on; what it had reserved stays burnt.
+                Err(_) => {
+                    let reason = "a bug ended this session; its panic is on standard error".to_string();
+                    Ended::Failed(SessionError::Role { role: "P0".to_string(), reason, fault: Fault::Machine })
+                }
+            };
+            // P1 has what it asked for, or hears that there is nothing for it; whether it hears the farewell does not matter.
+            if !matches!(&ended, Ended::Failed(error) if !matches!(error, SessionError::Exhausted(_))) {
+                let _ = peer.close();
+            }
+            let report = Box::new(worker.take_report());
+            // Its batches are free again before anybody hears that it is over.
+            drop(worker);
+            let _ = voice.0.send(Said::Ended { name, ended, report });
+        });
+    }
+
+    /// Tells a caller that there is no room for it.
+    fn refuse(&self, mut peer: Peer, events: &mut dyn Events) {
+        let most = self.config.max_sessions;
+        events.notice(format!("refused {}: {most} sessions are at work (max_sessions)", peer.name()));
+        let (waiting, own) = (self.refusals.clone(), handshake::hello(Party::P0, self.plan, vec![], vec![], 0));
+        if waiting.fetch_add(1, Ordering::Relaxed) >= REFUSALS {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        self.scope.spawn(move || {
+            let reason =
+                format!("{most} sessions are at work already (max_sessions at P0): come again when one has ended");
+            let _ = handshake::greet(&mut peer, &own, |_| Ok(Some(reason)));
+            let _ = peer.close();
+            waiting.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+/// Hands a session's events to the thread that tells them.
+struct Voice(SyncSender<Said>);
+
+impl Events for Voice {
+    fn tell(&mut self, event: Event) {
+        let _ = self.0.send(Said::Event(event));
+    }
+}
+
+/// One session: everything that a P1 asks for.
 fn session<R: Ring, D: Device>(
     worker: &mut Worker<'_, R, D>,
     peer: &mut Peer,
     most_items: u32,
     events: &mut dyn Events,
-) -> Result<u64, SessionError> {
-    let agreed = worker.greet(peer, most_items, events)?;
+) -> Result<Ended, SessionError> {
+    let name = peer.name().to_string();
+    let agreed = match worker.greet(peer, most_items, events) {
+        Err(SessionError::Net(NetError::PeerGone { how: Gone::Closed, .. })) => return Ok(Ended::Looked),
+        greeted => greeted?,
+    };
+    if agreed.batches.is_empty() {
+        return Err(SessionError::Exhausted(format!(
+            "refused {name}: of its batches of material none is left that P0 has too and that no other session works \
+             with; deal a batch for both (`ariann deal`)"
+        )));
+    }
+    let misfit = |reason: String| SessionError::Mismatch { peer: name.clone(), reason };
     let known = |batch: [u8; 16]| {
         let found = agreed.batches.iter().find(|offer| offer.batch == batch);
-        found.map(|offer| offer.id()).ok_or_else(|| SessionError::Mismatch {
-            peer: "P1".to_string(),
-            reason: format!("it asked for batch {}, which was not agreed on", BatchId(batch)),
-        })
+        found
+            .map(|offer| offer.id())
+            .ok_or_else(|| misfit(format!("it asked for batch {}, which was not agreed on", BatchId(batch))))
     };
     let (mut slots, mut prepared) = (0, BTreeSet::new());
     loop {
         match peer.recv_control(CONTROL, "its next request")? {
-            Request::Done => return Ok(slots),
+            Request::Done => return Ok(Ended::Done(slots)),
             Request::Setup(batch) => worker.prepare_weights(known(batch)?, Some(peer))?,
             Request::Prepare(batch) => {
                 let batch = known(batch)?;
@@ -118,17 +322,16 @@ fn session<R: Ring, D: Device>(
                 let batch = known(batch)?;
                 let began = Instant::now();
                 if !prepared.contains(&batch) {
-                    let reason = format!("it wants to run batch {batch} before it asked to prepare it");
-                    return Err(SessionError::Mismatch { peer: "P1".to_string(), reason });
+                    return Err(misfit(format!("it wants to run batch {batch} before it asked to prepare it")));
                 }
                 if items > most_items {
                     let reason = format!("it wants {items} items computed together, at most {most_items} are allowed");
-                    return Err(SessionError::Mismatch { peer: "P1".to_string(), reason });
+                    return Err(misfit(reason));
                 }
                 let mark = worker.mark(batch)?;
                 if first != mark {
                     let reason = format!("it begins at slot {first} of batch {batch}, the next free one is {mark}");
-                    return Err(SessionError::Mismatch { peer: "P1".to_string(), reason });
+                    return Err(misfit(reason));
                 }
                 let reservation = worker.reserve(batch, items)?;
                 let result = worker.run(peer, reservation, None, events)?;
@@ -141,4 +344,24 @@ fn session<R: Ring, D: Device>(
             }
         }
     }
+}
+
+/// Adds what a session did to what was done so far.
+fn absorb(sum: &mut PartyReport, one: PartyReport) {
+    sum.items += one.items;
+    sum.slots += one.slots;
+    sum.material_bytes += one.material_bytes;
+    for (sum, one) in [(&mut sum.setup, one.setup), (&mut sum.offline, one.offline), (&mut sum.online, one.online)] {
+        sum.seconds += one.seconds;
+        sum.bytes_sent += one.bytes_sent;
+    }
+    sum.gates.resize(sum.gates.len().max(one.gates.len()), GateTime::default());
+    sum.gates.iter_mut().zip(&one.gates).for_each(|(sum, one)| sum.add(one));
+    if let Some(logits) = one.logits {
+        sum.logits.get_or_insert_default().extend(logits);
+    }
+    if let Some(predictions) = one.predictions {
+        sum.predictions.get_or_insert_default().extend(predictions);
+    }
+    sum.peak_rss_bytes = sum.peak_rss_bytes.max(one.peak_rss_bytes);
 }

@@ -1,7 +1,8 @@
 //! A computing party at work: its state folder, its weights, its opened batches, and one run after another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ariann_device::Device;
@@ -23,20 +24,27 @@ use crate::setup::{self, OwnWeights, Setup};
 use crate::suite::Secrets;
 use crate::{PROTOCOL, SessionError, expected, handshake, prepared_expected, preparing};
 
-/// A party's lasting state and what it has opened of it.
+/// What all sessions of a role have in common: the state folder, locked once, and weights.
+struct Shared<R: Ring, D: Device> {
+    store: Store,
+    own: Option<OwnWeights<R>>,
+    weights: Mutex<BTreeMap<WeightsVersion, Arc<AllWeights<R, D>>>>,
+}
+
+/// A party's lasting state and what a session has opened of it.
 pub(crate) struct Worker<'a, R: Ring, D: Device> {
     pub plan: &'a Plan,
     pub device: &'a D,
     pub party: Party,
     pub report: PartyReport,
     schedule: Schedule,
-    store: Store,
+    shared: Arc<Shared<R, D>>,
     folder: PathBuf,
     hooks: &'a Hooks,
     observer: Box<dyn Observer>,
     expected: Expected,
-    own: Option<OwnWeights<R>>,
-    weights: BTreeMap<WeightsVersion, AllWeights<R, D>>,
+    weights: BTreeMap<WeightsVersion, Arc<AllWeights<R, D>>>,
+    leases: Leases,
     opened: BTreeMap<BatchId, Opened>,
 }
 
@@ -72,22 +80,46 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
             party,
             report,
             schedule: Schedule::new(plan),
-            store,
+            shared: Arc::new(Shared { store, own, weights: Mutex::default() }),
             folder: state.to_path_buf(),
             hooks,
             observer: (hooks.observer)(&role),
             expected: expected(plan, party)?,
-            own,
             weights: BTreeMap::new(),
+            leases: Leases::default(),
             opened: BTreeMap::new(),
         })
+    }
+
+    /// A worker for one more session, over the same state folder.
+    pub fn for_session(&self) -> Self {
+        Worker {
+            plan: self.plan,
+            device: self.device,
+            party: self.party,
+            report: PartyReport {
+                role: self.report.role.clone(),
+                plan_digest: self.report.plan_digest.clone(),
+                exchanges: self.report.exchanges,
+                ..PartyReport::default()
+            },
+            schedule: Schedule::new(self.plan),
+            shared: self.shared.clone(),
+            folder: self.folder.clone(),
+            hooks: self.hooks,
+            observer: (self.hooks.observer)(&self.report.role),
+            expected: self.expected.clone(),
+            weights: locked(&self.shared.weights).clone(),
+            leases: Leases { taken: self.leases.taken.clone(), own: BTreeSet::new() },
+            opened: BTreeMap::new(),
+        }
     }
 
     /// Takes in material files that are not in the store yet.
     pub fn import(&mut self, files: &[PathBuf], events: &mut dyn Events) -> Result<(), SessionError> {
         for file in files {
             let began = Instant::now();
-            match self.store.import(file, &self.expected) {
+            match self.shared.store.import(file, &self.expected) {
                 Ok(batch) => {
                     self.report.material_bytes += std::fs::metadata(file).map_or(0, |meta| meta.len());
                     self.report.offline.seconds += began.elapsed().as_secs_f64();
@@ -137,7 +169,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
                 return Err(SessionError::Mismatch { peer: "the dealer".to_string(), reason });
             }
             let only = Expected { slots: Some(slots), ..self.expected.clone() };
-            let mut incoming = self.store.receive(&only, "the dealer")?;
+            let mut incoming = self.shared.store.receive(&only, "the dealer")?;
             peer.recv_stream(DELIVERY_STEP, bytes, "material", |piece| {
                 incoming.push(piece)?;
                 events.progress("receiving material", incoming.taken(), bytes);
@@ -159,7 +191,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
         match confirmed {
             Ok(arrived) if arrived.batch == batch.0 => Ok(()),
             other => {
-                self.store.discard(batch)?;
+                self.shared.store.discard(batch)?;
                 other?;
                 let reason = "it confirmed another delivery".to_string();
                 Err(SessionError::Mismatch { peer: "the dealer".to_string(), reason })
@@ -176,13 +208,17 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
     /// Usable batches of this plan, oldest id first.
     fn offers(&self, events: &mut dyn Events) -> Result<Vec<Offer>, SessionError> {
         let mut offers = Vec::new();
-        for entry in self.store.ls()? {
-            let (Ok(status), Ok(label)) = (entry.status, entry.label) else {
+        for entry in self.shared.store.ls()? {
+            // Spent: its file may be gone. Or another session works with it.
+            if entry.status.as_ref().is_ok_and(|status| status.left == 0) || self.leases.elsewhere(entry.batch) {
+                continue;
+            }
+            let (Ok(_), Ok(label)) = (entry.status, entry.label) else {
                 events.notice(format!("batch {}: damaged, not used; see `ariann material ls`", entry.batch));
                 continue;
             };
-            if label.plan_digest == self.expected.plan_digest && status.left > 0 && offers.len() < BATCHES {
-                let mark = self.store.ledger().high_water(entry.batch)?;
+            if label.plan_digest == self.expected.plan_digest && offers.len() < BATCHES {
+                let mark = self.shared.store.ledger().high_water(entry.batch)?;
                 offers.push(Offer { batch: entry.batch.0, weights: label.weights.0, slots: label.slots, mark });
             }
         }
@@ -198,15 +234,16 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
         versions.dedup();
         let mut kept = Vec::new();
         for version in versions {
-            if setup::kept(&self.store, &self.folder, self.plan, self.party, WeightsVersion(version))?.is_some() {
+            if setup::kept(&self.shared.store, &self.folder, self.plan, self.party, WeightsVersion(version))?.is_some()
+            {
                 kept.push(version);
             }
         }
         let own = handshake::hello(self.party, self.plan, offers, kept, most_items);
         let theirs = handshake::greet(peer, &own, |theirs| {
-            for version in theirs.weights.iter().filter(|_| self.own.is_some()) {
+            for version in theirs.weights.iter().filter(|_| self.shared.own.is_some()) {
                 let used = own.batches.iter().any(|offer| offer.weights == *version);
-                if used && !setup::is_bound(&self.store, WeightsVersion(*version))? {
+                if used && !setup::is_bound(&self.shared.store, WeightsVersion(*version))? {
                     return Ok(Some(format!(
                         "P1 keeps masked weights of version {}, of which P0's state folder knows nothing: it was lost or rolled \
                          back. Other weights under the same mask would reveal the difference; deal new material with \
@@ -219,8 +256,12 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
         })?;
         let mut batches = Vec::new();
         for (offer, mark) in handshake::common(&own.batches, &theirs.batches) {
+            // Another session may have taken it since it was offered.
+            if !self.leases.take(offer.id()) {
+                continue;
+            }
             let name = peer.name();
-            match self.store.ledger().reconcile(offer.id(), offer.mark, mark)? {
+            match self.shared.store.ledger().reconcile(offer.id(), offer.mark, mark)? {
                 Reconciled::Equal => {}
                 Reconciled::WeWereBehind { burnt } => events.notice(format!(
                     "batch {}: {name} had used {burnt} slots more than this role knew of; they are burnt. Expected after a crash; \
@@ -244,12 +285,12 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
 
     /// Slots left of a batch.
     pub fn left(&self, batch: BatchId) -> Result<u32, SessionError> {
-        Ok(self.store.ledger().status(batch)?.left)
+        Ok(self.shared.store.ledger().status(batch)?.left)
     }
 
     /// First free slot of a batch.
     pub fn mark(&self, batch: BatchId) -> Result<u32, SessionError> {
-        Ok(self.store.ledger().high_water(batch)?)
+        Ok(self.shared.store.ledger().high_water(batch)?)
     }
 
     /// The weights version of a batch.
@@ -260,7 +301,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
 
     fn open_dealt(&mut self, batch: BatchId) -> Result<(), SessionError> {
         if !self.opened.contains_key(&batch) {
-            let dealt = self.store.open_batch(batch, &self.expected)?;
+            let dealt = self.shared.store.open_batch(batch, &self.expected)?;
             let secrets = Secrets::decode(dealt.header());
             let (prg, hash) = (Prg::new(&secrets.seed), TreeHash::new(&secrets.hash));
             self.opened.insert(batch, Opened { id: batch, dealt, prepared: None, prg, hash });
@@ -270,7 +311,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
 
     fn setup<'b>(&'b self) -> Setup<'b, R, D> {
         let Worker { plan, device, party, .. } = *self;
-        Setup { plan, device, party, store: &self.store, folder: &self.folder, own: self.own.as_ref() }
+        Setup { plan, device, party, store: &self.shared.store, folder: &self.folder, own: self.shared.own.as_ref() }
     }
 
     /// Whether this session has the weights of a version at hand already.
@@ -283,8 +324,8 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
         let version = self.version(batch)?;
         let secrets = Secrets::decode(self.opened[&batch].dealt.header());
         let seed = Prg::new(&secrets.weights);
-        if let Some(own) = &self.own {
-            setup::bind_version(&self.store, version, own)?;
+        if let Some(own) = &self.shared.own {
+            setup::bind_version(&self.shared.store, version, own)?;
         }
         match send {
             Some(peer) => {
@@ -293,22 +334,36 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
                 let (began, sent) = (Instant::now(), peer.stats().payload_sent);
                 let content = self.setup().exchange(peer, version, &seed)?;
                 self.report.setup.bytes_sent += peer.stats().payload_sent - sent;
-                let weights = self.setup().weights(&seed, &content)?;
-                self.weights.insert(version, weights);
+                self.take_weights(version, &seed, &content)?;
                 add_time(&mut self.report.setup, began);
             }
             None => {
-                if self.weights.contains_key(&version) {
+                let known = locked(&self.shared.weights).get(&version).cloned();
+                if let Some(known) = known {
+                    self.weights.insert(version, known);
                     return Ok(());
                 }
-                let kept = setup::kept(&self.store, &self.folder, self.plan, self.party, version)?;
+                let kept = setup::kept(&self.shared.store, &self.folder, self.plan, self.party, version)?;
                 let content = kept.ok_or_else(|| {
                     SessionError::Config(format!("masked weights of version {version} are gone; start again"))
                 })?;
-                let weights = self.setup().weights(&seed, &content)?;
-                self.weights.insert(version, weights);
+                self.take_weights(version, &seed, &content)?;
             }
         }
+        Ok(())
+    }
+
+    /// Computes the weights of a version, unless another session has done it.
+    fn take_weights(&mut self, version: WeightsVersion, seed: &Prg, content: &[u8]) -> Result<(), SessionError> {
+        let known = locked(&self.shared.weights).get(&version).cloned();
+        let weights = match known {
+            Some(weights) => weights,
+            None => {
+                let computed = Arc::new(self.setup().weights(seed, content)?);
+                locked(&self.shared.weights).entry(version).or_insert(computed).clone()
+            }
+        };
+        self.weights.insert(version, weights);
         Ok(())
     }
 
@@ -320,7 +375,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
         }
         let began = Instant::now();
         let wanted = prepared_expected(self.plan, self.party)?;
-        let prepared = match self.store.open_prepared(batch, version, &wanted) {
+        let prepared = match self.shared.store.open_prepared(batch, version, &wanted) {
             Ok(prepared) => prepared,
             // Not there, or not whole: it can be computed again.
             Err(_) => {
@@ -329,13 +384,13 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
                     self.plan,
                     self.device,
                     self.party,
-                    &self.store,
+                    &self.shared.store,
                     opened,
                     weights,
                     self.mark(batch)?,
                     events,
                 )?;
-                self.store.open_prepared(batch, version, &wanted)?
+                self.shared.store.open_prepared(batch, version, &wanted)?
             }
         };
         self.opened.get_mut(&batch).expect("opened above").prepared = Some(prepared);
@@ -345,7 +400,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
 
     /// Takes the next slots: on disk and synced when this returns.
     pub fn reserve(&self, batch: BatchId, items: u32) -> Result<Reservation, SessionError> {
-        Ok((self.hooks.reserve)(&self.store, batch, items)?)
+        Ok((self.hooks.reserve)(&self.shared.store, batch, items)?)
     }
 
     /// Runs the reserved slots; afterwards they are used, or burnt when it failed.
@@ -359,27 +414,28 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
         let (batch, slots) = (reservation.batch(), reservation.range());
         let items = slots.len() as u64;
         let version = self.version(batch)?;
-        let engine =
-            Engine { plan: self.plan, schedule: &self.schedule, device: self.device, party: self.party, weights: &self.weights[&version] };
+        let engine = Engine {
+            plan: self.plan,
+            schedule: &self.schedule,
+            device: self.device,
+            party: self.party,
+            weights: &self.weights[&version],
+        };
         let mut link = Link { peer, sent: 0, events };
-        match engine.run(&self.opened[&batch], slots, input, &mut link, self.observer.as_mut(), &mut self.report.gates) {
+        match engine.run(&self.opened[&batch], slots, input, &mut link, self.observer.as_mut(), &mut self.report.gates)
+        {
             Ok(result) => {
                 self.report.online.bytes_sent += link.sent;
-                self.store.ledger().complete(reservation)?;
+                self.shared.store.ledger().complete(reservation)?;
                 self.report.slots += items;
                 Ok(result)
             }
             Err(error) => {
                 // Slots that cannot be closed stay burnt all the same; what stopped the run is what must be told.
-                let _ = self.store.ledger().burn(reservation);
+                let _ = self.shared.store.ledger().burn(reservation);
                 Err(error)
             }
         }
-    }
-
-    /// Forgets what a session left open; the state folder stays.
-    pub fn finish_session(&mut self) {
-        self.opened.clear();
     }
 
     /// The report so far.
@@ -393,6 +449,39 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
         self.report.exchanges = report.exchanges;
         PartyReport { peak_rss_bytes: crate::report::peak_rss(), ..report }
     }
+}
+
+/// Batches that a session works with, so that no other does. Given back when dropped.
+#[derive(Default)]
+struct Leases {
+    taken: Arc<Mutex<BTreeSet<BatchId>>>,
+    own: BTreeSet<BatchId>,
+}
+
+impl Leases {
+    /// Whether another session has the batch.
+    fn elsewhere(&self, batch: BatchId) -> bool {
+        !self.own.contains(&batch) && locked(&self.taken).contains(&batch)
+    }
+
+    /// Takes the batch, unless another session has it.
+    fn take(&mut self, batch: BatchId) -> bool {
+        if !self.own.contains(&batch) && locked(&self.taken).insert(batch) {
+            self.own.insert(batch);
+        }
+        self.own.contains(&batch)
+    }
+}
+
+impl Drop for Leases {
+    fn drop(&mut self) {
+        locked(&self.taken).retain(|batch| !self.own.contains(batch));
+    }
+}
+
+/// What a session that panicked left is as whole as before: each change is one insertion.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a greeting led to.
@@ -438,4 +527,24 @@ impl Exchange for Link<'_> {
 /// Wall time since `began`, added to a phase.
 pub(crate) fn add_time(phase: &mut Phase, began: Instant) {
     phase.seconds += began.elapsed().as_secs_f64();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_one_session_s_until_it_ends() {
+        let batch = BatchId([1; 16]);
+        let mut first = Leases::default();
+        let mut second = Leases { taken: first.taken.clone(), own: BTreeSet::new() };
+        assert!(first.take(batch) && first.take(batch));
+        assert!(!first.elsewhere(batch) && second.elsewhere(batch) && !second.take(batch));
+        assert!(second.take(BatchId([2; 16])));
+        drop(first);
+        assert!(!second.elsewhere(batch) && second.take(batch));
+        let third = Leases { taken: second.taken.clone(), own: BTreeSet::new() };
+        drop(second);
+        assert!(locked(&third.taken).is_empty());
+    }
 }

@@ -30,15 +30,18 @@ pub struct Args {
     /// Folder and name of the own identity: FOLDER/NAME.
     #[arg(long, required_unless_present = "config", value_name = "FOLDER/NAME")]
     identity: Option<PathBuf>,
-    /// Fingerprint of P1.
-    #[arg(long, required_unless_present = "config")]
-    peer: Option<String>,
+    /// Fingerprint of P1; may be repeated: each P1 has material of its own.
+    #[arg(long, required_unless_present = "config", value_name = "FINGERPRINT")]
+    peer: Vec<String>,
     /// Material file to take in; may be repeated.
     #[arg(long, value_name = "FILE")]
     material: Vec<PathBuf>,
     /// End after so many sessions; never when 0.
     #[arg(long)]
     sessions: Option<u64>,
+    /// The most sessions at once; one more is refused.
+    #[arg(long)]
+    max_sessions: Option<usize>,
     /// The most items that P1 may have computed together.
     #[arg(long)]
     max_batch: Option<u32>,
@@ -68,7 +71,9 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
             state: args.state.clone().expect("required by the parser"),
             listen: args.listen.clone().expect("required by the parser"),
             identity: own.clone().expect("required by the parser"),
-            peer: args.peer.clone().expect("required by the parser"),
+            peer: String::new(),
+            clients: Vec::new(),
+            max_sessions: config::MOST_SESSIONS,
             dealer: None,
             material: Vec::new(),
             threads: 0,
@@ -82,7 +87,12 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
     config.state = args.state.unwrap_or(config.state);
     config.listen = args.listen.unwrap_or(config.listen);
     config.identity = own.unwrap_or(config.identity);
-    config.peer = args.peer.unwrap_or(config.peer);
+    if let [one] = &args.peer[..] {
+        (config.peer, config.clients) = (one.clone(), Vec::new());
+    } else if !args.peer.is_empty() {
+        (config.peer, config.clients) = (String::new(), args.peer);
+    }
+    config.max_sessions = args.max_sessions.unwrap_or(config.max_sessions);
     config.material.extend(args.material);
     config.max_batch = args.max_batch.unwrap_or(config.max_batch);
     config.sessions = args.sessions.unwrap_or(config.sessions);
