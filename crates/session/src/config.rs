@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ariann_gates::Party;
-use ariann_net::{Fingerprint, Identity, Limits};
+use ariann_net::{Fingerprint, Identity, Limits, Shape};
 use serde::{Deserialize, Serialize};
 
 use crate::SessionError;
@@ -77,6 +77,11 @@ impl Deadlines {
     }
 }
 
+/// The limits of a connection between P0 and P1, shaped as `link` says.
+pub(crate) fn shaped(deadlines: &Deadlines, link: Option<Shape>) -> Result<Limits, SessionError> {
+    Ok(Limits { shape: link.unwrap_or_default(), ..deadlines.limits()? })
+}
+
 /// P0: holds the model, listens for P1.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -106,6 +111,9 @@ pub struct ServeConfig {
     /// Material files to take in.
     #[serde(default)]
     pub material: Vec<PathBuf>,
+    /// Behave like this link towards P1: loopback, lan or wan. For measurements on one machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Shape>,
     /// Threads; all cores when 0.
     #[serde(default)]
     pub threads: usize,
@@ -160,6 +168,9 @@ pub struct QueryConfig {
     /// Whether P0 may learn the results, when the plan says so. P0 chooses the model: results may tell the inputs.
     #[serde(default)]
     pub reveal_to_p0: bool,
+    /// Behave like this link towards P0, and measure it: loopback, lan or wan. For measurements on one machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Shape>,
     /// Threads; all cores when 0.
     #[serde(default)]
     pub threads: usize,

@@ -447,6 +447,16 @@ impl Sections for Stored<'_> {
         let at = |item: usize| self.slots.start + item as u32;
         Ok(self.batch.read_slots(at(items.start)..at(items.end), self.gate, out)?)
     }
+
+    fn read_part(
+        &self,
+        item: usize,
+        range: Range<usize>,
+        out: &mut [u8],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let range = range.start as u64..range.end as u64;
+        Ok(self.batch.read_part(self.slots.start + item as u32, self.gate, range, out)?)
+    }
 }
 
 /// Who the plan says receives the result.

@@ -13,7 +13,7 @@ mod handshake;
 pub mod hooks;
 pub mod local;
 pub mod making;
-mod masks;
+pub mod masks;
 mod messages;
 pub mod planning;
 mod preparing;

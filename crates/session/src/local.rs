@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use ariann_net::Identity;
+use ariann_net::{Identity, Shape};
 use ariann_plan::Plan;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -35,6 +35,8 @@ pub struct Local<'a> {
     pub batch: u32,
     /// Threads of each party; the dealer works alone and takes twice as many.
     pub threads: usize,
+    /// The link that P0 and P1 behave like, and measure.
+    pub link: Option<Shape>,
     /// Whether this process was told to end: then the roles are ended, and their files go with the folder.
     pub interrupted: fn() -> bool,
 }
@@ -124,6 +126,7 @@ impl Local<'_> {
             threads: self.threads,
             sessions: 1,
             max_batch: self.batch.max(MOST_ITEMS),
+            link: self.link,
             deadlines: Deadlines::default(),
         };
         let address = watch.start(self, "p0", "serve", &serve)?.map(|address| address.to_string()).unwrap_or_default();
@@ -139,6 +142,7 @@ impl Local<'_> {
             limit: Some(self.items),
             // Both roles are this machine's.
             reveal_to_p0: true,
+            link: self.link,
             threads: self.threads,
             deadlines: Deadlines::default(),
         };

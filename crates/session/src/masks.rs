@@ -10,11 +10,16 @@ use ariann_prg::Prg;
 use ariann_ring::Ring;
 
 /// Whose words, of which slots.
-pub(crate) struct OwnMasks<'a, D: Device> {
+pub struct OwnMasks<'a, D: Device> {
+    /// The plan.
     pub plan: &'a Plan,
+    /// Where to compute.
     pub device: &'a D,
+    /// The party.
     pub party: Party,
+    /// Its seed.
     pub prg: &'a Prg,
+    /// The slots, one an item.
     pub slots: Range<u32>,
 }
 

@@ -62,6 +62,8 @@ pub enum Verdict {
 /// What P1 wants next.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request {
+    /// Measure the link, both ends together.
+    Measure,
     /// Exchange the masked weights of this version.
     Setup([u8; 16]),
     /// Prepare this batch and say when it is done.

@@ -14,7 +14,7 @@ use crate::engine::receives;
 use crate::events::{Event, Events};
 use crate::hooks::Hooks;
 use crate::messages::Request;
-use crate::report::PartyReport;
+use crate::report::{LinkReport, PartyReport};
 use crate::working::{Agreed, Worker, add_time};
 use crate::{SessionError, handshake, reading};
 
@@ -49,9 +49,11 @@ fn run<R: Ring>(
         worker.fetch(dealer, &identity, &limits, events)?;
     }
     let pin = config::pin(&config.peer.fingerprint, "P0")?;
-    let mut peer = Peer::connect(&config.peer.address, &identity, &pin, "P0", &limits)?;
+    let shaped = config::shaped(&config.deadlines, config.link)?;
+    let mut peer = Peer::connect(&config.peer.address, &identity, &pin, "P0", &shaped)?;
     worker.tap(&mut peer, "p0");
-    pool.in_place_scope(|_| session(&mut worker, &mut peer, config.batch, items.count, &encoded, events))?;
+    let task = Task { batch: config.batch, count: items.count, encoded: &encoded, measure: config.link.is_some() };
+    pool.in_place_scope(|_| session(&mut worker, &mut peer, &task, events))?;
     // The results are here; whether P0 hears the farewell does not matter.
     let _ = peer.close();
     Ok(worker.take_report())
@@ -73,21 +75,40 @@ fn consent(plan: &Plan, given: bool) -> Result<(), SessionError> {
     )))
 }
 
-/// One session: all items, `batch` at a time.
+/// What a session is to do.
+struct Task<'a, R> {
+    /// Items computed together.
+    batch: u32,
+    /// Items in all.
+    count: usize,
+    /// Their values.
+    encoded: &'a [R],
+    /// Whether the link is measured first.
+    measure: bool,
+}
+
+/// One session: all items, a batch at a time.
 fn session<R: Ring, D: Device>(
     worker: &mut Worker<'_, R, D>,
     peer: &mut Peer,
-    batch: u32,
-    count: usize,
-    encoded: &[R],
+    task: &Task<'_, R>,
     events: &mut dyn Events,
 ) -> Result<(), SessionError> {
+    let Task { batch, count, encoded, measure } = *task;
     let agreed = worker.greet(peer, batch, events)?;
     if batch > agreed.most_items {
         return Err(SessionError::Config(format!(
             "--batch {batch}: P0 computes at most {} items together; use a smaller --batch, or have P0 raise max_batch",
             agreed.most_items
         )));
+    }
+    if measure {
+        peer.send_control(&Request::Measure)?;
+        let measured = peer.measure()?;
+        worker.report.link = Some(LinkReport {
+            round_trip_seconds: measured.round_trip.as_secs_f64(),
+            bits_per_second: measured.bits_per_second,
+        });
     }
     let runs = count.div_ceil(batch as usize);
     let chosen = choose(worker, &agreed, batch, runs)?;

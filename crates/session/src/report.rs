@@ -31,6 +31,15 @@ impl GateTime {
     }
 }
 
+/// What the link between P0 and P1 was found to carry.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LinkReport {
+    /// Seconds there and back.
+    pub round_trip_seconds: f64,
+    /// Bits a second each way, both ways at once.
+    pub bits_per_second: f64,
+}
+
 /// The report of P0 or P1.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PartyReport {
@@ -58,6 +67,9 @@ pub struct PartyReport {
     pub online: Phase,
     /// Exchanges of one batch.
     pub exchanges: u64,
+    /// The link, where it was measured.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub link: Option<LinkReport>,
     /// What each gate took online, in plan order.
     #[serde(default)]
     pub gates: Vec<GateTime>,

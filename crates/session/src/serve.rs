@@ -61,7 +61,8 @@ fn run<R: Ring>(
     let mut worker = Worker::<R, Cpu>::open(plan, &Cpu, Party::P0, &config.state, Some(&graph), hooks, events)?;
     drop(graph);
     worker.import(&config.material, events)?;
-    let listener = Listener::bind(&config.listen, &identity, &allowed, &limits)?;
+    let shaped = config::shaped(&config.deadlines, config.link)?;
+    let listener = Listener::bind(&config.listen, &identity, &allowed, &shaped)?;
     events.tell(Event::Listening { address: listener.local_addr()? });
     if let Some(dealer) = &config.dealer {
         worker.fetch(dealer, &identity, &limits, events)?;
@@ -310,6 +311,7 @@ fn session<R: Ring, D: Device>(
     loop {
         match peer.recv_control(CONTROL, "its next request")? {
             Request::Done => return Ok(Ended::Done(slots)),
+            Request::Measure => drop(peer.measure()?),
             Request::Setup(batch) => worker.prepare_weights(known(batch)?, Some(peer))?,
             Request::Prepare(batch) => {
                 let batch = known(batch)?;

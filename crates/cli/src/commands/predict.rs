@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ariann_data::{Items, bundled};
 use ariann_graph::{Executor, Graph};
-use ariann_plan::{Link, Plan, Revealed, clear};
+use ariann_net::Shape;
+use ariann_plan::{Plan, Revealed, clear};
 use ariann_report::{bytes, count, seconds, table};
 use ariann_session::local::{Local, Reports};
 use ariann_session::planning::Planned;
@@ -14,6 +15,7 @@ use ariann_session::{SessionError, config, reading};
 use serde_json::{Value, json};
 
 use super::plan;
+use crate::forecast;
 use crate::options::PlanOptions;
 use crate::output::Output;
 
@@ -39,6 +41,10 @@ pub struct Args {
     /// Threads of each party; half of the cores by default.
     #[arg(long)]
     threads: Option<usize>,
+    /// Shape the link between P0 and P1 and measure it: loopback (as it is), lan (1 Gbit/s, 0.5 ms round trip) or wan
+    /// (100 Mbit/s, 70 ms). The forms of the comparisons are chosen for it.
+    #[arg(long)]
+    link: Option<Shape>,
     /// Also run the clear fixed-point reference and name the first gate that leaves its bound. For one's own data.
     #[arg(long)]
     compare_clear: bool,
@@ -79,7 +85,7 @@ pub fn run(mut args: Args, output: &Output) -> Result<(), SessionError> {
         args.options.calibration = Some(described(&path, "calibration")?);
     }
     let input = described(&input, "input")?;
-    let Planned { graph, plan, .. } = args.options.planning(model.clone(), Some(input.clone()), Link::LOOPBACK, args.batch as usize).make()?;
+    let Planned { graph, plan, .. } = args.options.planning(model.clone(), Some(input.clone()), forecast::link(args.link), args.batch as usize).make()?;
     let items = reading::items(&plan, &input, args.limit)?;
     let labels = labels(args.labels.as_deref(), &input, items.count)?;
 
@@ -97,6 +103,7 @@ pub fn run(mut args: Args, output: &Output) -> Result<(), SessionError> {
         items: items.count,
         batch: args.batch,
         threads,
+        link: args.link,
         interrupted,
     };
     let reports = local.run(&mut output.progress())?;
@@ -154,6 +161,8 @@ struct Comparison {
     agreement: f64,
     max_abs_error: Option<f64>,
     reference: Option<Reference>,
+    batch: u32,
+    link: Option<Shape>,
 }
 
 /// What the clear fixed-point reference says.
@@ -208,6 +217,8 @@ impl Comparison {
             max_abs_error: private.map(|private| error(&private, target)),
             predictions,
             reference,
+            batch: args.batch,
+            link: args.link,
         })
     }
 
@@ -235,6 +246,7 @@ impl Comparison {
                 "bytes_sent": { "p0": p0.online.bytes_sent, "p1": p1.online.bytes_sent },
                 "exchanges": p1.exchanges,
             },
+            "link": forecast::document(plan, p1, self.batch as usize, self.link),
             "peak_rss_bytes": { "dealer": dealer.peak_rss_bytes, "p0": p0.peak_rss_bytes, "p1": p1.peak_rss_bytes },
             "plan": {
                 "digest": plan.digest_hex(),
@@ -308,6 +320,9 @@ impl Comparison {
             p1.exchanges
         );
         fact("sent online", sent);
+        if let Some(line) = forecast::text(plan, p1, self.batch as usize, self.link) {
+            fact("link", line);
+        }
         let memory =
             [dealer.peak_rss_bytes, p0.peak_rss_bytes, p1.peak_rss_bytes].map(|rss| rss.map_or("?".to_string(), bytes));
         fact("greatest memory", format!("dealer {}, P0 {}, P1 {}", memory[0], memory[1], memory[2]));

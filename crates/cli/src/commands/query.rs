@@ -75,6 +75,7 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
             limit: None,
             reveal_to_p0: false,
             threads: 0,
+            link: None,
             deadlines: Default::default(),
         },
     };

@@ -79,6 +79,7 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
             threads: 0,
             sessions: 0,
             max_batch: config::MOST_ITEMS,
+            link: None,
             deadlines: Default::default(),
         },
     };
