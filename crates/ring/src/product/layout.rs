@@ -19,6 +19,9 @@ pub const UNIT: usize = 16;
 /// Units of a step of k.
 pub const UNITS: usize = 4;
 
+/// Places that may be read beyond the last one.
+const SPARE: usize = 16;
+
 /// Places computed together.
 const PLACES: usize = 512;
 /// Elements of the input held channels last at once, where more than one row of places is.
@@ -118,6 +121,11 @@ impl Layout {
     /// k of a step: a product of one step may have a shorter one.
     pub fn step(&self) -> usize {
         self.step
+    }
+
+    /// Places in a row, and how far apart they lie.
+    pub fn row(&self) -> (usize, usize) {
+        (self.shape.out_width(), self.shape.stride[1] * self.pixel)
     }
 
     /// Output channels of a group.
@@ -227,8 +235,8 @@ impl Layout {
         let height = self.height(band.rows.len());
         let item = (height * self.pitch).next_multiple_of(UNIT * UNITS);
         HELD.with_borrow_mut(|(held, places)| {
-            // The last place's units may begin anywhere in the last item.
-            let len = band.items.len() * item + self.run + UNIT;
+            // Units of the last place end beyond the last item, and tiles have rows beyond the last place.
+            let len = band.items.len() * item + self.run + UNIT + SPARE * self.row().1;
             let held: &mut [R] =
                 bytemuck::cast_slice_mut(super::blocked::lines(held, len.div_ceil(64 / size_of::<R>())));
             let first =

@@ -2,18 +2,22 @@
 //!
 //! Panels of the weights lie block of k after block, in each the panels of sixteen channels one after the other, as they are read.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 use std::cell::RefCell;
 
 use bytemuck::Zeroable;
 
 use super::pack::{eight, pack_left_u32, pack_left_u64, sixteen, store, transpose, transpose_u32};
-use super::{Amx, SIDE, STEP, TILE, join_u64, load, sums_u32, sums_u64};
+use super::{Amx, KC_U32, SIDE, STEP, TILE, join_u64, load, sums_u64};
 use crate::Ring;
 use crate::product::blocked::lines;
 use crate::product::layout::{Layout, Task, UNIT, UNITS};
 use crate::product::micro::{Line, Micro};
 use crate::product::out::Out;
+
+/// Most steps in a block of k.
+const BLOCK: usize = KC_U32 / STEP;
 
 /// What depends on the ring. Callers have asked for AVX-512 and AMX.
 pub trait Planes: Ring {
@@ -25,16 +29,25 @@ pub trait Planes: Ring {
     fn split(held: &mut [Line]);
     /// The right tiles of one step from sixteen rows of `stride` elements.
     fn right(rows: &[Self], stride: usize, tiles: &mut [Line]);
-    /// The sums of each weight over `steps` steps of both panels, one tile each. Memory at `next` may be asked for, 1024 bytes a step.
+    /// Whether left tiles may be read from the input as `split` left it.
+    const DIRECT: bool;
+    /// The sums of each weight over the steps of both panels, one tile each. Memory at `next` may be asked for, 1024 bytes a step.
     ///
     /// # Safety
-    /// Tiles are configured.
-    unsafe fn sums(steps: usize, left: &[Line], right: &[Line], next: *const Line, sums: &mut [Line]);
+    /// Tiles are configured, and as many rows as they have may be read at every step of `left`.
+    unsafe fn sums(left: Left, right: &[Line], next: *const Line, sums: &mut [Line]);
     /// Puts sums together and stores or adds the tile where `place` says.
     ///
     /// # Safety
     /// The elements of the place may be written, and nobody else uses them meanwhile.
     unsafe fn finish(sums: &[Line], place: &Place<Self>);
+}
+
+/// Left tiles: where each step begins, and bytes from row to row and from plane to plane.
+pub struct Left<'a> {
+    steps: &'a [*const Line],
+    stride: usize,
+    plane: usize,
 }
 
 /// Where a tile goes.
@@ -127,8 +140,18 @@ where
         R::split(bytemuck::cast_slice_mut(&mut held[..len]));
     }
     let (steps, count) = (layout.steps(), layout.channels().div_ceil(SIDE));
-    let mr = <Amx as Micro<R>>::rows(places.len());
     let tiles = size_of::<R>() * TILE;
+    let (row, apart) = layout.row();
+    // Tiles that lie in one row of places each need no panels, if they are high enough.
+    let high = row.div_ceil(row.div_ceil(SIDE));
+    let direct = R::DIRECT && whole && high >= 12;
+    let mr = if direct { high } else { <Amx as Micro<R>>::rows(places.len()) };
+    let run = if direct { row } else { places.len() };
+    let mut pieces = Vec::with_capacity(places.len().div_ceil(run) * run.div_ceil(mr));
+    for from in (0..places.len()).step_by(run) {
+        let end = (from + run).min(places.len());
+        pieces.extend((from..end).step_by(mr).map(|from| from..(from + mr).min(end)));
+    }
     // A tile is put together while the next one is multiplied.
     let mut sums = [[Line::zeroed(); 8 * TILE]; 2];
     let mut pending: Option<Pending> = None;
@@ -136,25 +159,39 @@ where
     let mut product = |left: &mut Vec<Line>| {
         for k0 in (0..steps).step_by(block::<R>(steps)) {
             let ks = block::<R>(steps).min(steps - k0);
-            let left = lines(left, places.len().div_ceil(mr) * ks * tiles);
             let units = &layout.units()[k0 * UNITS..][..ks * UNITS];
-            for (places, panel) in places.chunks(mr).zip(left.chunks_exact_mut(ks * tiles)) {
+            let panels_len = if direct { 0 } else { places.len().div_ceil(mr) * ks * tiles };
+            let left = lines(left, panels_len);
+            for (piece, panel) in pieces.iter().zip(left.chunks_exact_mut(ks * tiles)) {
                 match whole {
-                    true => R::copy(bytemuck::cast_slice(held), places, units, panel),
-                    false => R::gather(held, places, units, panel),
+                    true => R::copy(bytemuck::cast_slice(held), &places[piece.clone()], units, panel),
+                    false => R::gather(held, &places[piece.clone()], units, panel),
                 }
             }
+            let held: &[Line] = bytemuck::cast_slice(held);
+            let mut from = [std::ptr::null(); BLOCK];
+            let (stride, plane) = if direct { (apart * size_of::<R>(), 64) } else { (64, 64 * TILE) };
             for n in channels.clone().step_by(SIDE) {
                 let cols = SIDE.min(channels.end - n);
                 let right = &panels[(k0 * count + n / SIDE * ks) * tiles..][..ks * tiles];
                 // Where one panel of places is, there is no time to read ahead.
                 let ahead = if places.len() > mr { right.len() } else { 0 };
                 let next = right.as_ptr().wrapping_add(ahead);
-                for (m, left) in left.chunks_exact(ks * tiles).enumerate() {
-                    let rows = mr.min(places.len() - m * mr);
-                    // SAFETY: `with` configures the tiles.
-                    unsafe { R::sums(ks, left, right, next.wrapping_add(m.min(4) * 16 * ks), &mut sums[current]) };
-                    let next = Pending { place: (at.0 + m * mr, rows), channel: (n, cols), turned, add: k0 > 0 };
+                for (m, piece) in pieces.iter().enumerate() {
+                    for (step, from) in from.iter_mut().enumerate().take(ks) {
+                        *from = if direct {
+                            let first = places[piece.start] + units[step * UNITS];
+                            let len = (mr - 1) * apart + STEP;
+                            held[first / STEP * size_of::<R>()..][..len / STEP * size_of::<R>()].as_ptr()
+                        } else {
+                            left[(m * ks + step) * tiles..][..tiles].as_ptr()
+                        };
+                    }
+                    let left = Left { steps: &from[..ks], stride, plane };
+                    // SAFETY: `with` configures tiles of `mr` rows; a panel has 16, and the input as many (sliced above).
+                    unsafe { R::sums(left, right, next.wrapping_add(m.min(4) * 16 * ks), &mut sums[current]) };
+                    let place = (at.0 + piece.start, piece.len());
+                    let next = Pending { place, channel: (n, cols), turned, add: k0 > 0 };
                     if let Some(before) = pending.replace(next) {
                         before.finish(&sums[1 - current], out);
                     }
@@ -217,11 +254,79 @@ impl Planes for u32 {
         }
     }
 
-    unsafe fn sums(steps: usize, left: &[Line], right: &[Line], next: *const Line, sums: &mut [Line]) {
-        let len = steps * 4 * TILE;
-        assert!(left.len() >= len && right.len() >= len && sums.len() >= 4 * TILE);
-        // SAFETY: lengths asserted; tiles are configured.
-        unsafe { sums_u32(steps, left.as_ptr(), right.as_ptr(), next, sums.as_mut_ptr()) }
+    const DIRECT: bool = true;
+
+    unsafe fn sums(left: Left, right: &[Line], next: *const Line, sums: &mut [Line]) {
+        assert!(!left.steps.is_empty() && right.len() >= left.steps.len() * 4 * TILE && sums.len() >= 4 * TILE);
+        // SAFETY: lengths asserted, the rest as the caller promises; a hint reads nothing.
+        unsafe {
+            asm!(
+                "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                "2:",
+                // Tiles 4, 5, 6 hold planes 0, 1, 2 of the right operand, tile 7 those of the left one in turn.
+                "mov {at}, [{left}]",
+                "lea {at}, [{at} + {plane} * 2]",
+                "add {at}, {plane}",
+                "tileloadd tmm4, [{right} + {line}]",
+                "tileloadd tmm5, [{right} + {line} + 1024]",
+                "tileloadd tmm6, [{right} + {line} + 2048]",
+                "tileloadd tmm7, [{at} + {stride}]",
+                "sub {at}, {plane}",
+                "tdpbuud tmm3, tmm7, tmm4",
+                "prefetcht0 [{next}]",
+                "prefetcht0 [{next} + 64]",
+                "tileloadd tmm7, [{at} + {stride}]",
+                "sub {at}, {plane}",
+                "tdpbuud tmm2, tmm7, tmm4",
+                "prefetcht0 [{next} + 128]",
+                "prefetcht0 [{next} + 192]",
+                "tdpbuud tmm3, tmm7, tmm5",
+                "prefetcht0 [{next} + 256]",
+                "prefetcht0 [{next} + 320]",
+                "tileloadd tmm7, [{at} + {stride}]",
+                "sub {at}, {plane}",
+                "tdpbuud tmm1, tmm7, tmm4",
+                "prefetcht0 [{next} + 384]",
+                "prefetcht0 [{next} + 448]",
+                "tdpbuud tmm2, tmm7, tmm5",
+                "prefetcht0 [{next} + 512]",
+                "prefetcht0 [{next} + 576]",
+                "tdpbuud tmm3, tmm7, tmm6",
+                "prefetcht0 [{next} + 640]",
+                "prefetcht0 [{next} + 704]",
+                "tileloadd tmm7, [{at} + {stride}]",
+                "tdpbuud tmm0, tmm7, tmm4",
+                "prefetcht0 [{next} + 768]",
+                "tileloadd tmm4, [{right} + {line} + 3072]",
+                "tdpbuud tmm1, tmm7, tmm5",
+                "prefetcht0 [{next} + 832]",
+                "tdpbuud tmm2, tmm7, tmm6",
+                "prefetcht0 [{next} + 896]",
+                "tdpbuud tmm3, tmm7, tmm4",
+                "prefetcht0 [{next} + 960]",
+                "add {left}, 8",
+                "add {right}, 4096",
+                "add {next}, 1024",
+                "dec {steps}",
+                "jnz 2b",
+                "tilestored [{sums} + {line}], tmm0",
+                "tilestored [{sums} + {line} + 1024], tmm1",
+                "tilestored [{sums} + {line} + 2048], tmm2",
+                "tilestored [{sums} + {line} + 3072], tmm3",
+                at = out(reg) _,
+                left = inout(reg) left.steps.as_ptr() => _,
+                stride = in(reg) left.stride,
+                plane = in(reg) left.plane,
+                right = inout(reg) right.as_ptr() => _,
+                next = inout(reg) next => _,
+                steps = inout(reg) left.steps.len() => _,
+                sums = in(reg) sums.as_mut_ptr(),
+                line = in(reg) 64usize,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack),
+            );
+        }
     }
 
     unsafe fn finish(sums: &[Line], place: &Place<u32>) {
@@ -307,11 +412,13 @@ impl Planes for u64 {
         }
     }
 
-    unsafe fn sums(steps: usize, left: &[Line], right: &[Line], _: *const Line, sums: &mut [Line]) {
-        let len = steps * 8 * TILE;
-        assert!(left.len() >= len && right.len() >= len && sums.len() >= 8 * TILE);
-        // SAFETY: lengths asserted; tiles are configured.
-        unsafe { sums_u64(steps, left.as_ptr(), right.as_ptr(), sums.as_mut_ptr()) }
+    const DIRECT: bool = false;
+
+    unsafe fn sums(left: Left, right: &[Line], _: *const Line, sums: &mut [Line]) {
+        let steps = left.steps.len();
+        assert!(steps > 0 && right.len() >= steps * 8 * TILE && sums.len() >= 8 * TILE);
+        // SAFETY: lengths asserted; the steps of a panel follow each other, the rest as the caller promises.
+        unsafe { sums_u64(steps, left.steps[0], right.as_ptr(), sums.as_mut_ptr()) }
     }
 
     unsafe fn finish(sums: &[Line], place: &Place<u64>) {
@@ -352,14 +459,15 @@ impl Planes for u64 {
     }
 }
 
+/// Copies steps that `split` made into a panel.
 fn copy<const PLANES: usize>(held: &[Line], places: &[usize], units: &[usize], panel: &mut [Line]) {
     #[target_feature(enable = "avx512f")]
     fn inner<const PLANES: usize>(held: &[Line], places: &[usize], units: &[usize], panel: &mut [Line]) {
         for (units, tiles) in units.as_chunks::<UNITS>().0.iter().zip(panel.chunks_exact_mut(PLANES * TILE)) {
             for (i, place) in places.iter().enumerate() {
                 let from = &held[(place + units[0]) / STEP * PLANES..][..PLANES];
-                for (plane, line) in from.iter().enumerate() {
-                    store(&mut tiles[plane * TILE + i], load(&line.0));
+                for (plane, from) in from.iter().enumerate() {
+                    store(&mut tiles[plane * TILE + i], load(&from.0));
                 }
             }
         }

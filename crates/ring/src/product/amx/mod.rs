@@ -134,7 +134,7 @@ impl Micro<u32> for Amx {
         let sums = sums.as_mut_ptr().cast::<Line>();
         // SAFETY: lengths asserted, tiles of at least `rows` rows configured by `with`; AVX-512 was asked for in `available`.
         unsafe {
-            sums_u32(steps, left.as_ptr(), right.as_ptr(), right.as_ptr(), sums);
+            sums_u32(steps, left.as_ptr(), right.as_ptr(), sums);
             join_u32(sums, rows, tile);
         }
     }
@@ -205,7 +205,7 @@ impl Micro<u64> for Amx {
 ///
 /// # Safety
 /// Tiles are configured; the panels hold `steps` steps of four planes; `sums` has room for four tiles.
-unsafe fn sums_u32(steps: usize, left: *const Line, right: *const Line, next: *const Line, sums: *mut Line) {
+unsafe fn sums_u32(steps: usize, left: *const Line, right: *const Line, sums: *mut Line) {
     // SAFETY: reads and writes what the caller promises.
     unsafe {
         asm!(
@@ -217,38 +217,21 @@ unsafe fn sums_u32(steps: usize, left: *const Line, right: *const Line, next: *c
             "tileloadd tmm6, [{right} + {line} + 2048]",
             "tileloadd tmm7, [{left} + {line} + 3072]",
             "tdpbuud tmm3, tmm7, tmm4",
-            "prefetcht0 [{next} + 0]",
-            "prefetcht0 [{next} + 64]",
             "tileloadd tmm7, [{left} + {line} + 2048]",
             "tdpbuud tmm2, tmm7, tmm4",
-            "prefetcht0 [{next} + 128]",
-            "prefetcht0 [{next} + 192]",
             "tdpbuud tmm3, tmm7, tmm5",
-            "prefetcht0 [{next} + 256]",
-            "prefetcht0 [{next} + 320]",
             "tileloadd tmm7, [{left} + {line} + 1024]",
             "tdpbuud tmm1, tmm7, tmm4",
-            "prefetcht0 [{next} + 384]",
-            "prefetcht0 [{next} + 448]",
             "tdpbuud tmm2, tmm7, tmm5",
-            "prefetcht0 [{next} + 512]",
-            "prefetcht0 [{next} + 576]",
             "tdpbuud tmm3, tmm7, tmm6",
-            "prefetcht0 [{next} + 640]",
-            "prefetcht0 [{next} + 704]",
             "tileloadd tmm7, [{left} + {line}]",
             "tdpbuud tmm0, tmm7, tmm4",
-            "prefetcht0 [{next} + 768]",
             "tileloadd tmm4, [{right} + {line} + 3072]",
             "tdpbuud tmm1, tmm7, tmm5",
-            "prefetcht0 [{next} + 832]",
             "tdpbuud tmm2, tmm7, tmm6",
-            "prefetcht0 [{next} + 896]",
             "tdpbuud tmm3, tmm7, tmm4",
-            "prefetcht0 [{next} + 960]",
             "add {left}, 4096",
             "add {right}, 4096",
-            "add {next}, 1024",
             "dec {steps}",
             "jnz 2b",
             "tilestored [{sums} + {line}], tmm0",
@@ -257,7 +240,6 @@ unsafe fn sums_u32(steps: usize, left: *const Line, right: *const Line, next: *c
             "tilestored [{sums} + {line} + 3072], tmm3",
             left = inout(reg) left => _,
             right = inout(reg) right => _,
-            next = inout(reg) next => _,
             steps = inout(reg) steps => _,
             sums = in(reg) sums,
             line = in(reg) 64usize,
