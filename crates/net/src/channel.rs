@@ -11,7 +11,7 @@ use crate::Link;
 use crate::link::is_wait;
 
 /// Bytes read at once.
-const READ: usize = 256 << 10;
+const READ: usize = 64 << 10;
 /// How long a blocked read or write sleeps before deadlines are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(200);
 

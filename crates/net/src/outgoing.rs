@@ -12,8 +12,8 @@ use crate::error::system;
 use crate::frame::{Header, Kind, PIECE};
 use crate::{Limits, NetError};
 
-/// Bytes written at once.
-const WRITE: usize = 256 << 10;
+/// Bytes written at once: little, so that the other end begins early and what moves stays in the cache.
+const WRITE: usize = 64 << 10;
 /// Messages up to this length do not pay for another thread to wake up.
 const DIRECT: usize = 128 << 10;
 

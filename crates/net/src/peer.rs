@@ -17,8 +17,9 @@ use crate::{Fingerprint, Limits, Link, NetError};
 
 /// One connection to a peer that has shown who it is.
 ///
-/// Sending hands the message to a writer thread; receiving happens in the caller's thread. After an error the
-/// connection is of no use: every later call returns the same error.
+/// Sending does not wait for the other end: what the link does not take at once, and what is large, is queued for a
+/// writer thread. Receiving happens in the caller's thread. After an error the connection is of no use: every later call
+/// returns the same error.
 pub struct Peer {
     incoming: Incoming,
     outgoing: Outgoing,
