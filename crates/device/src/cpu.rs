@@ -5,7 +5,7 @@ use std::ops::Range;
 use ariann_fss::Party;
 use ariann_prg::{Address, Prg, TreeHash};
 use ariann_ring::pack::{self, PackError};
-use ariann_ring::{Arrange, Matrix, Ring, conv2d, matmul};
+use ariann_ring::{Arrange, PackedWeights, Ring};
 use rayon::prelude::*;
 
 use crate::{Device, Keys, Lift, LinearShape, Piece, Source, Stream, SumShape, Window};
@@ -49,6 +49,7 @@ fn each_item<T: Send>(out: &mut [T], len: usize, task: impl Fn(usize, &mut [T]) 
 
 impl Device for Cpu {
     type Words<R: Ring> = Vec<R>;
+    type Weights<R: Ring> = PackedWeights<R>;
     type Bits = Vec<u8>;
     type Marks = Vec<u16>;
 
@@ -117,15 +118,16 @@ impl Device for Cpu {
         out
     }
 
-    fn linear<R: Ring>(&self, shape: &LinearShape, items: usize, weights: &Vec<R>, x: &Vec<R>) -> Vec<R> {
-        let mut out = vec![R::ZERO; items * shape.out_len()];
+    fn weights<R: Ring>(&self, shape: &LinearShape, words: &Vec<R>) -> PackedWeights<R> {
         match shape {
-            LinearShape::Dense { inputs, outputs } => {
-                let weights = Matrix::new(weights, *outputs, *inputs);
-                matmul(Matrix::new(x, items, *inputs), weights.transposed(), &mut out);
-            }
-            LinearShape::Conv(shape) => conv2d(shape, items, weights, x, &mut out),
+            LinearShape::Dense { inputs, outputs } => PackedWeights::dense(*inputs, *outputs, words),
+            LinearShape::Conv(shape) => PackedWeights::conv(shape, words),
         }
+    }
+
+    fn linear<R: Ring>(&self, weights: &PackedWeights<R>, items: usize, x: &Vec<R>) -> Vec<R> {
+        let mut out = vec![R::ZERO; items * weights.shape().out_len()];
+        weights.product(items, x, &mut out);
         out
     }
 

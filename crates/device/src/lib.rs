@@ -126,6 +126,8 @@ pub enum Source<'a> {
 pub trait Device: Sync {
     /// Ring elements.
     type Words<R: Ring>: Send + Sync;
+    /// A linear layer's weights, in the form in which they are multiplied.
+    type Weights<R: Ring>: Send + Sync;
     /// Bits, one an element.
     type Bits: Send + Sync;
     /// A few bits an element: the marks of a comparison by chunks.
@@ -166,14 +168,10 @@ pub trait Device: Sync {
 
     // Arithmetic.
 
+    /// Brings a linear layer's weights into the form in which they are multiplied.
+    fn weights<R: Ring>(&self, shape: &LinearShape, words: &Self::Words<R>) -> Self::Weights<R>;
     /// The product of a linear layer, without bias.
-    fn linear<R: Ring>(
-        &self,
-        shape: &LinearShape,
-        items: usize,
-        weights: &Self::Words<R>,
-        x: &Self::Words<R>,
-    ) -> Self::Words<R>;
+    fn linear<R: Ring>(&self, weights: &Self::Weights<R>, items: usize, x: &Self::Words<R>) -> Self::Words<R>;
     /// `a += b`; a shorter `b` is repeated (a bias already spread over one item's outputs).
     fn add<R: Ring>(&self, a: &mut Self::Words<R>, b: &Self::Words<R>);
     /// `a -= b`, `b` repeated likewise.

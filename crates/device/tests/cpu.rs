@@ -88,8 +88,8 @@ fn products_and_selects_do_not_depend_on_threads() {
     let shape = LinearShape::Dense { inputs: 21, outputs: 13 };
     let weights: Vec<u64> = Cpu.expand(&prg(1), &stream(shape.weight_len(), 0..1), 64);
     let x: Vec<u64> = Cpu.expand(&prg(2), &stream(21, 0..9), 64);
-    let whole = with_threads(1, || Cpu.linear(&shape, 9, &weights, &x));
-    assert_eq!(whole, with_threads(3, || Cpu.linear(&shape, 9, &weights, &x)));
+    let whole = with_threads(1, || Cpu.linear(&Cpu.weights(&shape, &weights), 9, &x));
+    assert_eq!(whole, with_threads(3, || Cpu.linear(&Cpu.weights(&shape, &weights), 9, &x)));
     for lift in [Lift::None, Lift::From(20)] {
         let table: Vec<u64> = Cpu.expand(&prg(3), &stream(7 * lift.planes(), 0..4), 64);
         let v: Vec<u64> = Cpu.expand(&prg(4), &stream(7, 0..4), 64);

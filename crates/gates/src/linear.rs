@@ -50,9 +50,9 @@ pub struct Linear {
 /// What a party keeps of a layer's weights, for one weights version.
 pub struct LayerWeights<R: Ring, D: Device> {
     /// Held: W at the holder, Ŵ at the other. Shared: Ŵ. Public: W.
-    known: D::Words<R>,
+    known: D::Weights<R>,
     /// Shared: b·Ŵ - R_W,b, the weights of the online product.
-    online: Option<D::Words<R>>,
+    online: Option<D::Weights<R>>,
     /// At P0: the bias over one item's outputs.
     bias: Option<D::Words<R>>,
 }
@@ -118,9 +118,9 @@ impl Linear {
     // The dealer.
 
     /// The mask of the weights: B, or R_W. None for public weights. The same for all slots.
-    pub fn deal_weights<R: Ring, D: Device>(&self, device: &D, gate: u32, seeds: [&Prg; 2]) -> Option<D::Words<R>> {
+    pub fn deal_weights<R: Ring, D: Device>(&self, device: &D, gate: u32, seeds: [&Prg; 2]) -> Option<D::Weights<R>> {
         let part = |party: Party| device.expand(seeds[party as usize], &self.weight_stream(gate), R::BITS);
-        match self.weights {
+        let mask = match self.weights {
             Weights::Held => Some(part(HOLDER)),
             Weights::Shared => {
                 let mut sum = part(Party::P0);
@@ -128,7 +128,8 @@ impl Linear {
                 Some(sum)
             }
             Weights::Public => None,
-        }
+        };
+        mask.map(|mask| device.weights(&self.shape, &mask))
     }
 
     /// Whether the part of the operand's mask that `party` knows enters the dealt product.
@@ -145,13 +146,13 @@ impl Linear {
     pub fn deal<R: Ring, D: Device>(
         &self,
         dealing: &Dealing<'_, D>,
-        mask: Option<&D::Words<R>>,
+        mask: Option<&D::Weights<R>>,
         operand: Option<D::Words<R>>,
         sections: &mut [Vec<u8>; 2],
     ) {
         let (Some(mask), Some(receiver)) = (mask, self.corrected()) else { return };
         let mut correction = match operand {
-            Some(r) => dealing.device.linear(&self.shape, 1, mask, &r),
+            Some(r) => dealing.device.linear(mask, 1, &r),
             None => dealing.device.upload(&vec![R::ZERO; self.shape.out_len()]),
         };
         dealing
@@ -234,7 +235,8 @@ impl Linear {
                 (known, Some(online))
             }
         };
-        Ok(LayerWeights { known, online, bias })
+        let formed = |words: D::Words<R>| device.weights(&self.shape, &words);
+        Ok(LayerWeights { known: formed(known), online: online.map(formed), bias })
     }
 
     // The parties, for each item.
@@ -251,7 +253,7 @@ impl Linear {
         let (device, len) = (ctx.device, self.shape.out_len());
         // -W·r_b, W masked or not.
         let mut out = match own_mask {
-            Some(mask) => device.linear(&self.shape, ctx.items(), &weights.known, &mask),
+            Some(mask) => device.linear(&weights.known, ctx.items(), &mask),
             None => device.upload(&vec![R::ZERO; ctx.items() * len]),
         };
         device.negate(&mut out);
@@ -291,7 +293,7 @@ impl Linear {
             (None, _) => prepared.expect("a party that does not multiply online has prepared its part"),
             (Some(x), Weights::Shared) => {
                 let online = weights.online.as_ref().expect("shared weights");
-                let mut out = device.linear(&self.shape, ctx.items(), online, x);
+                let mut out = device.linear(online, ctx.items(), x);
                 device.add(&mut out, &prepared.expect("shared weights are prepared"));
                 out
             }
@@ -302,7 +304,7 @@ impl Linear {
                     mask
                 });
                 let x = unmasked.as_ref().unwrap_or(x);
-                let mut out = device.linear(&self.shape, ctx.items(), &weights.known, x);
+                let mut out = device.linear(&weights.known, ctx.items(), x);
                 if self.weights == Weights::Held {
                     device.sub(&mut out, &ctx.expand(kind::CORRECTION, self.shape.out_len(), R::BITS));
                 }

@@ -85,7 +85,7 @@ fn apply<R: Ring>(world: &World, gate: &Linear, made: &Made<R>, x: &[R], items: 
 }
 
 fn clear<R: Ring>(gate: &Linear, made: &Made<R>, x: &[R], items: usize) -> Vec<R> {
-    let mut z = Cpu.linear(&gate.shape, items, &made.weights, &x.to_vec());
+    let mut z = Cpu.linear(&Cpu.weights(&gate.shape, &made.weights), items, &x.to_vec());
     let places = gate.shape.out_len() / gate.shape.channels();
     for (index, z) in z.iter_mut().enumerate() {
         *z = z.add(made.bias[index / places % made.bias.len()]);

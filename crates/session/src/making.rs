@@ -20,9 +20,8 @@ const BLOCKS_A_BATCH: u64 = 1 << 30;
 pub fn slots_a_batch(plan: &Plan) -> u32 {
     let blocks: u64 = (0..plan.gates.len())
         .map(|gate| {
-            let cost = plan.cost(gate);
-            // A key has 16 bytes a level and is made from two calls a level.
-            if cost.comparisons > 0 { 2 * cost.material[0] as u64 / 16 } else { 0 }
+            // P0 is dealt keys and nothing else: 16 bytes a level, made from two calls a level.
+            2 * plan.cost(gate).material[0] as u64 / 16
         })
         .sum();
     u32::try_from(BLOCKS_A_BATCH / blocks.max(1)).unwrap_or(u32::MAX)
@@ -55,7 +54,7 @@ pub struct Maker<'a, R: Ring, D: Device> {
     coins: Prg,
     hash: TreeHash,
     /// B or R_W of each linear gate.
-    weights: BTreeMap<u32, D::Words<R>>,
+    weights: BTreeMap<u32, D::Weights<R>>,
 }
 
 /// Masks of a gate's result, as far as the dealer needs them.

@@ -1,15 +1,15 @@
-//! What runs do, recorded: addresses expanded on a device, messages sent by a party, shares of linear layers.
+//! What runs do, recorded: addresses expanded on a device, messages sent by a party, shares of what is opened.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;
 
-use ariann_device::{Cpu, Device, Keys, Lift, LinearShape, Stream, Window};
+use ariann_device::{Cpu, Device, Keys, Lift, LinearShape, Piece, Source, Stream, SumShape, Window};
 use ariann_fss::Party;
 use ariann_material::BatchId;
 use ariann_prg::{Address, Prg, TreeHash};
-use ariann_ring::Ring;
 use ariann_ring::pack::PackError;
+use ariann_ring::{Arrange, Ring};
 use ariann_session::hooks::Observer;
 
 /// A seed, known by what it gives at an address that no gate has.
@@ -31,6 +31,12 @@ pub enum Taken {
     Bits,
     /// Root blocks of comparison keys.
     Roots,
+    /// Pads of marks of so many bits.
+    Marks(u32),
+    /// P0's unit vectors of comparisons by chunks.
+    Vectors,
+    /// P0's vectors that combine the marks.
+    Tables,
 }
 
 /// One expansion of one slot of a stream.
@@ -61,21 +67,40 @@ impl Recording {
         let each = |slot| Expansion { seed, kind, gate, slot, taken, len, thread: thread.clone() };
         self.expansions.lock().unwrap().extend(stream.slots.clone().map(each));
     }
+
+    /// The words of those items of a stream that the pieces belong to, where they come from a seed.
+    fn note_pieces(&self, source: &Source<'_>, pieces: &[Piece], taken: Taken) {
+        let Source::Seed(prg, stream) = source else { return };
+        let mut items: Vec<u32> = pieces.iter().map(|piece| piece.item as u32).collect();
+        items.dedup();
+        for item in items {
+            let slot = stream.slots.start + item;
+            self.note(prg, &Stream { slots: slot..slot + 1, ..(*stream).clone() }, taken);
+        }
+    }
 }
 
 impl Device for Recording {
     type Words<R: Ring> = Vec<R>;
+    type Weights<R: Ring> = PackedWeights<R>;
     type Bits = Vec<u8>;
+    type Marks = <Cpu as Device>::Marks;
 
-    fn items_at_once(&self, _: usize) -> usize {
+    fn bytes_at_once(&self) -> usize {
         // Few, so that a run takes several steps.
-        2
+        700
     }
     fn upload<R: Ring>(&self, words: &[R]) -> Vec<R> {
         Cpu.upload(words)
     }
     fn download<R: Ring>(&self, words: &Vec<R>) -> Vec<R> {
         Cpu.download(words)
+    }
+    fn zeros<R: Ring>(&self, len: usize) -> Vec<R> {
+        Cpu.zeros(len)
+    }
+    fn copy<R: Ring>(&self, words: &Vec<R>) -> Vec<R> {
+        Cpu.copy(words)
     }
     fn unpack<R: Ring>(&self, keys: Keys<'_>, offset: usize, count: usize, width: u32) -> Result<Vec<R>, PackError> {
         Cpu.unpack(keys, offset, count, width)
@@ -87,12 +112,19 @@ impl Device for Recording {
         self.note(prg, stream, Taken::Words(R::BITS, width));
         Cpu.expand(prg, stream, width)
     }
+    fn expand_marks(&self, prg: &Prg, stream: &Stream, width: u32) -> Self::Marks {
+        self.note(prg, stream, Taken::Marks(width));
+        Cpu.expand_marks(prg, stream, width)
+    }
     fn expand_bits(&self, prg: &Prg, stream: &Stream) -> Vec<u8> {
         self.note(prg, stream, Taken::Bits);
         Cpu.expand_bits(prg, stream)
     }
-    fn linear<R: Ring>(&self, shape: &LinearShape, items: usize, weights: &Vec<R>, x: &Vec<R>) -> Vec<R> {
-        Cpu.linear(shape, items, weights, x)
+    fn weights<R: Ring>(&self, shape: &LinearShape, words: &Vec<R>) -> PackedWeights<R> {
+        Cpu.weights(shape, words)
+    }
+    fn linear<R: Ring>(&self, weights: &PackedWeights<R>, items: usize, x: &Vec<R>) -> Vec<R> {
+        Cpu.linear(weights, items, x)
     }
     fn add<R: Ring>(&self, a: &mut Vec<R>, b: &Vec<R>) {
         Cpu.add(a, b)
@@ -100,8 +132,20 @@ impl Device for Recording {
     fn sub<R: Ring>(&self, a: &mut Vec<R>, b: &Vec<R>) {
         Cpu.sub(a, b)
     }
+    fn multiply<R: Ring>(&self, a: &mut Vec<R>, b: &Vec<R>) {
+        Cpu.multiply(a, b)
+    }
     fn reduce<R: Ring>(&self, a: &mut Vec<R>, width: u32) {
         Cpu.reduce(a, width)
+    }
+    fn scale<R: Ring>(&self, a: &mut Vec<R>, factor: u64) {
+        Cpu.scale(a, factor)
+    }
+    fn arrange<R: Ring>(&self, items: usize, arrange: &Arrange, operands: &[&Vec<R>]) -> Vec<R> {
+        Cpu.arrange(items, arrange, operands)
+    }
+    fn sum<R: Ring>(&self, items: usize, shape: &SumShape, x: &Vec<R>) -> Vec<R> {
+        Cpu.sum(items, shape, x)
     }
     fn negate<R: Ring>(&self, a: &mut Vec<R>) {
         Cpu.negate(a)
@@ -111,6 +155,12 @@ impl Device for Recording {
     }
     fn scatter<R: Ring>(&self, items: usize, len: usize, parts: &[(&Vec<R>, &[u32])]) -> Vec<R> {
         Cpu.scatter(items, len, parts)
+    }
+    fn offsets<R: Ring>(&self, x: &Vec<R>, items: usize, add: &[R], window: Window) -> Vec<R> {
+        Cpu.offsets(x, items, add, window)
+    }
+    fn sub_halves<R: Ring>(&self, x: &Vec<R>, items: usize) -> Vec<R> {
+        Cpu.sub_halves(x, items)
     }
     fn window<R: Ring>(&self, share: &Vec<R>, mask: &Vec<R>, window: Window, half: bool) -> Vec<R> {
         Cpu.window(share, mask, window, half)
@@ -124,6 +174,12 @@ impl Device for Recording {
     fn open_bits(&self, own: Vec<u8>, theirs: &[u8]) -> Result<Vec<u8>, PackError> {
         Cpu.open_bits(own, theirs)
     }
+    fn pack_marks(&self, marks: &Self::Marks, width: u32) -> Vec<u8> {
+        Cpu.pack_marks(marks, width)
+    }
+    fn open_marks(&self, own: Self::Marks, theirs: &[u8], width: u32) -> Result<Self::Marks, PackError> {
+        Cpu.open_marks(own, theirs, width)
+    }
     #[allow(clippy::too_many_arguments)]
     fn drelu<R: Ring>(
         &self,
@@ -131,19 +187,76 @@ impl Device for Recording {
         party: Party,
         prg: &Prg,
         roots: &Stream,
-        items: Range<usize>,
-        keys: Keys<'_>,
+        pieces: &[Piece],
+        keys: &[u8],
         x: &Vec<R>,
         width: u32,
         bits: &mut Vec<u8>,
     ) {
-        let first = roots.slots.start;
-        let slots = first + items.start as u32..first + items.end as u32;
-        self.note(prg, &Stream { slots, ..roots.clone() }, Taken::Roots);
-        Cpu.drelu(hash, party, prg, roots, items, keys, x, width, bits)
+        self.note_pieces(&Source::Seed(prg, roots), pieces, Taken::Roots);
+        Cpu.drelu(hash, party, prg, roots, pieces, keys, x, width, bits)
     }
-    fn select<R: Ring>(&self, party: Party, d: &Vec<u8>, v: &Vec<R>, lift: Lift, len: usize, table: &Vec<R>) -> Vec<R> {
-        Cpu.select(party, d, v, lift, len, table)
+    #[allow(clippy::too_many_arguments)]
+    fn mark<R: Ring>(
+        &self,
+        vectors: Source<'_>,
+        pieces: &[Piece],
+        len: usize,
+        items: usize,
+        x: &Vec<R>,
+        width: u32,
+        marks: &mut Self::Marks,
+    ) {
+        self.note_pieces(&vectors, pieces, Taken::Vectors);
+        Cpu.mark(vectors, pieces, len, items, x, width, marks)
+    }
+    #[allow(clippy::too_many_arguments)]
+    fn combine<R: Ring>(
+        &self,
+        party: Party,
+        tables: Source<'_>,
+        pieces: &[Piece],
+        len: usize,
+        marks: &Self::Marks,
+        x: &Vec<R>,
+        width: u32,
+        bits: &mut Vec<u8>,
+    ) {
+        self.note_pieces(&tables, pieces, Taken::Tables);
+        Cpu.combine(party, tables, pieces, len, marks, x, width, bits)
+    }
+    #[allow(clippy::too_many_arguments)]
+    fn lookup<R: Ring>(
+        &self,
+        hash: &TreeHash,
+        party: Party,
+        prg: &Prg,
+        roots: &Stream,
+        pieces: &[Piece],
+        keys: &[u8],
+        x: &Vec<R>,
+        width: u32,
+        table: &Vec<R>,
+        out: &mut Vec<R>,
+    ) {
+        self.note_pieces(&Source::Seed(prg, roots), pieces, Taken::Roots);
+        Cpu.lookup(hash, party, prg, roots, pieces, keys, x, width, table, out)
+    }
+    #[allow(clippy::too_many_arguments)]
+    fn select<R: Ring>(
+        &self,
+        party: Party,
+        table: Source<'_>,
+        pieces: &[Piece],
+        len: usize,
+        width: u32,
+        d: &Vec<u8>,
+        v: &Vec<R>,
+        lift: Lift,
+        out: &mut Vec<R>,
+    ) -> Result<(), PackError> {
+        self.note_pieces(&table, pieces, Taken::Words(R::BITS, width));
+        Cpu.select(party, table, pieces, len, width, d, v, lift, out)
     }
     fn unmask<R: Ring>(&self, party: Party, x: &Vec<R>, width: u32, alpha: &Vec<R>, top: &Vec<R>) -> Vec<R> {
         Cpu.unmask(party, x, width, alpha, top)
@@ -164,6 +277,34 @@ impl Device for Recording {
         prgs.iter().for_each(|prg| self.note(prg, roots, Taken::Roots));
         Cpu.deal_drelu(hash, prgs, roots, alpha, width, pads, keys)
     }
+    fn deal_lookup<R: Ring>(
+        &self,
+        hash: &TreeHash,
+        prgs: [&Prg; 2],
+        roots: &Stream,
+        alpha: &Vec<R>,
+        width: u32,
+        keys: &mut Vec<u8>,
+    ) -> Vec<R> {
+        prgs.iter().for_each(|prg| self.note(prg, roots, Taken::Roots));
+        Cpu.deal_lookup(hash, prgs, roots, alpha, width, keys)
+    }
+    #[allow(clippy::too_many_arguments)]
+    fn deal_chunks<R: Ring>(
+        &self,
+        prg: &Prg,
+        vectors: &Stream,
+        tables: &Stream,
+        alpha: &Vec<R>,
+        width: u32,
+        marks: [Self::Marks; 2],
+        pads: [Vec<u8>; 2],
+        section: &mut Vec<u8>,
+    ) -> Vec<u8> {
+        self.note(prg, vectors, Taken::Vectors);
+        self.note(prg, tables, Taken::Tables);
+        Cpu.deal_chunks(prg, vectors, tables, alpha, width, marks, pads, section)
+    }
     fn deal_select<R: Ring>(&self, r_d: &Vec<u8>, c: &Vec<R>, r: &Vec<R>, lift: Lift, table: &mut Vec<R>) {
         Cpu.deal_select(r_d, c, r, lift, table)
     }
@@ -172,12 +313,12 @@ impl Device for Recording {
     }
 }
 
-/// What one party sent, and its shares of linear layers.
+/// What one party sent, and its shares of what it opened.
 #[derive(Default)]
 pub struct Seen {
     /// Gate, exchange, message; in order.
     pub sent: Vec<(u32, u32, Vec<u8>)>,
-    /// Shares of linear gates' outputs.
+    /// Shares of the operands of openings, by the opening's gate.
     pub shares: BTreeMap<u32, Vec<u64>>,
 }
 
@@ -188,7 +329,7 @@ impl Observer for Seen {
     fn wants_shares(&self) -> bool {
         true
     }
-    fn linear(&mut self, gate: u32, share: Vec<u64>) {
+    fn opening(&mut self, gate: u32, share: Vec<u64>) {
         self.shares.insert(gate, share);
     }
 }
