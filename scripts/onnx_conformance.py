@@ -46,7 +46,8 @@ def convert(case):
     graph = case.model.graph
     if not case.data_sets:
         return "it has no data"
-    inputs, outputs = case.data_sets[0]
+    arrays = lambda values: [np.asarray(value) if isinstance(value, np.generic) else value for value in values]
+    inputs, outputs = map(arrays, case.data_sets[0])
     if len(inputs) != len(graph.input) or not inputs:
         return "it has no inputs, or optional ones are left out"
     values = list(zip((i.name for i in graph.input), inputs, strict=True))

@@ -7,6 +7,7 @@
 //! * [`executor`] computes it in `f32`, the model that a private run is compared with.
 //! * [`calibrate()`] observes value ranges on sample items, [`interval()`] proves them from the range of the input;
 //!   both give [`Ranges`], from which a plan chooses scales.
+//! * [`zoo`] writes well-known networks with random weights.
 
 pub mod average;
 pub mod calibrate;
@@ -19,6 +20,7 @@ mod linear;
 mod onnx;
 pub mod passes;
 pub mod pool;
+pub mod zoo;
 
 pub use average::AvgPool;
 pub use calibrate::{CalibrateError, NodeRange, RangeSource, Ranges, ValueRange, calibrate};

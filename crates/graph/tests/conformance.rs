@@ -130,9 +130,10 @@ fn node_tests_of_onnx() {
         println!("skipped: {} node tests: {reason} ({})", names.len(), names.join(", "));
     }
     assert!(failed.is_empty(), "{} node tests failed:\n{}", failed.len(), failed.join("\n"));
-    let missing: Vec<_> = ["Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Conv", "Gelu", "MaxPool", "Pad"]
-        .into_iter()
-        .filter(|operator| !covered.contains(*operator))
-        .collect();
+    let missing: Vec<_> =
+        ["Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Conv", "Gelu", "MaxPool", "Pad"]
+            .into_iter()
+            .filter(|operator| !covered.contains(*operator))
+            .collect();
     assert!(missing.is_empty(), "no node test of {missing:?} was computed");
 }

@@ -140,8 +140,9 @@ pub(super) fn erf_node(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<V
 
 /// Pow with a constant exponent: supported as a part of Gelu.
 pub(super) fn pow(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value, Refusal> {
-    let exponent = call.constant(1, "exponent")?.scalar().ok_or_else(|| {
-        Refusal::unsupported("its exponents are not one number", "of powers only Gelu is recognised")
-    })?;
+    let exponent = call
+        .constant(1, "exponent")?
+        .scalar()
+        .ok_or_else(|| Refusal::unsupported("its exponents are not one number", "of powers only Gelu is recognised"))?;
     Ok(unary(importer, call, true, |x| x.powf(exponent.into()))?.expect("every value has a curve"))
 }

@@ -135,5 +135,9 @@ fn reduce(importer: &mut Importer<'_>, call: &Call<'_>, op: fn(AvgPool) -> Op) -
     let x = if importer.shape(x) == image { x } else { importer.push_id(&call.name, Op::Reshape, vec![x], image)? };
     let op = op(AvgPool::global(outer, height, width));
     let value = importer.push_id(&call.name, op, vec![x], pooled.clone())?;
-    if pooled == shape { Ok(Value::Data(value)) } else { Ok(importer.push(&call.name, Op::Reshape, vec![value], shape)?) }
+    if pooled == shape {
+        Ok(Value::Data(value))
+    } else {
+        Ok(importer.push(&call.name, Op::Reshape, vec![value], shape)?)
+    }
 }

@@ -19,12 +19,18 @@ pub fn run(graph: &mut Graph) {
     fold_scalings(graph);
     merge_reshapes(graph);
     remove_dead(graph);
-    merge_relus(graph);
-    relu_after_arrange(graph);
-    remove_dead(graph);
-    pool_before_relu(graph);
-    merge_relus(graph);
-    remove_dead(graph);
+    // What one of these moves gives the others more to do.
+    let order = |graph: &Graph| -> Vec<_> { graph.nodes.iter().map(|node| (node.op.name(), node.len())).collect() };
+    let mut before = Vec::new();
+    while before != order(graph) {
+        before = order(graph);
+        merge_relus(graph);
+        relu_after_arrange(graph);
+        remove_dead(graph);
+        pool_before_relu(graph);
+        merge_relus(graph);
+        remove_dead(graph);
+    }
     leave_softmax(graph);
     name_uniquely(graph);
 }

@@ -19,10 +19,11 @@ pub fn pool_before_relu(graph: &mut Graph) {
     }
 }
 
-/// The ReLU or clip whose output layer `pool`, a pooling, reads.
+/// The ReLU or clip whose output layer `pool`, a pooling to no more values, reads.
 fn cut_before(graph: &Graph, pool: usize) -> Option<usize> {
     let node = &graph.nodes[pool];
-    let maker = matches!(node.op, Op::MaxPool(_)).then(|| node.inputs[0].node())?;
+    let fewer = node.len() <= node.inputs.first().map_or(0, |&input| graph.len(input));
+    let maker = (fewer && matches!(node.op, Op::MaxPool(_))).then(|| node.inputs[0].node())?;
     maker.filter(|&maker| is_cut(&graph.nodes[maker].op))
 }
 

@@ -12,7 +12,7 @@ use super::spread::Spread;
 const MOST_PARAMETERS: u64 = 500_000_000;
 
 /// Sides and channels beyond this are a slip of the pen.
-const MOST_SIZE: usize = 1 << 16;
+pub(super) const MOST_SIZE: usize = 1 << 16;
 
 /// Images have fewer channels than this, inner layers more.
 const FEW_CHANNELS: usize = 8;
@@ -151,10 +151,10 @@ impl Builder {
         let weights = product(dims)?;
         let positions = product(&shape[1..])?;
         self.parameters += weights + if bias { dims[0] as u64 } else { 0 };
-        self.multiply_adds += weights * positions;
         if self.parameters > MOST_PARAMETERS {
             return Err(format!("up to {name} it has {} parameters, and an ONNX file holds 2 GB", self.parameters));
         }
+        self.multiply_adds += weights * positions;
         let mut inputs = vec![format!("{name}.weight")];
         let variance = self.tip.spread.variance;
         self.initializer(&inputs[0], dims, |random| weights_of(random, dims, seen, variance));
