@@ -25,6 +25,7 @@ pub mod relu;
 pub mod reveal;
 pub mod select;
 mod step;
+pub mod subtract;
 pub mod truncate;
 mod windows;
 

@@ -16,6 +16,8 @@ pub enum Function {
     GeluTanh,
     /// e^x.
     Exp,
+    /// 1/x for x > 0, else 0.
+    Reciprocal,
 }
 
 impl Function {
@@ -26,12 +28,13 @@ impl Function {
             Function::Tanh => "Tanh",
             Function::Gelu | Function::GeluTanh => "Gelu",
             Function::Exp => "Exp",
+            Function::Reciprocal => "Reciprocal",
         }
     }
 
     /// No value of it is below 0.
     pub fn never_negative(self) -> bool {
-        matches!(self, Function::Sigmoid | Function::Exp)
+        matches!(self, Function::Sigmoid | Function::Exp | Function::Reciprocal)
     }
 
     /// Where it turns from falling to rising, for those that do.
@@ -39,7 +42,7 @@ impl Function {
         match self {
             Function::Gelu => Some(-0.751_791_524_693_564_5),
             Function::GeluTanh => Some(-0.752_461_422_071_016_3),
-            Function::Sigmoid | Function::Tanh | Function::Exp => None,
+            Function::Sigmoid | Function::Tanh | Function::Exp | Function::Reciprocal => None,
         }
     }
 
@@ -51,6 +54,8 @@ impl Function {
             // Near x = 1.43 for both forms.
             Function::Gelu | Function::GeluTanh => 1.13,
             Function::Exp => bound.exp(),
+            // Near 0 it has none.
+            Function::Reciprocal => f64::INFINITY,
         }
     }
 
@@ -65,6 +70,8 @@ impl Function {
                 0.5 * x * (1.0 + inner.tanh())
             }
             Function::Exp => x.exp(),
+            Function::Reciprocal if x > 0.0 => 1.0 / x,
+            Function::Reciprocal => 0.0,
         }
     }
 }

@@ -56,6 +56,8 @@ enum Form {
 }
 
 const LARGEST: usize = 1 << 32;
+/// Values of the largest rearrangement: its check takes a byte for each.
+const ARRANGED: usize = 1 << 27;
 /// The most fractional bits of a sensible scale.
 const FRAC: i32 = 1 << 10;
 /// The largest constant factor of a scale.
@@ -121,10 +123,13 @@ impl Plan {
                 i64::from(own.frac) == i64::from(of(0).frac) + i64::from(of(1).frac)
                     && u64::from(own.factor) == u64::from(of(0).factor) * u64::from(of(1).factor)
             }
+            Gate::Subtract(_) => own == of(0) && own == of(1),
             Gate::Lookup(_) => true,
             Gate::ArgMax(_) => own == Scale::bits(0),
             Gate::Reveal(_) if self.reveal.what == Revealed::Label => own == Scale::bits(0),
-            Gate::Cut(_) | Gate::Max(_) | Gate::Relu(_) | Gate::Clip(_) | Gate::Truncate(_) | Gate::Reveal(_) => own == of(0),
+            Gate::Cut(_) | Gate::Max(_) | Gate::Relu(_) | Gate::Clip(_) | Gate::Truncate(_) | Gate::Reveal(_) => {
+                own == of(0)
+            }
         };
         need(follows, "its scale is not what its operands make it")
     }
@@ -141,18 +146,28 @@ impl Plan {
             }
             (Gate::Linear(gate), [Form::Wire { len, to, .. }]) => self.linear(gate, *len, *to),
             (Gate::Add(gate), operands) => {
-                need(!operands.is_empty() && gate.multipliers.len() == operands.len(), "its factors are not one an operand")?;
+                need(
+                    !operands.is_empty() && gate.multipliers.len() == operands.len(),
+                    "its factors are not one an operand",
+                )?;
                 let fits = |form: &Form| matches!(form, Form::Share(len) | Form::Wire { len, .. } if *len == gate.len);
                 need(operands.iter().all(fits), "its operands have another size or form")?;
                 Ok(Form::Share(gate.len))
             }
             (Gate::Arrange(gate), operands) => {
-                need(!operands.is_empty() && gate.multipliers.len() == operands.len(), "its factors are not one an operand")?;
-                need(gate.arrange.len > 0 && gate.arrange.len <= LARGEST, "its result is out of bounds")?;
+                need(
+                    !operands.is_empty() && gate.multipliers.len() == operands.len(),
+                    "its factors are not one an operand",
+                )?;
+                need(gate.arrange.len > 0 && gate.arrange.len <= ARRANGED, "its result is out of bounds")?;
                 let lens: Vec<usize> = operands.iter().map(len_of).collect();
                 // A place of the result takes memory when it is checked.
                 need(gate.arrange.len <= 4 * lens.iter().sum::<usize>() + (1 << 20), "its result is out of bounds")?;
                 need(gate.arrange.fits(&lens), "it moves elements that are not there, or two to one place")?;
+                if let [Form::Narrow { width, .. }] = operands {
+                    need(gate.multipliers == [1], "it scales a wire that is cut")?;
+                    return Ok(Form::Narrow { len: gate.arrange.len, width: *width });
+                }
                 moved(operands, gate.arrange.len)
             }
             (Gate::Sum(shape), [operand]) => {
@@ -177,6 +192,11 @@ impl Plan {
                 Ok(Form::Narrow { len: *len, width: gate.width })
             }
             (gate, [operand]) => self.compared(number, gate, *operand),
+            (Gate::Subtract(gate), [Form::Narrow { len: a, width: of_a }, Form::Narrow { len: b, width: of_b }]) => {
+                need(gate.len == *a && a == b, "its operands have another size")?;
+                need(gate.width == *of_a && of_a == of_b, "its operands have another width")?;
+                Ok(Form::Narrow { len: *a, width: *of_a })
+            }
             (Gate::Multiply(gate), [a, b]) => {
                 let both = |form: &Form| matches!(form, Form::Wire { len, to: Receiver::Both, .. } if *len == gate.len);
                 need(both(a) && both(b), "its operands are no wires of its size that both know")?;
@@ -233,7 +253,10 @@ impl Plan {
                 sized(len, width, gate.len, gate.width)?;
                 need(signed(width, gate.sign, gate.form), "its sign is decided on too few bits, or in no such form")?;
                 let bound = 1i64 << (width.min(62) - 1);
-                need(-bound < gate.lo && gate.lo < gate.hi && gate.hi < bound, "its bounds are out of order or too far")?;
+                need(
+                    -bound < gate.lo && gate.lo < gate.hi && gate.hi < bound,
+                    "its bounds are out of order or too far",
+                )?;
                 Ok(Form::Wire { len, to: gate.to, of_owner: false })
             }
             (Gate::Truncate(gate), Some((len, width))) => {
@@ -296,8 +319,7 @@ impl Plan {
 /// An operand of scale `of`, times `factor`, has scale `own`.
 fn scaled(of: Scale, factor: u64, own: Scale) -> bool {
     let shift = i64::from(own.frac) - i64::from(of.frac);
-    (0..62).contains(&shift)
-        && u128::from(of.factor) * u128::from(factor) == u128::from(own.factor) << shift
+    (0..62).contains(&shift) && u128::from(of.factor) * u128::from(factor) == u128::from(own.factor) << shift
 }
 
 fn len_of(form: &Form) -> usize {

@@ -139,7 +139,8 @@ impl Plan {
         }
         let head = Head { ring: self.ring, weights: self.weights, reveal: self.reveal };
         let Ok(gates) = Builder::new(graph, head, Choice::Plan(self)).build() else { return false };
-        let same = |(a, b): (&crate::Entry, &crate::Entry)| a.gate == b.gate && a.inputs == b.inputs && a.scale == b.scale;
+        let same =
+            |(a, b): (&crate::Entry, &crate::Entry)| a.gate == b.gate && a.inputs == b.inputs && a.scale == b.scale;
         gates.len() == self.gates.len() && gates.iter().zip(&self.gates).all(same)
     }
 }
@@ -179,7 +180,8 @@ fn choose_forms(plan: &mut Plan, options: &Options) {
             let mut gate = entry.gate.clone();
             *form_of(&mut gate).expect("it compares") = form;
             let cost = gate_cost(&gate, ring);
-            let seconds = Forecast::of(&cost, compared_bits(&gate), form, options.items, &options.link, &rates).seconds();
+            let seconds =
+                Forecast::of(&cost, compared_bits(&gate), form, options.items, &options.link, &rates).seconds();
             (seconds, cost.material.iter().sum::<usize>(), cost.exchanges.len())
         };
         let (dpf, chunks) = (with(Comparison::Dpf), with(Comparison::Chunks));

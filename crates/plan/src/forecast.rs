@@ -76,7 +76,8 @@ impl Forecast {
             + material / rates.material
             + opened as f64 * rates.opened;
         // Both directions at once.
-        let bits: f64 = cost.exchanges.iter().map(|sent| 8.0 * sent[0].bytes(items).max(sent[1].bytes(items)) as f64).sum();
+        let bits: f64 =
+            cost.exchanges.iter().map(|sent| 8.0 * sent[0].bytes(items).max(sent[1].bytes(items)) as f64).sum();
         Forecast {
             compute: compute * n,
             transfer: bits / link.bits_per_second,

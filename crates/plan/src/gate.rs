@@ -11,6 +11,7 @@ use ariann_gates::max::Max;
 use ariann_gates::multiply::Multiply;
 use ariann_gates::open::Open;
 use ariann_gates::relu::Relu;
+use ariann_gates::subtract::Subtract;
 use ariann_gates::truncate::Truncate;
 use ariann_gates::{Receiver, SumShape, lookup, reveal};
 use ariann_graph::Function;
@@ -70,6 +71,8 @@ pub enum Gate {
     Open(Open),
     /// Wire of k bits to wire of w bits.
     Cut(Cut),
+    /// Difference of two wires of w bits.
+    Subtract(Subtract),
     /// One level of a maximum: wires to wires.
     Max(Max),
     /// Wire of w bits to wire of k bits.
@@ -126,6 +129,7 @@ impl Gate {
             Gate::Sum(_) => "sum",
             Gate::Open(_) => "open",
             Gate::Cut(_) => "cut",
+            Gate::Subtract(_) => "subtract",
             Gate::Max(_) => "max",
             Gate::Relu(_) => "relu",
             Gate::Clip(_) => "clip",

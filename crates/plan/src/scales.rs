@@ -301,7 +301,14 @@ impl<'a> Scales<'a> {
     }
 
     /// The window of `value`, whose share has scale `z`, cut to `frac` fractional bits.
-    pub fn window(&self, name: &str, value: ValueId, z: Scale, frac: i32, wanted: Wanted) -> Result<Window, ScaleError> {
+    pub fn window(
+        &self,
+        name: &str,
+        value: ValueId,
+        z: Scale,
+        frac: i32,
+        wanted: Wanted,
+    ) -> Result<Window, ScaleError> {
         // In units of z: room above the value for the sign, for a difference of two, and for the rounding (2^(s+1)).
         let above = if wanted.rectified { 1 } else { 2 };
         let shift = (z.frac - frac).max(0) as u32;

@@ -305,6 +305,10 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
                 Value::Wire(opening.finish(&ctx, &theirs).map_err(failed)?)
             }
             Gate::Cut(gate) => Value::Wire(Some(gate.apply(self.device, run.words(entry.inputs[0])))),
+            Gate::Subtract(gate) => {
+                let [a, b] = [entry.inputs[0], entry.inputs[1]].map(|gate| run.words(gate));
+                Value::Wire(Some(gate.apply(self.device, a, b)))
+            }
             Gate::Max(gate) => {
                 let x = self.take(run, first);
                 let step = gate.start(&ctx, &stored, self.schedule.level(number), &x).map_err(failed)?;
@@ -335,7 +339,8 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
             }
             Gate::Multiply(gate) => {
                 let [a, b] = [entry.inputs[0], entry.inputs[1]];
-                let own = [a, b].map(|gate| self.own_mask(run, gate).expect("both have a part in an opened wire's mask"));
+                let own =
+                    [a, b].map(|gate| self.own_mask(run, gate).expect("both have a part in an opened wire's mask"));
                 let product = gate.share(&ctx, &stored, [run.words(a), run.words(b)], [&own[0], &own[1]]);
                 Value::Share(product.map_err(failed)?)
             }
@@ -413,12 +418,7 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
     }
 
     /// What this party prepared for a linear gate.
-    fn prepared(
-        &self,
-        run: &Run<'_, R, D>,
-        linear: &Linear,
-        gate: u32,
-    ) -> Result<Option<D::Words<R>>, SessionError> {
+    fn prepared(&self, run: &Run<'_, R, D>, linear: &Linear, gate: u32) -> Result<Option<D::Words<R>>, SessionError> {
         let Some(prepared) = run.material.prepared.as_ref().filter(|_| linear.prepares(self.party)) else {
             return Ok(None);
         };

@@ -161,9 +161,19 @@ impl<'a, R: Ring, D: Device> Maker<'a, R, D> {
             Gate::Open(gate) if gate.window.shift == 0 && gate.window.top == R::BITS => Masks::Words,
             Gate::Open(gate) => Masks::Wire(gate.deal(dealing)),
             Gate::Cut(gate) => Masks::Wire(gate.apply(self.device, &alpha(masks))),
-            Gate::Max(gate) => {
-                Masks::Wire(gate.deal(dealing, self.schedule.level(number), &alpha(masks), sections))
+            Gate::Subtract(gate) => {
+                let [a, b] = [entry.inputs[0], entry.inputs[1]].map(|input| match &masks[input as usize] {
+                    Masks::Wire(alpha) => alpha,
+                    _ => unreachable!("a checked plan"),
+                });
+                Masks::Wire(gate.apply(self.device, a, b))
             }
+            Gate::Arrange(gate) => match &masks[entry.inputs[0] as usize] {
+                Masks::Wire(alpha) => Masks::Wire(gate.apply(self.device, 1, &[alpha])),
+                // The mask of a share or of a whole wire follows from the parties' words.
+                _ => Masks::Words,
+            },
+            Gate::Max(gate) => Masks::Wire(gate.deal(dealing, self.schedule.level(number), &alpha(masks), sections)),
             Gate::Relu(gate) => {
                 gate.deal(dealing, &alpha(masks), sections);
                 Masks::Words
@@ -194,7 +204,7 @@ impl<'a, R: Ring, D: Device> Maker<'a, R, D> {
                 };
                 Masks::Ranked(gate.deal(dealing, &ranked, sections))
             }
-            Gate::Input(_) | Gate::Add(_) | Gate::Arrange(_) | Gate::Sum(_) | Gate::Reveal(_) => Masks::Words,
+            Gate::Input(_) | Gate::Add(_) | Gate::Sum(_) | Gate::Reveal(_) => Masks::Words,
         }
     }
 }

@@ -40,8 +40,11 @@ impl<D: Device> OwnMasks<'_, D> {
                     return None;
                 }
                 let zeros = |input: &u32| self.device.zeros(items * self.plan.result_len(*input as usize));
-                let parts: Vec<_> =
-                    parts.into_iter().zip(&entry.inputs).map(|(part, input)| part.unwrap_or_else(|| zeros(input))).collect();
+                let parts: Vec<_> = parts
+                    .into_iter()
+                    .zip(&entry.inputs)
+                    .map(|(part, input)| part.unwrap_or_else(|| zeros(input)))
+                    .collect();
                 Some(gate.apply(self.device, items, &parts.iter().collect::<Vec<_>>()))
             }
             Gate::Sum(shape) => self.of::<R>(entry.inputs[0]).map(|part| self.device.sum(items, shape, &part)),

@@ -14,14 +14,23 @@ use crate::{Gate, Revealed, Scale, SignChoice};
 
 impl Builder<'_> {
     /// The window in which a share of scale `z` is opened, and the scale of the result.
-    fn window(&mut self, name: &str, value: ValueId, z: Scale, frac: Option<i32>, wanted: Wanted) -> Result<(Window, Scale), CompileError> {
+    fn window(
+        &mut self,
+        name: &str,
+        value: ValueId,
+        z: Scale,
+        frac: Option<i32>,
+        wanted: Wanted,
+    ) -> Result<(Window, Scale), CompileError> {
         let window = match &self.choice {
             Choice::Ranges { scales, .. } => {
                 let frac = frac.unwrap_or_else(|| scales.frac(value));
                 scales.window(name, value, z, frac, wanted)?
             }
             Choice::Plan(plan) => match self.next_of(plan).map(|entry| &entry.gate) {
-                Some(Gate::Open(open)) if open.window.top <= self.head.ring && open.window.shift < open.window.top => open.window,
+                Some(Gate::Open(open)) if open.window.top <= self.head.ring && open.window.shift < open.window.top => {
+                    open.window
+                }
                 _ => Window { shift: 0, top: self.head.ring },
             },
         };
@@ -34,16 +43,14 @@ impl Builder<'_> {
             Choice::Ranges { sign, .. } => *sign == SignChoice::Exact,
             Choice::Plan(_) => true,
         };
-        let mut wanted = Wanted { rectified: exact, least: 3, room: 0.0 };
-        self.readers(value, &mut wanted);
-        if let Choice::Ranges { scales, sign: SignChoice::Coarse } = &self.choice {
-            // The noise of a coarse sign: at most a sixteenth of the root mean square, twice.
-            wanted.room += scales.rms(value) / 4.0;
-        }
+        let (mut wanted, mut noise) = (Wanted { rectified: exact, least: 3, room: 0.0 }, 0.0);
+        self.readers(value, &mut wanted, &mut noise);
+        wanted.room += noise;
         wanted
     }
 
-    fn readers(&self, value: ValueId, wanted: &mut Wanted) {
+    /// What is done with a wire of `value`, whichever pooling it goes through before.
+    fn readers(&self, value: ValueId, wanted: &mut Wanted, noise: &mut f64) {
         if value == self.graph.output {
             wanted.rectified &= self.head.reveal.what == Revealed::Logits && self.natural[value.0] == Natural::Share;
             if self.head.reveal.what == Revealed::Label {
@@ -57,8 +64,18 @@ impl Builder<'_> {
             match &node.op {
                 Op::Relu | Op::Add | Op::AvgPool(_) | Op::Arrange(_) | Op::Function(_) | Op::Softmax(_) => {}
                 Op::Clip { lo, hi } => wanted.room = wanted.room.max(f64::from(lo.abs().max(hi.abs()))),
-                Op::Dense(_) | Op::Conv(_) | Op::MaxPool(_) => wanted.rectified = false,
-                Op::Reshape => self.readers(node.output, wanted),
+                Op::Dense(_) | Op::Conv(_) => wanted.rectified = false,
+                Op::MaxPool(_) => {
+                    wanted.rectified = false;
+                    self.readers(node.output, wanted, noise);
+                }
+                Op::Reshape => self.readers(node.output, wanted, noise),
+            }
+            if let (Op::Relu | Op::Clip { .. }, Choice::Ranges { scales, sign: SignChoice::Coarse }) =
+                (&node.op, &self.choice)
+            {
+                // The noise of a coarse sign: at most a sixteenth of the root mean square, twice.
+                *noise = noise.max(scales.rms(value) / 4.0);
             }
         }
     }

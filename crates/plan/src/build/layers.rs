@@ -21,7 +21,7 @@ use crate::{Gate, Revealed, Scale};
 /// The largest constant factor that sums over windows may leave.
 const LARGEST_FACTOR: u64 = 1 << 16;
 
-fn unsupported(node: &Node, reason: impl std::fmt::Display) -> CompileError {
+pub(super) fn unsupported(node: &Node, reason: impl std::fmt::Display) -> CompileError {
     CompileError::Unsupported(vec![format!("  {} ({}): {reason}", node.name, node.op.name())])
 }
 
@@ -65,7 +65,7 @@ impl Builder<'_> {
             Op::Relu => self.relu(node),
             Op::Clip { lo, hi } => self.clip(node, [*lo, *hi]),
             Op::Function(function) => self.function(node, *function),
-            Op::Softmax(_) => Err(unsupported(node, "only at the end of a model, where the receiver of the logits applies it")),
+            Op::Softmax(row) => self.softmax(node, *row),
             Op::Reshape => {
                 self.note_greatest(node);
                 Ok(())
@@ -146,9 +146,8 @@ impl Builder<'_> {
         if factor > LARGEST_FACTOR {
             return Err(unsupported(node, format!("its windows' sizes have no common divisor below {LARGEST_FACTOR}")));
         }
-        let factors = [0, 1].map(|axis| {
-            average.counts[axis].iter().map(|count| (divisors[axis] / u64::from(*count)) as u32).collect()
-        });
+        let factors = [0, 1]
+            .map(|axis| average.counts[axis].iter().map(|count| (divisors[axis] / u64::from(*count)) as u32).collect());
         let pool = &average.pool;
         let shape = SumShape {
             channels: pool.channels,
@@ -204,7 +203,7 @@ impl Builder<'_> {
     }
 
     /// The form of the next comparison: that of the plan taken over; chosen later otherwise.
-    fn form(&self) -> Comparison {
+    pub(super) fn form(&self) -> Comparison {
         let Choice::Plan(plan) = &self.choice else { return Comparison::Dpf };
         self.next_of(plan)
             .and_then(|entry| crate::compile::form_of(&mut entry.gate.clone()).map(|form| *form))

@@ -2,6 +2,7 @@
 
 mod forms;
 mod layers;
+mod softmax;
 
 use ariann_gates::linear::{HOLDER, Weights};
 use ariann_gates::{Party, Receiver, Sign};
@@ -84,8 +85,16 @@ impl<'a> Builder<'a> {
             natural[node.output.0] = form;
             of_input[node.output.0] = input;
         }
-        let mut builder =
-            Builder { graph, head, choice, gates: Vec::new(), forms: vec![Forms::default(); values], natural, needed: vec![None; values], of_input };
+        let mut builder = Builder {
+            graph,
+            head,
+            choice,
+            gates: Vec::new(),
+            forms: vec![Forms::default(); values],
+            natural,
+            needed: vec![None; values],
+            of_input,
+        };
         builder.needed = builder.needed();
         builder
     }

@@ -169,8 +169,11 @@ impl<'p> Reference<'p> {
                 x.iter().map(|x| table[(x.wrapping_add(half) & (2 * half - 1)) as usize]).collect()
             }
             Gate::Multiply(_) => x.iter().zip(operands[1]).map(|(x, y)| x.wrapping_mul(*y)).collect(),
+            Gate::Subtract(_) => x.iter().zip(operands[1]).map(|(x, y)| x.wrapping_sub(*y)).collect(),
             Gate::Cut(_) | Gate::Truncate(_) => x.to_vec(),
-            Gate::Input(_) | Gate::Open(_) | Gate::ArgMax(_) | Gate::Reveal(_) => unreachable!("computed by the caller"),
+            Gate::Input(_) | Gate::Open(_) | Gate::ArgMax(_) | Gate::Reveal(_) => {
+                unreachable!("computed by the caller")
+            }
         }
     }
 
