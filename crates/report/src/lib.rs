@@ -1,4 +1,6 @@
-//! Tables for people.
+//! Tables and pages for people.
+
+pub mod page;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
