@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::blocked::{self, Job, Right};
 use super::kernel::{Kernel, KernelError};
 use super::out::Out;
-use super::{Matrix, direct};
+use super::{Matrix, direct, kept};
 use crate::Ring;
 
 /// The shape of a two-dimensional convolution of one item.
@@ -156,6 +156,20 @@ pub fn conv2d_with<R: Ring>(kernel: Kernel, shape: &ConvShape, items: usize, wei
     assert_eq!(Some(x.len()), shape.in_len().checked_mul(items), "elements of the input");
     assert_eq!(Some(out.len()), shape.out_len().checked_mul(items), "elements of the result");
     assert!(kernel.is_available(), "{}", KernelError::Missing(kernel));
+    if items > 0 && !kept::at_once(kernel, shape, items, weights, x, out) {
+        conv2d_rows(kernel, shape, items, weights, x, out);
+    }
+}
+
+/// [`conv2d_with`] by weights as they are; shapes and lengths are checked there.
+pub(super) fn conv2d_rows<R: Ring>(
+    kernel: Kernel,
+    shape: &ConvShape,
+    items: usize,
+    weights: &[R],
+    x: &[R],
+    out: &mut [R],
+) {
     if items == 0 {
         return;
     }

@@ -1,6 +1,6 @@
 //! Weights packed once, for repeated products.
 
-use super::conv::{ConvShape, conv2d_with};
+use super::conv::{ConvShape, conv2d_rows};
 use super::kernel::{Kernel, KernelError};
 use super::layout::Layout;
 use super::micro::Line;
@@ -21,7 +21,7 @@ enum Store<R> {
     /// As they came.
     Rows(Vec<R>),
     /// Panels of each group, for a kernel that has its own format.
-    Panels(Layout, Vec<Vec<Line>>),
+    Panels(Box<Layout>, Vec<Vec<Line>>),
 }
 
 impl<R: Ring> PackedWeights<R> {
@@ -68,14 +68,13 @@ impl<R: Ring> PackedWeights<R> {
         shape.validate().unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(weights.len(), shape.weight_len(), "elements of the weights");
         assert!(kernel.is_available(), "{}", KernelError::Missing(kernel));
-        let rows = kernel != Kernel::Amx || direct::takes(shape) || narrow(shape);
-        let layout = (!rows).then(|| Layout::new(shape)).flatten();
+        let layout = layout(kernel, shape);
         let store = match layout {
             None => Store::Rows(weights.to_vec()),
             Some(layout) => {
                 let groups = weights.chunks_exact(weights.len() / shape.groups);
                 let panels = groups.map(|weights| R::keep(&layout, weights)).collect();
-                Store::Panels(layout, panels)
+                Store::Panels(Box::new(layout), panels)
             }
         };
         Self { kernel, shape: shape.clone(), store }
@@ -109,7 +108,7 @@ impl<R: Ring> PackedWeights<R> {
                 let weights = Matrix::new(weights, s.out_channels, s.in_len()).transposed();
                 matmul_with(self.kernel, Matrix::new(x, items, s.in_len()), weights, out, false);
             }
-            Store::Rows(weights) => conv2d_with(self.kernel, s, items, weights, x, out),
+            Store::Rows(weights) => conv2d_rows(self.kernel, s, items, weights, x, out),
         }
     }
 }
@@ -117,4 +116,29 @@ impl<R: Ring> PackedWeights<R> {
 /// Whether an element of the input meets so few weights that to lay the input out costs more than it gains.
 fn narrow(s: &ConvShape) -> bool {
     s.kernel == [1, 1] && s.in_len() > s.in_channels && s.out_channels / s.groups <= 64
+}
+
+/// How the kernel lays a convolution out, if it does.
+fn layout(kernel: Kernel, shape: &ConvShape) -> Option<Layout> {
+    let rows = kernel != Kernel::Amx || direct::takes(shape) || narrow(shape);
+    if rows { None } else { Layout::new(shape) }
+}
+
+/// Places from which on weights used once are packed too: below, that costs more than it gains.
+const PLACES: usize = 1024;
+
+/// Packs the weights and multiplies, if that is faster; false if not.
+pub fn at_once<R: Ring>(
+    kernel: Kernel,
+    shape: &ConvShape,
+    items: usize,
+    weights: &[R],
+    x: &[R],
+    out: &mut [R],
+) -> bool {
+    let worth = shape.out_height() * shape.out_width() * items >= PLACES && layout(kernel, shape).is_some();
+    if worth {
+        PackedWeights::conv_with(kernel, shape, weights).product(items, x, out);
+    }
+    worth
 }

@@ -220,8 +220,8 @@ macro_rules! kernels {
     };
 }
 
-kernels!(u32, super::avx2::Avx2, super::avx512::Avx512, super::amx::Amx, super::amx::kept::channels_last_u32);
-kernels!(u64, super::avx2::Avx2, super::avx512::Avx512, super::amx::Amx, super::amx::kept::channels_last_u64);
+kernels!(u32, super::avx2::Avx2, super::avx512::Avx512, super::amx::Amx, super::amx::kept::last::channels_last_u32);
+kernels!(u64, super::avx2::Avx2, super::avx512::Avx512, super::amx::Amx, super::amx::kept::last::channels_last_u64);
 
 mod sealed {
     pub trait Sealed {}

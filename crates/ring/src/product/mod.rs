@@ -1,7 +1,8 @@
 //! Products modulo 2^k: matrices and convolutions.
 //!
 //! One blocked driver (`blocked`) packs panels of both operands and hands them to a micro-kernel; `portable`, `avx2`, `avx512` and `amx` are the micro-kernels, and
-//! `kernel` chooses among them at run time. A convolution is the same driver over an implicit im2col (`conv`).
+//! `kernel` chooses among them at run time. A convolution is the same driver over an implicit im2col (`conv`). Three shapes go their own ways: a matrix times few
+//! vectors (`vector`), few channels a group (`direct`), and on AMX weights packed once (`kept`), beside which inputs lie channels last (`layout`).
 
 #[cfg(target_arch = "x86_64")]
 mod amx;

@@ -51,16 +51,26 @@ pub(super) unsafe fn pack_left_u32(
         for i in 0..SIDE {
             let row = if i < rows { &src[i * stride..][..k] } else { &[] };
             let lanes = |q: usize| _mm512_permutexvar_epi8(by_plane, sixteen(row, step * STEP + q * 16));
-            let (v0, v1, v2, v3) = (lanes(0), lanes(1), lanes(2), lanes(3));
-            // Lanes as a 4 x 4 matrix, transposed.
-            let (a, b) = (_mm512_shuffle_i32x4::<0x44>(v0, v1), _mm512_shuffle_i32x4::<0x44>(v2, v3));
-            let (c, d) = (_mm512_shuffle_i32x4::<0xee>(v0, v1), _mm512_shuffle_i32x4::<0xee>(v2, v3));
-            store(&mut tiles[i], _mm512_shuffle_i32x4::<0x88>(a, b));
-            store(&mut tiles[TILE + i], _mm512_shuffle_i32x4::<0xdd>(a, b));
-            store(&mut tiles[2 * TILE + i], _mm512_shuffle_i32x4::<0x88>(c, d));
-            store(&mut tiles[3 * TILE + i], _mm512_shuffle_i32x4::<0xdd>(c, d));
+            let planes = planes_u32([lanes(0), lanes(1), lanes(2), lanes(3)]);
+            for (plane, v) in planes.into_iter().enumerate() {
+                store(&mut tiles[plane * TILE + i], v);
+            }
         }
     }
+}
+
+/// Lanes as a 4 x 4 matrix, transposed.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn planes_u32([v0, v1, v2, v3]: [__m512i; 4]) -> [__m512i; 4] {
+    let (a, b) = (_mm512_shuffle_i32x4::<0x44>(v0, v1), _mm512_shuffle_i32x4::<0x44>(v2, v3));
+    let (c, d) = (_mm512_shuffle_i32x4::<0xee>(v0, v1), _mm512_shuffle_i32x4::<0xee>(v2, v3));
+    [
+        _mm512_shuffle_i32x4::<0x88>(a, b),
+        _mm512_shuffle_i32x4::<0xdd>(a, b),
+        _mm512_shuffle_i32x4::<0x88>(c, d),
+        _mm512_shuffle_i32x4::<0xdd>(c, d),
+    ]
 }
 
 /// As `pack_left_u32`, eight planes.
