@@ -4,6 +4,7 @@
 
 mod commands;
 mod forecast;
+mod gates;
 mod options;
 mod output;
 
@@ -57,6 +58,8 @@ enum Command {
     Material(commands::material::Args),
     /// Look at this machine, at a role's configuration and at those it talks to; say what is wrong and what to do.
     Doctor(commands::doctor::Args),
+    /// Write a well-known network with random weights, as ONNX.
+    Zoo(commands::zoo::Args),
     /// Measure this machine.
     Bench(commands::bench::Args),
     /// Print the completions of a shell.
@@ -110,6 +113,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> ExitCode {
         Command::Predict(args) => commands::predict::run(args, &output),
         Command::Material(args) => commands::material::run(&args, &output),
         Command::Doctor(_) => unreachable!("run above"),
+        Command::Zoo(args) => commands::zoo::run(&args, &output),
         Command::Bench(args) => commands::bench::run(&args, &output),
         Command::Completions(args) => commands::completions::run(&args, &output),
         Command::Man(args) => commands::man::run(&args, &output),

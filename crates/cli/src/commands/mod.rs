@@ -12,3 +12,4 @@ pub mod plan;
 pub mod predict;
 pub mod query;
 pub mod serve;
+pub mod zoo;

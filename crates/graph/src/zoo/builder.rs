@@ -123,7 +123,10 @@ impl Builder {
         let shape = [channels, windows.output(name, height)?, windows.output(name, width)?];
         let dims = [channels, inputs, windows.kernel, windows.kernel];
         let seen = inputs as f32 * windows.seen(height, shape[1]) * windows.seen(width, shape[2]);
-        self.linear(name, "Conv", &dims, windows.attributes(), bias, seen, shape)
+        let weights = self.weights(name, &dims, bias, seen, &shape[1..])?;
+        self.push(name, "Conv", weights, windows.attributes());
+        (self.tip.shape, self.tip.spread) = (shape, Spread::UNIT);
+        Ok(())
     }
 
     /// A dense layer; the value is flattened beforehand.
@@ -132,24 +135,25 @@ impl Builder {
         if !std::mem::replace(&mut self.tip.flat, true) {
             self.push(&format!("{name}.flatten"), "Flatten", Vec::new(), vec![int("axis", 1)]);
         }
-        self.linear(name, "Gemm", &[outputs, inputs], vec![int("transB", 1)], true, inputs as f32, [outputs, 1, 1])
+        let weights = self.weights(name, &[outputs, inputs], true, inputs as f32, &[])?;
+        self.push(name, "Gemm", weights, vec![int("transB", 1)]);
+        (self.tip.shape, self.tip.spread) = ([outputs, 1, 1], Spread::UNIT);
+        Ok(())
     }
 
-    fn linear(
+    /// Weights of that shape, and a bias on request, for so many positions; returns their names.
+    fn weights(
         &mut self,
         name: &str,
-        operator: &str,
         dims: &[usize],
-        attributes: Vec<AttributeProto>,
         bias: bool,
         seen: f32,
-        shape: [usize; 3],
-    ) -> Built {
-        if dims.iter().chain(&shape).any(|size| !(1..=MOST_SIZE).contains(size)) {
-            return Err(format!("{name} would have the weights {dims:?}; sizes go from 1 to {MOST_SIZE}"));
+        positions: &[usize],
+    ) -> Built<Vec<String>> {
+        if !(1..=MOST_SIZE).contains(&dims[0]) {
+            return Err(format!("{name} would have {} outputs; sizes go from 1 to {MOST_SIZE}", dims[0]));
         }
-        let weights = product(dims)?;
-        let positions = product(&shape[1..])?;
+        let (weights, positions) = (product(dims)?, product(positions)?);
         self.parameters += weights + if bias { dims[0] as u64 } else { 0 };
         if self.parameters > MOST_PARAMETERS {
             return Err(format!("up to {name} it has {} parameters, and an ONNX file holds 2 GB", self.parameters));
@@ -162,9 +166,7 @@ impl Builder {
             inputs.push(format!("{name}.bias"));
             self.initializer(&inputs[1], &dims[..1], |random| drawn(dims[0], || 0.02 * random.normal()));
         }
-        self.push(name, operator, inputs, attributes);
-        (self.tip.shape, self.tip.spread) = (shape, Spread::UNIT);
-        Ok(())
+        Ok(inputs)
     }
 
     /// Batch normalisation with running statistics near those expected; its output has the deviation `scale`.
