@@ -111,6 +111,24 @@ fn parts_of_damaged_chunks_are_never_handed_out() {
 }
 
 #[test]
+fn a_section_written_in_pieces_is_the_section() {
+    let (layout, folder) = (long(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("b.mat");
+    let mut writer = BatchWriter::create(&path, &header(&layout, 1, ID), &layout).unwrap();
+    for section in 0..5 {
+        for piece in data(&layout, 0, section).chunks(99_991) {
+            writer.write_section(0, section, piece).unwrap();
+            writer.write_section(0, section, &[]).unwrap();
+        }
+    }
+    // More than the section holds, and bytes of one that is whole, are refused.
+    assert!(matches!(writer.write_section(0, 4, &[0]), Err(Error::Usage(_))));
+    assert!(matches!(writer.write_section(0, 3, &[0]), Err(Error::Usage(_))));
+    writer.finish().unwrap();
+    assert!(std::fs::read(&path).unwrap() == bytes(&layout, 1, ID));
+}
+
+#[test]
 fn what_is_no_part_is_refused() {
     let layout = long();
     let Written { batch, .. } = written(&layout, 2);
