@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ariann_fss::Party;
-use ariann_prg::{Address, Prg, TreeHash};
+use ariann_prg::{Address, Prg, TreeHash, accelerate};
 use ariann_ring::pack::{self, PackError};
 use ariann_ring::{Arrange, PackedWeights, Ring};
 use rayon::prelude::*;
@@ -13,6 +13,7 @@ use crate::{Device, Keys, Lift, LinearShape, Piece, Source, Stream, SumShape, Wi
 mod chunks;
 mod compare;
 mod lookup;
+mod loops;
 mod marks;
 mod pieces;
 mod select;
@@ -137,6 +138,11 @@ impl Device for Cpu {
         }
     }
 
+    fn add_reduce<R: Ring>(&self, a: &mut Vec<R>, b: &Vec<R>, width: u32) {
+        let low = R::low_mask(width);
+        a.iter_mut().zip(b).for_each(|(a, b)| *a = a.add(*b).and(low));
+    }
+
     fn sub<R: Ring>(&self, a: &mut Vec<R>, b: &Vec<R>) {
         for part in a.chunks_mut(b.len().max(1)) {
             part.iter_mut().zip(b).for_each(|(a, b)| *a = a.sub(*b));
@@ -182,6 +188,21 @@ impl Device for Cpu {
         out
     }
 
+    fn differences<R: Ring>(
+        &self,
+        x: &Vec<R>,
+        items: usize,
+        len: usize,
+        places: [&[u32]; 2],
+        width: u32,
+    ) -> (Vec<R>, Vec<R>) {
+        let total = items * places[0].len();
+        let (mut differences, mut b) = (vec![R::ZERO; total], vec![R::ZERO; total]);
+        let low = R::low_mask(width);
+        accelerate(loops::Differences { x, len, places, low, out: [&mut differences, &mut b] });
+        (differences, b)
+    }
+
     fn scatter<R: Ring>(&self, items: usize, len: usize, parts: &[(&Vec<R>, &[u32])]) -> Vec<R> {
         let mut out = vec![R::ZERO; items * len];
         for (x, position) in parts {
@@ -215,8 +236,10 @@ impl Device for Cpu {
 
     fn window<R: Ring>(&self, share: &Vec<R>, mask: &Vec<R>, window: Window, half: bool) -> Vec<R> {
         let add = if half { window.half() } else { R::ZERO };
-        let low = R::low_mask(window.width());
-        share.iter().zip(mask).map(|(z, r)| z.add(*r).add(add).shr(window.shift).and(low)).collect()
+        let (shift, low) = (window.shift, R::low_mask(window.width()));
+        let mut out = vec![R::ZERO; share.len()];
+        accelerate(loops::Cut { share, mask, add, shift, low, out: &mut out });
+        out
     }
 
     fn open<R: Ring>(&self, mut own: Vec<R>, theirs: &[u8], width: u32) -> Result<Vec<R>, PackError> {

@@ -174,6 +174,11 @@ pub trait Device: Sync {
     fn linear<R: Ring>(&self, weights: &Self::Weights<R>, items: usize, x: &Self::Words<R>) -> Self::Words<R>;
     /// `a += b`; a shorter `b` is repeated (a bias already spread over one item's outputs).
     fn add<R: Ring>(&self, a: &mut Self::Words<R>, b: &Self::Words<R>);
+    /// `a = (a + b)` modulo 2^width.
+    fn add_reduce<R: Ring>(&self, a: &mut Self::Words<R>, b: &Self::Words<R>, width: u32) {
+        self.add(a, b);
+        self.reduce(a, width);
+    }
     /// `a -= b`, `b` repeated likewise.
     fn sub<R: Ring>(&self, a: &mut Self::Words<R>, b: &Self::Words<R>);
     /// `a *= b`, element by element.
@@ -190,6 +195,20 @@ pub trait Device: Sync {
     fn negate<R: Ring>(&self, a: &mut Self::Words<R>);
     /// For every item, the elements at `index` of its `len`.
     fn gather<R: Ring>(&self, x: &Self::Words<R>, items: usize, len: usize, index: &[u32]) -> Self::Words<R>;
+    /// For every item, a - b modulo 2^width and b, for the elements at the places `a` and `b` of its `len`.
+    fn differences<R: Ring>(
+        &self,
+        x: &Self::Words<R>,
+        items: usize,
+        len: usize,
+        places: [&[u32]; 2],
+        width: u32,
+    ) -> (Self::Words<R>, Self::Words<R>) {
+        let [mut difference, b] = places.map(|places| self.gather(x, items, len, places));
+        self.sub(&mut difference, &b);
+        self.reduce(&mut difference, width);
+        (difference, b)
+    }
     /// `gather`'s inverse: for every item, `out[position[i]] = x[i]`, for each pair of elements and positions; `len` elements an
     /// item, all positions covered.
     fn scatter<R: Ring>(&self, items: usize, len: usize, parts: &[(&Self::Words<R>, &[u32])]) -> Self::Words<R>;

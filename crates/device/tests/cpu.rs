@@ -1,6 +1,7 @@
 //! The CPU's kernels: the same with one thread and with several, for whole runs and for a few items at a time.
 
-use ariann_device::{Cpu, Device, Keys, Lift, LinearShape, Stream, Window};
+use ariann_device::{Cpu, Device, GROUP, Keys, Lift, LinearShape, Piece, Source, Stream, Window};
+use ariann_fss::chunks::Chunks;
 use ariann_fss::{Party, key_len};
 use ariann_prg::{HashKeys, Prg, Seed, TreeHash};
 use ariann_ring::Ring;
@@ -37,49 +38,123 @@ fn expansion_depends_on_the_slot_alone() {
     }
 }
 
-/// Keys of all items dealt at once or one by one, evaluated at once or a few items at a time, with one thread or several.
+/// Ways to cut five items of `len` elements: whole items, a few at a time, within items.
+fn cuts(len: usize) -> Vec<Vec<Vec<Piece>>> {
+    let item = |item| Piece { item, elements: 0..len };
+    let at = (len / 2).next_multiple_of(GROUP).min(len);
+    let halves = |item| [0..at, at..len].map(|elements| Piece { item, elements }).into_iter();
+    vec![
+        vec![(0..5).map(item).collect()],
+        vec![vec![item(0)], vec![item(1), item(2)], vec![item(3), item(4)]],
+        (0..5).flat_map(halves).filter(|piece| !piece.elements.is_empty()).map(|piece| vec![piece]).collect(),
+    ]
+}
+
+/// The bytes of pieces that follow one another, out of sections of `section` bytes of which the first n elements take `bytes(n)`.
+fn bytes_of(pieces: &[Piece], all: &[u8], section: usize, bytes: impl Fn(usize) -> usize) -> Vec<u8> {
+    let part = |piece: &Piece| &all[piece.item * section..][bytes(piece.elements.start)..bytes(piece.elements.end)];
+    pieces.iter().flat_map(part).copied().collect()
+}
+
+const ITEMS: u32 = 5;
+
+/// Keys of all items, evaluated at once or in pieces, with one thread or several.
 #[test]
-fn comparisons_may_be_cut_anywhere() {
+fn comparisons_may_be_cut_at_groups() {
     let hash = TreeHash::new(&HashKeys { inner: [5; 16], leaf: [6; 16] });
-    for (len, width) in [(1, 3), (17, 9), (40, 20)] {
-        const ITEMS: u32 = 5;
+    for (len, width, points) in [(1, 3, 1), (17, 9, 2), (200, 20, 1), (200, 20, 2)] {
         let (seeds, roots) = ([prg(1), prg(2)], stream(len, 0..1));
         let alpha: Vec<u32> = Cpu.expand(&prg(7), &stream(len, 0..ITEMS), width);
-        let x: Vec<u32> = Cpu.expand(&prg(8), &stream(len, 0..ITEMS), width);
-        let mut keys = Vec::new();
-        let mut r_d = Vec::new();
+        let x: Vec<u32> = Cpu.expand(&prg(8), &stream(points * len, 0..ITEMS), width);
+        let (mut keys, mut r_d) = (Vec::new(), Vec::new());
         for slot in 0..ITEMS {
             let roots = Stream { slots: slot..slot + 1, ..roots.clone() };
             let alpha = alpha[slot as usize * len..][..len].to_vec();
-            let pads = [vec![0; len], vec![0; len]];
+            let pads = [vec![0; points * len], vec![0; points * len]];
             r_d.extend(Cpu.deal_drelu(&hash, [&seeds[0], &seeds[1]], &roots, &alpha, width, pads, &mut keys));
         }
-        let section_len = len * key_len(width - 1);
-        assert_eq!(keys.len(), ITEMS as usize * section_len);
+        let bytes = |elements| elements * key_len(width - 1);
+        assert_eq!(keys.len(), ITEMS as usize * bytes(len));
         let roots = stream(len, 0..ITEMS);
-        let evaluate = |party: Party, steps: &[usize]| {
+        let evaluate = |party: Party, steps: &[Vec<Piece>]| {
             let mut bits = vec![0u8; x.len()];
-            let mut first = 0;
-            for end in steps {
-                let sections = &keys[first * section_len..end * section_len];
-                let keys = Keys { sections, section_len };
-                let prg = &seeds[party as usize];
-                Cpu.drelu(&hash, party, prg, &roots, first..*end, keys, &x, width, &mut bits);
-                first = *end;
+            for pieces in steps {
+                let (prg, keys) = (&seeds[party as usize], bytes_of(pieces, &keys, bytes(len), bytes));
+                Cpu.drelu(&hash, party, prg, &roots, pieces, &keys, &x, width, &mut bits);
             }
             bits
         };
-        let [zero, one] = [Party::P0, Party::P1].map(|party| {
-            let whole = with_threads(1, || evaluate(party, &[5]));
-            assert_eq!(whole, with_threads(3, || evaluate(party, &[5])));
-            assert_eq!(whole, with_threads(3, || evaluate(party, &[1, 3, 5])));
-            whole
-        });
-        for i in 0..x.len() {
-            let difference = x[i].wrapping_sub(alpha[i]) & u32::low_mask(width);
-            let d = u8::from(difference >> (width - 1) == 0);
-            assert_eq!(zero[i] ^ one[i] ^ r_d[i], d, "w = {width}");
+        let [zero, one] = [Party::P0, Party::P1].map(|party| whichever_way(len, |steps| evaluate(party, steps)));
+        are_signs(&x, &alpha, [&zero, &one, &r_d], (len, points, width));
+    }
+}
+
+/// The same by chunks: P0's vectors from its seed, P1's as they were dealt.
+#[test]
+fn comparisons_by_chunks_may_be_cut_at_groups() {
+    for (len, width, points) in [(1, 3, 1), (17, 9, 2), (200, 20, 1), (600, 32, 2)] {
+        let chunks = Chunks::new(width - 1).unwrap();
+        let (vectors, tables) = (stream(len, 0..ITEMS), Stream { kind: 9, ..stream(points * len, 0..ITEMS) });
+        let alpha: Vec<u32> = Cpu.expand(&prg(7), &stream(len, 0..ITEMS), width);
+        let x: Vec<u32> = Cpu.expand(&prg(8), &stream(points * len, 0..ITEMS), width);
+        let (mut sections, mut r_d, mut pads) = (Vec::new(), Vec::new(), [Vec::new(), Vec::new()]);
+        for slot in 0..ITEMS {
+            let of = |stream: &Stream| Stream { slots: slot..slot + 1, ..stream.clone() };
+            let alpha = alpha[slot as usize * len..][..len].to_vec();
+            let marks = [11, 12].map(|byte| Cpu.expand_marks(&prg(byte), &of(&tables), chunks.marks()));
+            pads.iter_mut().zip(&marks).for_each(|(pads, marks)| pads.extend_from_slice(marks));
+            let (vectors, tables, bits) = (of(&vectors), of(&tables), [vec![0; points * len], vec![0; points * len]]);
+            r_d.extend(Cpu.deal_chunks(&prg(1), &vectors, &tables, &alpha, width, marks, bits, &mut sections));
         }
+        let section = chunks.vectors_len(len) + chunks.tables_len(points * len);
+        assert_eq!(sections.len(), ITEMS as usize * section);
+        let seed = prg(1);
+        let mark = |party: Party, steps: &[Vec<Piece>]| {
+            let mut marks = pads[party as usize].clone();
+            for pieces in steps {
+                let dealt = bytes_of(pieces, &sections, section, |elements| chunks.vectors_len(elements));
+                let source = [Source::Seed(&seed, &vectors), Source::Dealt(&dealt)][party as usize];
+                Cpu.mark(source, pieces, len, ITEMS as usize, &x, width, &mut marks);
+            }
+            marks
+        };
+        let [zero, one] = [Party::P0, Party::P1].map(|party| whichever_way(len, |steps| mark(party, steps)));
+        let message = Cpu.pack_marks(&one, chunks.marks());
+        let marks = Cpu.open_marks(zero, &message, chunks.marks()).unwrap();
+        let combine = |party: Party, steps: &[Vec<Piece>]| {
+            let mut bits = vec![0u8; x.len()];
+            for pieces in steps {
+                let bytes = |elements| chunks.vectors_len(len) + chunks.tables_len(elements);
+                let dealt = bytes_of(pieces, &sections, section, bytes);
+                let source = [Source::Seed(&seed, &tables), Source::Dealt(&dealt)][party as usize];
+                Cpu.combine(party, source, pieces, points * len, &marks, &x, width, &mut bits);
+            }
+            bits
+        };
+        let [zero, one] =
+            [Party::P0, Party::P1].map(|party| whichever_way(points * len, |steps| combine(party, steps)));
+        are_signs(&x, &alpha, [&zero, &one, &r_d], (len, points, width));
+    }
+}
+
+/// What `evaluate` gives, the same for all cuts and any number of threads.
+fn whichever_way<T: Send + PartialEq + std::fmt::Debug>(
+    len: usize,
+    evaluate: impl Fn(&[Vec<Piece>]) -> T + Sync + Send,
+) -> T {
+    let [whole, few, within] = cuts(len).try_into().unwrap();
+    let result = with_threads(1, || evaluate(&whole));
+    assert_eq!(result, with_threads(3, || evaluate(&whole)));
+    assert_eq!(result, with_threads(3, || evaluate(&few)));
+    assert_eq!(result, with_threads(1, || evaluate(&within)));
+    result
+}
+
+fn are_signs(x: &[u32], alpha: &[u32], [zero, one, r_d]: [&[u8]; 3], (len, points, width): (usize, usize, u32)) {
+    for (i, x) in x.iter().enumerate() {
+        let alpha = alpha[i / (points * len) * len + i % len];
+        let difference = x.wrapping_sub(alpha) & u32::low_mask(width);
+        assert_eq!(zero[i] ^ one[i] ^ r_d[i], u8::from(difference >> (width - 1) == 0), "w = {width}");
     }
 }
 
@@ -90,15 +165,47 @@ fn products_and_selects_do_not_depend_on_threads() {
     let x: Vec<u64> = Cpu.expand(&prg(2), &stream(21, 0..9), 64);
     let whole = with_threads(1, || Cpu.linear(&Cpu.weights(&shape, &weights), 9, &x));
     assert_eq!(whole, with_threads(3, || Cpu.linear(&Cpu.weights(&shape, &weights), 9, &x)));
-    for lift in [Lift::None, Lift::From(20)] {
-        let table: Vec<u64> = Cpu.expand(&prg(3), &stream(7 * lift.planes(), 0..4), 64);
-        let v: Vec<u64> = Cpu.expand(&prg(4), &stream(7, 0..4), 64);
-        let d = Cpu.expand_bits(&prg(5), &stream(7, 0..4));
+    for (lift, width, len) in [(Lift::None, 13, 7), (Lift::From(20), 64, 300), (Lift::Signed(20), 64, 64)] {
+        let seed = prg(3);
+        let words = stream(len * lift.planes(), 0..ITEMS);
+        let sections: Vec<u8> = (0..ITEMS)
+            .flat_map(|slot| {
+                let words: Vec<u64> = Cpu.expand(&seed, &Stream { slots: slot..slot + 1, ..words.clone() }, width);
+                Cpu.pack(&words, width)
+            })
+            .collect();
+        let bytes = |elements: usize| packed_len(elements * lift.planes(), width);
+        let v: Vec<u64> = Cpu.expand(&prg(4), &stream(len, 0..ITEMS), 20);
+        let d = Cpu.expand_bits(&prg(5), &stream(len, 0..ITEMS));
         for party in [Party::P0, Party::P1] {
-            let one = with_threads(1, || Cpu.select(party, &d, &v, lift, 7, &table));
-            assert_eq!(one, with_threads(3, || Cpu.select(party, &d, &v, lift, 7, &table)));
+            let select = |dealt: bool, steps: &[Vec<Piece>]| {
+                let mut out = vec![0; v.len()];
+                for pieces in steps {
+                    let bytes = bytes_of(pieces, &sections, bytes(len), bytes);
+                    let table = if dealt { Source::Dealt(&bytes) } else { Source::Seed(&seed, &words) };
+                    Cpu.select(party, table, pieces, len, width, &d, &v, lift, &mut out).unwrap();
+                }
+                out
+            };
+            let dealt = whichever_way(len, |steps| select(true, steps));
+            assert_eq!(dealt, whichever_way(len, |steps| select(false, steps)), "{lift:?}");
         }
     }
+}
+
+/// In one pass what gather, subtraction and reduction do.
+#[test]
+fn differences_are_gathered() {
+    let x: Vec<u32> = Cpu.expand(&prg(4), &stream(23, 0..3), 32);
+    let (a, b) = ([3, 22, 0, 7], [1, 1, 22, 8]);
+    let (differences, second) = Cpu.differences(&x, 3, 23, [&a, &b], 9);
+    assert_eq!(second, Cpu.gather(&x, 3, 23, &b));
+    let mut expected = Cpu.gather(&x, 3, 23, &a);
+    Cpu.sub(&mut expected, &second);
+    Cpu.reduce(&mut expected, 9);
+    assert_eq!(differences, expected);
+    Cpu.add_reduce(&mut expected, &second, 9);
+    assert!(expected.iter().zip(Cpu.gather(&x, 3, 23, &a)).all(|(sum, a)| *sum == a & 0x1ff));
 }
 
 proptest! {

@@ -33,6 +33,9 @@ pub struct Row {
     pub material_bytes: f64,
 }
 
+/// Each online figure is the best of so many passes: what the code can do, not what else the machine did.
+const PASSES: usize = 5;
+
 /// Rows of one ring and width.
 const ROWS: usize = 5;
 
@@ -103,12 +106,16 @@ impl Bench {
 
         let open = Open { len, window, to: Receiver::Both };
         let (alpha, deal_open) = timed(|| open.deal::<R, Cpu>(&self.dealing(0)));
-        let started = [Party::P0, Party::P1].map(|party| timed(|| open.start(&self.party(party, 0), &share)));
-        let [((opening0, message0), start0), ((opening1, message1), start1)] = started;
-        let (x, finish0) = timed(|| opening0.finish(&self.party(Party::P0, 0), &message1));
-        let (_, finish1) = timed(|| opening1.finish(&self.party(Party::P1, 0), &message0));
+        let parties = [Party::P0, Party::P1].map(|party| self.party(party, 0));
+        let ([x, _], online) = best(|| {
+            let started = parties.each_ref().map(|ctx| timed(|| open.start(ctx, &share)));
+            let [((opening0, message0), start0), ((opening1, message1), start1)] = started;
+            let (x0, finish0) = timed(|| opening0.finish(&parties[0], &message1));
+            let (x1, finish1) = timed(|| opening1.finish(&parties[1], &message0));
+            ([x0, x1], [start0 + finish0, start1 + finish1])
+        });
         let x: Vec<R> = x.ok().flatten().expect("both receive");
-        let mut rows = vec![row("open", len, deal_open, [start0 + finish0, start1 + finish1], 0)];
+        let mut rows = vec![row("open", len, deal_open, online, 0)];
 
         for (form, [relu_name, max_name]) in
             [(Comparison::Dpf, ["relu", "max"]), (Comparison::Chunks, ["relu by chunks", "max by chunks"])]
@@ -119,8 +126,8 @@ impl Bench {
             let [keys0, keys1] = sections.each_ref().map(|bytes| keys(bytes));
             let [ctx0, ctx1] = [Party::P0, Party::P1].map(|party| self.party(party, 1));
             let online = both(
-                || relu.start(&ctx0, &keys0, &x),
-                || relu.start(&ctx1, &keys1, &x),
+                &|| relu.start(&ctx0, &keys0, &x),
+                &|| relu.start(&ctx1, &keys1, &x),
                 |state, theirs| state.next(&ctx0, theirs),
                 |state, theirs| state.next(&ctx1, theirs),
             );
@@ -133,8 +140,8 @@ impl Bench {
             let [keys0, keys1] = sections.each_ref().map(|bytes| keys(bytes));
             let [ctx0, ctx1] = [Party::P0, Party::P1].map(|party| self.party(party, 2));
             let online = both(
-                || max.start(&ctx0, &keys0, &level, &x),
-                || max.start(&ctx1, &keys1, &level, &x),
+                &|| max.start(&ctx0, &keys0, &level, &x),
+                &|| max.start(&ctx1, &keys1, &level, &x),
                 |state, theirs| state.next(&ctx0, theirs),
                 |state, theirs| state.next(&ctx1, theirs),
             );
@@ -148,26 +155,40 @@ fn keys(bytes: &[u8]) -> Keys<'_> {
     Keys { sections: bytes, section_len: bytes.len() }
 }
 
-/// Seconds of P0 and P1, from the start to the result.
+/// Least seconds of P0 and P1, from the start to the result.
 fn both<T, S0, S1>(
-    start0: impl FnOnce() -> Result<Step<T, S0>, GateError>,
-    start1: impl FnOnce() -> Result<Step<T, S1>, GateError>,
+    start0: &impl Fn() -> Result<Step<T, S0>, GateError>,
+    start1: &impl Fn() -> Result<Step<T, S1>, GateError>,
     next0: impl Fn(S0, &[u8]) -> Result<Step<T, S0>, GateError>,
     next1: impl Fn(S1, &[u8]) -> Result<Step<T, S1>, GateError>,
 ) -> [f64; 2] {
-    let (mut step0, mut seconds0) = timed(start0);
-    let (mut step1, mut seconds1) = timed(start1);
-    loop {
-        match (step0.expect("well formed"), step1.expect("well formed")) {
-            (Step::Exchange(message0, state0), Step::Exchange(message1, state1)) => {
-                let (next, seconds) = timed(|| next0(state0, &message1));
-                (step0, seconds0) = (next, seconds0 + seconds);
-                let (next, seconds) = timed(|| next1(state1, &message0));
-                (step1, seconds1) = (next, seconds1 + seconds);
+    let run = || {
+        let (mut step0, mut seconds0) = timed(start0);
+        let (mut step1, mut seconds1) = timed(start1);
+        loop {
+            match (step0.expect("well formed"), step1.expect("well formed")) {
+                (Step::Exchange(message0, state0), Step::Exchange(message1, state1)) => {
+                    let (next, seconds) = timed(|| next0(state0, &message1));
+                    (step0, seconds0) = (next, seconds0 + seconds);
+                    let (next, seconds) = timed(|| next1(state1, &message0));
+                    (step1, seconds1) = (next, seconds1 + seconds);
+                }
+                _ => return ((), [seconds0, seconds1]),
             }
-            _ => return [seconds0, seconds1],
         }
+    };
+    best(run).1
+}
+
+/// The result of the last pass, and the least seconds of each party.
+fn best<T>(mut pass: impl FnMut() -> (T, [f64; 2])) -> (T, [f64; 2]) {
+    let (mut result, mut least) = pass();
+    for _ in 1..PASSES {
+        let (again, seconds) = pass();
+        result = again;
+        (0..2).for_each(|party| least[party] = least[party].min(seconds[party]));
     }
+    (result, least)
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {

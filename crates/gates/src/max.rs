@@ -132,11 +132,7 @@ pub(crate) fn difference<R: Ring, D: Device>(
     level: &Level,
     width: u32,
 ) -> (D::Words<R>, D::Words<R>) {
-    let mut a = device.gather(x, items, level.in_len, &level.a);
-    let b = device.gather(x, items, level.in_len, &level.b);
-    device.sub(&mut a, &b);
-    device.reduce(&mut a, width);
-    (a, b)
+    device.differences(x, items, level.in_len, [&level.a, &level.b], width)
 }
 
 /// b + y at the pairs, x where there is no partner; alike for masked values and for masks.
@@ -149,8 +145,7 @@ pub(crate) fn merge<R: Ring, D: Device>(
     level: &Level,
     width: u32,
 ) -> D::Words<R> {
-    device.add(&mut b, y);
-    device.reduce(&mut b, width);
+    device.add_reduce(&mut b, y, width);
     if level.single.is_empty() {
         return b;
     }

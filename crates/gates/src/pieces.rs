@@ -72,23 +72,29 @@ impl<F: Fn(usize) -> usize> Part<F> {
         items: usize,
         mut work: impl FnMut(&[Piece], &[u8]) -> Result<(), GateError>,
     ) -> Result<(), GateError> {
-        let (mut pieces, mut buffer) = (Vec::new(), Vec::new());
+        let (mut pieces, mut buffer, mut filled) = (Vec::new(), Vec::new(), 0);
         let enough = device.bytes_at_once();
         for piece in self.pieces(items) {
             let Range { start, end } = piece.elements;
             let bytes = (self.bytes)(start)..(self.bytes)(end);
-            let filled = buffer.len();
             if filled + bytes.len() > enough && filled > 0 {
-                work(&pieces, &buffer)?;
+                work(&pieces, &buffer[..filled])?;
                 pieces.clear();
-                buffer.clear();
+                filled = 0;
             }
-            let filled = buffer.len();
-            buffer.resize(filled + bytes.len(), 0);
-            material.read(piece.item, self.offset + bytes.start..self.offset + bytes.end, &mut buffer[filled..])?;
+            let after = filled + bytes.len();
+            if buffer.len() < after {
+                buffer.resize(after, 0);
+            }
+            material.read(
+                piece.item,
+                self.offset + bytes.start..self.offset + bytes.end,
+                &mut buffer[filled..after],
+            )?;
             pieces.push(piece);
+            filled = after;
         }
-        if pieces.is_empty() { Ok(()) } else { work(&pieces, &buffer) }
+        if pieces.is_empty() { Ok(()) } else { work(&pieces, &buffer[..filled]) }
     }
 
     /// Brings the pieces of a part that is in P0's seed, as words of `kind`, and is dealt to P1.

@@ -3,6 +3,7 @@
 
 mod common;
 
+use ariann_device::{Cpu, Device};
 use ariann_gates::argmax::{ArgMax, Candidates, Ranked};
 use ariann_gates::clip::Clip;
 use ariann_gates::input::Input;
@@ -304,7 +305,7 @@ fn material_is_uniform_to_its_receiver() {
             for weights in [Weights::Held, Weights::Shared] {
                 let gate = Linear { shape: LinearShape::Dense { inputs: 2, outputs: 2 }, weights };
                 // Masks of weights that are the same in all batches, at an extreme.
-                let mask = vec![0u32; 4];
+                let mask = Cpu.weights(&gate.shape, &vec![0u32; 4]);
                 let operand = world.dealing(3, 0).mask(kind::MASK, 2);
                 let (_, [_, p1]) = world.deal(5, 1, &gate.cost::<u32>(), |_, dealing, sections| {
                     gate.deal(dealing, Some(&mask), Some(operand.clone()), sections)

@@ -1,6 +1,7 @@
 //! Select: see `gates::select`.
 
 use ariann_fss::Party;
+use ariann_prg::{Loop, accelerate};
 use ariann_ring::Ring;
 use ariann_ring::pack::{self, PackError};
 
@@ -31,11 +32,14 @@ impl Select {
         let done = each(parts.collect(), |((piece, source), out): ((&Piece, Source<'_>), &mut [R])| {
             let at = piece.item * len + piece.elements.start;
             let (d, v) = (&d[at..at + out.len()], &v[at..at + out.len()]);
-            self.piece(source, piece, d, v, out)
+            let mut done = Ok(());
+            accelerate(Work { select: self, source, piece, d, v, out, done: &mut done });
+            done
         });
         done.into_iter().collect()
     }
 
+    #[inline(always)]
     fn piece<R: Ring>(
         &self,
         source: Source<'_>,
@@ -68,6 +72,7 @@ impl Select {
         Ok(())
     }
 
+    #[inline(always)]
     fn group<R: Ring>(&self, table: &[R], d: &[u8], v: &[R], out: &mut [R]) {
         let second = R::spread(u8::from(self.party == Party::P1));
         let len = out.len();
@@ -98,6 +103,24 @@ impl Select {
                 }
             }
         }
+    }
+}
+
+/// A piece, and whether its table was well formed.
+struct Work<'a, R: Ring> {
+    select: &'a Select,
+    source: Source<'a>,
+    piece: &'a Piece,
+    d: &'a [u8],
+    v: &'a [R],
+    out: &'a mut [R],
+    done: &'a mut Result<(), PackError>,
+}
+
+impl<R: Ring> Loop for Work<'_, R> {
+    #[inline(always)]
+    fn run(self) {
+        *self.done = self.select.piece(self.source, self.piece, self.d, self.v, self.out);
     }
 }
 
