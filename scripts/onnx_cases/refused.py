@@ -349,3 +349,10 @@ single("reduce-mean-of-the-batch", "ReduceMean", (2, 3), axes=[0, 1])
 single("averagepool-window-in-padding", "AveragePool", (1, 6, 6), kernel_shape=[2, 2], pads=[2, 0, 0, 0])
 single("averagepool-huge-window", "AveragePool", (1, 6, 6), kernel_shape=[2**27, 2**27], pads=[2**27] * 4)
 single("log-softmax-over-rows", "LogSoftmax", (2, 3))
+
+
+@invalid
+def constants_spread_too_far(w):
+    """16 kB of constants that would make 70 MB."""
+    nodes = [node("Add", ["a", "b"], ["w"], "outer"), node("MatMul", ["x", "w"], ["y"], "fc")]
+    return model(nodes, [ints("a", [[0]] * 2100), ints("b", [[0] * 8200])], (2100,))

@@ -201,6 +201,7 @@ const REFUSALS: &[(&str, &[&str])] = &[
     ("transpose-of-the-batch", &["\"op\" (Transpose", "batch axis"]),
     ("add-broadcasts", &["\"sum\" (Add", "[2, 4, 4]", "[2, 1, 1]"]),
     ("attribute-of-wrong-type", &["transB", "wrong type"]),
+    ("constants-spread-too-far", &["\"outer\", spread out", "16777216"]),
     ("conv-groups-do-not-fit", &["Conv \"conv\"", "4 channels"]),
     ("conv-kernel-larger-than-input", &["Conv \"conv\"", "larger than its input"]),
     ("conv-kernel-shape-differs", &["kernel_shape differs"]),

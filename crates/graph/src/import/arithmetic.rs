@@ -82,7 +82,7 @@ pub(super) fn broadcast(call: &Call<'_>, constant: &Constant, item: &[usize]) ->
         return Ok(Spread::Channel(values.to_vec()));
     }
     let len: usize = item.iter().product();
-    bounded(call, len)?;
+    bounded(call, len, values.len())?;
     let at = |element: usize| {
         let (mut rest, mut place, mut step) = (element, 0, 1);
         for (&size, &axis) in sizes[1..].iter().zip(item).rev() {
@@ -95,9 +95,11 @@ pub(super) fn broadcast(call: &Call<'_>, constant: &Constant, item: &[usize]) ->
     Ok(Spread::Element((0..len).map(at).collect()))
 }
 
-pub(super) fn bounded(call: &Call<'_>, len: usize) -> Result<(), ImportError> {
-    let what = || format!("the constants of \"{}\", spread over an item,", call.name);
-    if len <= MAX_SPREAD { Ok(()) } else { Err(ImportError::Overflow { what: what(), limit: MAX_SPREAD }) }
+/// Refuses to make `len` values of `held` ones where that is far more than the file holds.
+pub(super) fn bounded(call: &Call<'_>, len: usize, held: usize) -> Result<(), ImportError> {
+    let limit = MAX_SPREAD.max(held);
+    let what = || format!("the constants of \"{}\", spread out,", call.name);
+    if len <= limit { Ok(()) } else { Err(ImportError::Overflow { what: what(), limit }) }
 }
 
 /// Names of a scaling's constants.
@@ -130,7 +132,7 @@ pub(super) fn scale_shift(
         (_, &[channels]) => (channels, 1, 1),
         (_, &[channels, ref between @ .., width]) => (channels, between.iter().product(), width),
     };
-    bounded(call, channels)?;
+    bounded(call, channels, scale.values().len().max(shift.values().len()))?;
     let weights = scale.spread(channels);
     let bias = (!shift.all(0.0)).then(|| shift.spread(channels));
     let shape = ConvShape {

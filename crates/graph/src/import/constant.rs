@@ -23,6 +23,16 @@ pub(super) enum Numbers {
     Int(Vec<i64>),
 }
 
+impl Numbers {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Numbers::Float(values) => values.len(),
+            Numbers::Int(values) => values.len(),
+        }
+    }
+}
+
 const FLOAT: i32 = 1;
 const INT32: i32 = 6;
 const INT64: i32 = 7;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::constant::{self, Constant, Numbers};
 use super::error::Refusal;
 use super::shape::checked_len;
-use super::{Call, Importer, Value};
+use super::{Call, Importer, Value, arithmetic};
 
 /// The size of the batch axis in the shape of a value where the model leaves it open. No size is negative, and no
 /// arithmetic is done with it.
@@ -108,6 +108,7 @@ pub(super) fn binary(call: &Call<'_>, a: &Constant, b: &Constant) -> Result<Valu
     let mismatch = || call.attributes.invalid(format!("shapes {:?} and {:?} do not fit", a.shape, b.shape));
     let shape: Vec<usize> = (0..rank).map(size).collect::<Option<_>>().ok_or_else(mismatch)?;
     let len = checked_len(&shape, || format!("the output of \"{}\"", call.name))?;
+    arithmetic::bounded(call, len, a.numbers.len().max(b.numbers.len()))?;
     let place = |operand: &Constant, element: usize| {
         let (mut rest, mut place, mut step) = (element, 0, 1);
         for index in (0..rank).rev() {

@@ -16,9 +16,12 @@ mod evaluate;
 mod inputs;
 mod layout;
 mod linear;
+mod moves;
 mod operators;
 mod order;
+mod padding;
 mod pooling;
+mod reshape;
 mod shape;
 
 use std::collections::{HashMap, HashSet};

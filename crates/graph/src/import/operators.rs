@@ -5,11 +5,11 @@ use super::arithmetic::{add, batch_normalization, div, mul, neg, sub, sum};
 use super::curve::{erf_node, pow};
 use super::error::Refusal;
 use super::evaluate::{cast, cast_like, constant_node, shape};
-use super::layout::{
-    concat, dropout, flatten, gather, identity, pad, reshape_node, slice, split, squeeze, transpose, unsqueeze,
-};
 use super::linear::{conv, gemm, matmul};
+use super::moves::{concat, gather, slice, split, transpose};
+use super::padding::pad;
 use super::pooling::{average_pool, global_average_pool, global_max_pool, max_pool, reduce_max, reduce_mean};
+use super::reshape::{dropout, flatten, identity, reshape_node, squeeze, unsqueeze};
 use super::{Call, Importer, Value};
 use crate::onnx::{ModelProto, NodeProto};
 
