@@ -148,8 +148,10 @@ impl Plan {
         };
         let messages: usize =
             cost.exchanges.iter().map(|sent| sent[0].bytes(items) + sent[1].bytes(items)).max().unwrap_or(0);
-        (section.min(PIECE).saturating_add((words as u64).saturating_mul(word)))
+        (words as u64)
+            .saturating_mul(word)
             .saturating_mul(items as u64)
+            .saturating_add(section.saturating_mul(items as u64).min(MATERIAL))
             .saturating_add(messages as u64)
     }
 
@@ -176,5 +178,5 @@ impl Plan {
     }
 }
 
-/// Bytes of one item's section that are in memory at once.
-const PIECE: u64 = 8 << 20;
+/// Bytes of material that are in memory at once: one gate's, and what is read ahead.
+const MATERIAL: u64 = 112 << 20;

@@ -19,6 +19,7 @@ use crate::SessionError;
 use crate::hooks::Observer;
 use crate::masks::OwnMasks;
 use crate::report::GateTime;
+use crate::sections::Reading;
 
 /// The channel to the other party.
 pub trait Exchange {
@@ -127,6 +128,8 @@ struct Run<'a, R: Ring, D: Device> {
     material: &'a Opened,
     slots: Range<u32>,
     input: Option<&'a [R]>,
+    dealt: &'a Reading<'a>,
+    prepared: Option<&'a Reading<'a>>,
     values: Vec<Value<R, D>>,
     link: &'a mut dyn Exchange,
     observer: &'a mut dyn Observer,
@@ -168,7 +171,11 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
     ) -> Result<Option<Vec<R>>, SessionError> {
         times.resize(self.plan.gates.len(), GateTime::default());
         let values = Vec::with_capacity(self.plan.gates.len());
-        let mut run = Run { material, slots, input, values, link, observer, time: GateTime::default() };
+        let dealt = Reading::new(&material.dealt, slots.clone())?;
+        let prepared = material.prepared.as_ref().map(|batch| Reading::new(batch, slots.clone())).transpose()?;
+        let (dealt, prepared) = (&dealt, prepared.as_ref());
+        let mut run =
+            Run { material, slots, input, dealt, prepared, values, link, observer, time: GateTime::default() };
         for (number, entry) in self.plan.gates.iter().enumerate() {
             let number = number as u32;
             run.link.gate(number, &entry.name);
@@ -254,10 +261,10 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
     }
 
     fn gate(&self, run: &mut Run<'_, R, D>, number: u32, entry: &Entry) -> Result<Value<R, D>, SessionError> {
-        let material = run.material;
+        let (material, dealt) = (run.material, run.dealt);
         let ctx = self.context(material, &run.slots, number);
         let failed = self.named(number);
-        let stored = Stored { batch: &material.dealt, slots: run.slots.clone(), gate: number };
+        let stored = dealt.of(number);
         // The operand is taken out of the run while its gate works, so that the gate may borrow it.
         let first = entry.inputs.first().copied();
         Ok(match &entry.gate {
@@ -419,43 +426,15 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
 
     /// What this party prepared for a linear gate.
     fn prepared(&self, run: &Run<'_, R, D>, linear: &Linear, gate: u32) -> Result<Option<D::Words<R>>, SessionError> {
-        let Some(prepared) = run.material.prepared.as_ref().filter(|_| linear.prepares(self.party)) else {
+        let Some(prepared) = run.prepared.filter(|_| linear.prepares(self.party)) else {
             return Ok(None);
         };
-        let stored = Stored { batch: prepared, slots: run.slots.clone(), gate };
+        let stored = prepared.of(gate);
         let mut bytes = vec![0; stored.section_len() * run.slots.len()];
         stored.read(0..run.slots.len(), &mut bytes).map_err(|source| self.named(gate)(GateError::Sections(source)))?;
         let keys = Keys { sections: &bytes, section_len: stored.section_len() };
         let words = self.device.unpack(keys, 0, linear.shape.out_len(), R::BITS);
         words.map(Some).map_err(|source| self.named(gate)(GateError::Material(source)))
-    }
-}
-
-/// The sections of a gate in a batch, for the slots of a run.
-pub(crate) struct Stored<'a> {
-    pub batch: &'a Batch,
-    pub slots: Range<u32>,
-    pub gate: u32,
-}
-
-impl Sections for Stored<'_> {
-    fn section_len(&self) -> usize {
-        self.batch.layout().sections()[self.gate as usize] as usize
-    }
-
-    fn read(&self, items: Range<usize>, out: &mut [u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let at = |item: usize| self.slots.start + item as u32;
-        Ok(self.batch.read_slots(at(items.start)..at(items.end), self.gate, out)?)
-    }
-
-    fn read_part(
-        &self,
-        item: usize,
-        range: Range<usize>,
-        out: &mut [u8],
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let range = range.start as u64..range.end as u64;
-        Ok(self.batch.read_part(self.slots.start + item as u32, self.gate, range, out)?)
     }
 }
 

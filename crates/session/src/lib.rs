@@ -20,6 +20,7 @@ mod preparing;
 pub mod query;
 pub mod reading;
 pub mod report;
+mod sections;
 pub mod serve;
 mod setup;
 mod suite;

@@ -8,12 +8,15 @@ use ariann_ring::Ring;
 use zeroize::Zeroizing;
 
 use crate::SessionError;
-use crate::engine::{AllWeights, Opened, Stored};
+use crate::engine::{AllWeights, Opened};
 use crate::events::Events;
 use crate::masks::OwnMasks;
+use crate::sections::Reading;
 
-/// Slots prepared together.
-const GROUP: u32 = 16;
+/// Slots prepared together at most.
+const GROUP: u64 = 16;
+/// Bytes prepared together, if one slot has no more.
+const TOGETHER: u64 = 64 << 20;
 
 /// Whether `party` prepares anything.
 pub(crate) fn needed(plan: &Plan, party: Party) -> bool {
@@ -37,9 +40,11 @@ pub(crate) fn prepare<R: Ring, D: Device>(
     let slots = label.slots;
     let header = Header::new(label, &layout, Secret::new(Zeroizing::new(Vec::new()))?)?;
     let mut writer = store.prepare(&header, &layout)?;
+    let group = (TOGETHER / layout.slot_bytes().max(1)).clamp(1, GROUP) as u32;
     let mut first = 0;
     while first < slots {
-        let end = if first < mark { mark } else { (first + GROUP).min(slots) };
+        let end = if first < mark { mark } else { (first + group).min(slots) };
+        let dealt = Reading::of_linear(&opened.dealt, first..end, plan)?;
         let mut columns = Vec::new();
         for (gate, entry) in plan.gates.iter().enumerate() {
             let len = layout.sections()[gate] as usize;
@@ -53,9 +58,8 @@ pub(crate) fn prepare<R: Ring, D: Device>(
             }
             let gate = gate as u32;
             let ctx = Context { party, device, prg: &opened.prg, hash: &opened.hash, gate, slots: first..end };
-            let stored = Stored { batch: &opened.dealt, slots: first..end, gate };
             let masks = OwnMasks { plan, device, party, prg: &opened.prg, slots: first..end };
-            let share = linear.prepare(&ctx, &weights[&gate], &stored, masks.of(entry.inputs[0]));
+            let share = linear.prepare(&ctx, &weights[&gate], &dealt.of(gate), masks.of(entry.inputs[0]));
             let named = |source| SessionError::Gate { gate, name: entry.name.clone(), source };
             columns.push((gate, len, device.pack(&share.map_err(named)?, R::BITS)));
         }
