@@ -1,5 +1,6 @@
 //! Rewriting passes keep what a graph computes, on random graphs; bounds hold for every kind of layer.
 
+#[allow(dead_code)]
 #[path = "common/networks.rs"]
 mod networks;
 

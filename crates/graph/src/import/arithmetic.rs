@@ -258,7 +258,7 @@ pub(super) fn mul(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value,
             let x = call.data(0)?;
             scaled(importer, call, x, constant, |value| value)
         }
-        _ => Err(call.data(0).and(call.data(1)).err().expect("two values of the input were taken before")),
+        _ => Err(call.data(0).and(call.data(1)).expect_err("two values of the input were taken before")),
     }
 }
 

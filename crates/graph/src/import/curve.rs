@@ -92,7 +92,8 @@ pub(super) fn binary(
 ) -> Result<Option<Value>, Refusal> {
     let (a, b) = (call.needed(0)?.clone(), call.needed(1)?.clone());
     let involved = matches!(a, Value::Curve(_)) || matches!(b, Value::Curve(_));
-    if !involved && !(always && matches!((&a, &b), (Value::Data(_), Value::Data(_)))) {
+    let both = matches!((&a, &b), (Value::Data(_), Value::Data(_)));
+    if !(involved || always && both) {
         return Ok(None);
     }
     let product = || {
@@ -128,7 +129,7 @@ pub(super) fn unary(
     if !always && !matches!(x, Value::Curve(_)) {
         return Ok(None);
     }
-    let Some(curve) = importer.curve(&x) else { return Err(call.data(0).err().expect("no value of the input")) };
+    let Some(curve) = importer.curve(&x) else { return Err(call.data(0).expect_err("no value of the input")) };
     let samples = curve.samples.iter().map(|&x| of(x)).collect();
     importer.finish(call, curve.root, samples).map(Some)
 }
