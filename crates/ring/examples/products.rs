@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use ariann_ring::bench::layers::{LayerRow, layers, networks};
+use ariann_ring::bench::layers::{LayerRow, layers, limits, networks};
 use ariann_ring::{Kernel, Ring};
 
 fn main() {
@@ -13,6 +13,15 @@ fn main() {
     let each = Duration::from_millis(arguments.next().and_then(|text| text.parse().ok()).unwrap_or(200));
     if what != "kernels" {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool of one thread");
+        let limits = limits(each);
+        let tiles = |rate: Option<f64>| rate.map_or("none".into(), |rate| format!("{rate:.0} G/s"));
+        println!(
+            "limits of one thread: AMX u32 {}, u64 {}; reading 32 MB {:.1} GB/s, 512 MB {:.1} GB/s\n",
+            tiles(limits.tiles_u32),
+            tiles(limits.tiles_u64),
+            limits.near,
+            limits.far
+        );
         pool.install(|| {
             show::<u32>(&what, each);
             show::<u64>(&what, each);
@@ -28,7 +37,7 @@ fn show<R: Ring>(what: &str, each: Duration) {
     let mut list = networks();
     list.retain(|layer| what.is_empty() || what == "all" || layer.network.contains(what));
     let rows = layers::<R>(kernel, &list, each);
-    for network in rows.chunk_by(|a, b| a.network == b.network) {
+    for network in rows.chunk_by(|a, b| (a.network, a.items) == (b.network, b.items)) {
         println!(
             "{}, batch of {}, u{}, {kernel}, one thread: weights as they come, weights packed before",
             network[0].network,

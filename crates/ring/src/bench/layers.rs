@@ -77,6 +77,53 @@ impl std::fmt::Display for Linear {
     }
 }
 
+/// What one thread of this machine could do.
+#[derive(Debug, Clone, Serialize)]
+pub struct Limits {
+    /// 10^9 multiply-adds a second that AMX could do for u32: ten products of bytes each. None where there is no AMX.
+    pub tiles_u32: Option<f64>,
+    /// As `tiles_u32`, for u64: 36 products of bytes each.
+    pub tiles_u64: Option<f64>,
+    /// 10^9 bytes a second read of 32 MB, which a large cache may hold.
+    pub near: f64,
+    /// 10^9 bytes a second read of 512 MB.
+    pub far: f64,
+}
+
+/// Measures the limits, about `each` for each.
+pub fn limits(each: Duration) -> Limits {
+    let tiles = tile_rate(each);
+    let words = vec![1u64; 64 << 20];
+    let read = |len: usize| {
+        let bytes = 8 * len;
+        let seconds = best(each, &mut || {
+            let sums = words[..len].as_chunks::<64>().0.iter().fold([0u64; 64], |mut sums, words| {
+                sums.iter_mut().zip(words).for_each(|(sum, word)| *sum ^= word);
+                sums
+            });
+            std::hint::black_box(sums);
+        });
+        bytes as f64 / seconds / 1e9
+    };
+    let (near, far) = (read(4 << 20), read(64 << 20));
+    Limits { tiles_u32: tiles.map(|rate| rate / 10.0), tiles_u64: tiles.map(|rate| rate / 36.0), near, far }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn tile_rate(each: Duration) -> Option<f64> {
+    const ROUNDS: usize = 2_000;
+    let products = crate::product::tile_products(1)?;
+    let seconds = best(each, &mut || {
+        crate::product::tile_products(ROUNDS);
+    });
+    Some((ROUNDS * products) as f64 / seconds / 1e9)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn tile_rate(_: Duration) -> Option<f64> {
+    None
+}
+
 /// Measures `layers` with `kernel` in the current pool, about `each` for each.
 pub fn layers<R: Ring>(kernel: Kernel, layers: &[Layer], each: Duration) -> Vec<LayerRow> {
     layers.iter().map(|layer| measure::<R>(kernel, layer, each)).collect()

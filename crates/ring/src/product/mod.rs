@@ -120,3 +120,12 @@ pub(crate) fn float_sums(rounds: usize) -> Option<usize> {
     std::hint::black_box(avx2::float_sums(rounds));
     Some(avx2::FLOAT_SUMS)
 }
+
+/// Runs `rounds` of byte multiply-adds on AMX tiles; how many there are in a round, or None without AMX.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn tile_products(rounds: usize) -> Option<usize> {
+    amx::available().then(|| {
+        amx::tile_products(rounds);
+        amx::TILE_PRODUCTS
+    })
+}

@@ -9,12 +9,15 @@ use std::cell::RefCell;
 
 use bytemuck::Zeroable;
 
-use super::{Amx, KC_U32, SIDE, STEP, TILE};
+use super::{Amx, KC_U32, SIDE, STEP, TILE, zeroed};
 use crate::Ring;
 use crate::product::blocked::lines;
 use crate::product::layout::{Layout, Task, UNITS};
 use crate::product::micro::{Line, Micro};
 use crate::product::out::Out;
+
+/// Lines from the panel being read to those that are asked for.
+const AHEAD: usize = 512;
 
 /// Most steps in a block of k.
 const BLOCK: usize = KC_U32 / STEP * 3 / 2;
@@ -31,17 +34,20 @@ pub trait Planes: Ring {
     fn right(rows: &[Self], stride: usize, tiles: &mut [Line]);
     /// Whether left tiles may be read from the input as `split` left it.
     const DIRECT: bool;
-    /// The sums of each weight over the steps of both panels, one tile each. Memory at `next` may be asked for, 1024 bytes a step.
+    /// The sums of each weight over the steps of both panels, one tile each. Memory at `next` may be asked for, 1024 bytes each step.
     ///
     /// # Safety
     /// Tiles are configured, and as many rows as they have may be read at every step of `left`.
-    unsafe fn sums(left: Left, right: &[Line], next: *const Line, sums: &mut [Line]);
+    unsafe fn sums(left: Left, right: &[Line], next: Next, sums: &mut [Line]);
     /// Puts sums together and stores or adds the tile where `place` says.
     ///
     /// # Safety
     /// The elements of the place may be written, and nobody else uses them meanwhile.
     unsafe fn finish(sums: &[Line], place: &Place<Self>);
 }
+
+/// Memory that is read soon, and bytes from step to step.
+pub type Next = (*const Line, usize);
 
 /// Left tiles: where each step begins, and bytes from row to row and from plane to plane.
 pub struct Left<'a> {
@@ -103,9 +109,9 @@ fn block<R: Planes>(layout: &Layout) -> usize
 where
     Amx: Micro<R>,
 {
-    // Panels of both sides stay in the nearest cache; inputs read where they lie leave more of it.
-    let most = <Amx as Micro<R>>::KC / STEP;
-    let most = if direct::<R>(layout).is_some() { most * 3 / 2 } else { most };
+    // Panels of both sides stay in the nearest cache; inputs read where they lie leave more of it, and u64 sums cost more to put together.
+    let kc = <Amx as Micro<R>>::KC / STEP;
+    let most = if R::BITS == 64 || direct::<R>(layout).is_some() { kc * 3 / 2 } else { kc };
     layout.steps().div_ceil(layout.steps().div_ceil(most))
 }
 
@@ -116,7 +122,7 @@ where
 {
     let (steps, count, channels) = (layout.steps(), layout.channels().div_ceil(SIDE), layout.channels());
     let (tiles, block) = (size_of::<R>() * TILE, block::<R>(layout));
-    let mut panels = vec![Line::zeroed(); steps * count * tiles];
+    let mut panels = zeroed(steps * count * tiles);
     let stride = steps * STEP;
     let mut rows = vec![R::ZERO; SIDE * stride];
     for n in 0..count {
@@ -183,9 +189,10 @@ where
             for n in channels.clone().step_by(SIDE) {
                 let cols = SIDE.min(channels.end - n);
                 let right = &panels[(k0 * count + n / SIDE * ks) * tiles..][..ks * tiles];
-                // Where one panel of places is, there is no time to read ahead.
-                let ahead = if places.len() > mr { right.len() } else { 0 };
-                let next = right.as_ptr().wrapping_add(ahead);
+                // The next panel is asked for while several panels of places meet this one; where there is but one, the beginnings of what comes later.
+                let several = pieces.len() > 1;
+                let next = right.as_ptr().wrapping_add(if several { right.len() } else { AHEAD });
+                let step = if several { 1024 } else { 4096 };
                 for (m, piece) in pieces.iter().enumerate() {
                     for (step, from) in from.iter_mut().enumerate().take(ks) {
                         *from = if direct {
@@ -198,7 +205,7 @@ where
                     }
                     let left = Left { steps: &from[..ks], stride, plane };
                     // SAFETY: `with` configures tiles of `mr` rows; a panel has 16, and the input as many (sliced above).
-                    unsafe { R::sums(left, right, next.wrapping_add(m.min(4) * 16 * ks), &mut sums[current]) };
+                    unsafe { R::sums(left, right, (next.wrapping_add(m.min(4) * 16 * ks), step), &mut sums[current]) };
                     let place = (at.0 + piece.start, piece.len());
                     let next = Pending { place, channel: (n, cols), turned, add: k0 > 0 };
                     if let Some(before) = pending.replace(next) {

@@ -3,7 +3,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::{Left, Place, Planes};
+use super::{Left, Next, Place, Planes};
 use crate::product::amx::pack::{
     eight, pack_left_u32, pack_left_u64, planes_u32, sixteen, store, transpose, transpose_u32,
 };
@@ -61,7 +61,7 @@ impl Planes for u32 {
 
     const DIRECT: bool = true;
 
-    unsafe fn sums(left: Left, right: &[Line], next: *const Line, sums: &mut [Line]) {
+    unsafe fn sums(left: Left, right: &[Line], next: Next, sums: &mut [Line]) {
         assert!(!left.steps.is_empty() && right.len() >= left.steps.len() * 4 * TILE && sums.len() >= 4 * TILE);
         // SAFETY: lengths asserted, the rest as the caller promises; a hint reads nothing.
         unsafe {
@@ -111,7 +111,7 @@ impl Planes for u32 {
                 "prefetcht0 [{next} + 960]",
                 "add {left}, 8",
                 "add {right}, 4096",
-                "add {next}, 1024",
+                "add {next}, {apart}",
                 "dec {steps}",
                 "jnz 2b",
                 "tilestored [{sums} + {line}], tmm0",
@@ -123,7 +123,8 @@ impl Planes for u32 {
                 stride = in(reg) left.stride,
                 plane = in(reg) left.plane,
                 right = inout(reg) right.as_ptr() => _,
-                next = inout(reg) next => _,
+                next = inout(reg) next.0 => _,
+                apart = in(reg) next.1,
                 steps = inout(reg) left.steps.len() => _,
                 sums = in(reg) sums.as_mut_ptr(),
                 line = in(reg) 64usize,
@@ -219,7 +220,7 @@ impl Planes for u64 {
 
     const DIRECT: bool = false;
 
-    unsafe fn sums(left: Left, right: &[Line], _: *const Line, sums: &mut [Line]) {
+    unsafe fn sums(left: Left, right: &[Line], _: Next, sums: &mut [Line]) {
         let steps = left.steps.len();
         assert!(steps > 0 && right.len() >= steps * 8 * TILE && sums.len() >= 8 * TILE);
         // SAFETY: lengths asserted; the steps of a panel follow each other, the rest as the caller promises.
