@@ -4,7 +4,6 @@
 
 mod commands;
 mod forecast;
-mod gates;
 mod options;
 mod output;
 
