@@ -15,6 +15,7 @@ mod compare;
 mod lookup;
 mod loops;
 mod marks;
+mod opening;
 mod pieces;
 mod select;
 
@@ -240,6 +241,18 @@ impl Device for Cpu {
         let mut out = vec![R::ZERO; share.len()];
         accelerate(loops::Cut { share, mask, add, shift, low, out: &mut out });
         out
+    }
+
+    fn open_in_pieces<R: Ring, E>(
+        &self,
+        prg: &Prg,
+        stream: &Stream,
+        share: &Vec<R>,
+        window: Window,
+        half: bool,
+        send: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Vec<R>, E> {
+        opening::open(prg, stream, share, window, half, send)
     }
 
     fn open<R: Ring>(&self, mut own: Vec<R>, theirs: &[u8], width: u32) -> Result<Vec<R>, PackError> {

@@ -228,6 +228,20 @@ pub trait Device: Sync {
         window: Window,
         half: bool,
     ) -> Self::Words<R>;
+    /// The same with the mask expanded from `stream`; the packed message is handed to `send` in pieces as they are ready.
+    fn open_in_pieces<R: Ring, E>(
+        &self,
+        prg: &Prg,
+        stream: &Stream,
+        share: &Self::Words<R>,
+        window: Window,
+        half: bool,
+        send: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Self::Words<R>, E> {
+        let own = self.window(share, &self.expand(prg, stream, R::BITS), window, half);
+        send(&self.pack(&own, window.width()))?;
+        Ok(own)
+    }
     /// own + theirs modulo 2^width, theirs as it came from the wire.
     fn open<R: Ring>(&self, own: Self::Words<R>, theirs: &[u8], width: u32) -> Result<Self::Words<R>, PackError>;
     /// A message of bits.

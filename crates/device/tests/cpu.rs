@@ -256,3 +256,30 @@ proptest! {
         prop_assert_eq!(own, z.wrapping_add(r).wrapping_add(half) >> shift & u32::low_mask(width));
     }
 }
+
+/// An opening in one pass gives the same own part and the same message as its steps, at odd lengths and with more threads.
+#[test]
+fn openings_in_pieces_are_those_in_steps() {
+    let prg = Prg::new(&Seed::from_bytes([9; 16]));
+    for (len, slots, shift, top) in [(1, 0..1, 0, 32), (77, 2..5, 9, 28), (40_001, 0..3, 5, 24), (100_003, 1..2, 0, 13)] {
+        let stream = Stream { kind: 1, gate: 3, slots, len };
+        let share: Vec<u32> = (0..stream.total() as u32).map(|i| i.wrapping_mul(2_654_435_761)).collect();
+        let window = Window { shift, top };
+        for half in [false, true] {
+            let own = Cpu.window(&share, &Cpu.expand(&prg, &stream, 32), window, half);
+            let message = Cpu.pack(&own, window.width());
+            for threads in [1, 3] {
+                let mut sent = Vec::new();
+                let again = with_threads(threads, || {
+                    let mut keep = |piece: &[u8]| {
+                        sent.extend_from_slice(piece);
+                        Ok::<_, ()>(())
+                    };
+                    Cpu.open_in_pieces(&prg, &stream, &share, window, half, &mut keep)
+                });
+                assert_eq!(again, Ok(own.clone()));
+                assert_eq!(sent, message);
+            }
+        }
+    }
+}

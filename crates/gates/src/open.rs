@@ -47,6 +47,21 @@ impl Open {
         let own = ctx.device.window(share, &mask, self.window, ctx.party == Party::P0);
         Opening::new(ctx, own, self.window.width(), self.to)
     }
+
+    /// The same, with the message handed to `send` in pieces while the next ones are computed.
+    pub fn start_in_pieces<R: Ring, D: Device, E>(
+        &self,
+        ctx: &Context<'_, D>,
+        share: &D::Words<R>,
+        send: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Opening<R, D>, E> {
+        let stream = ctx.stream(kind::MASK, self.len);
+        let mut nobody = |_: &[u8]| Ok(());
+        let send = if self.to.includes(other(ctx.party)) { send } else { &mut nobody };
+        let own =
+            ctx.device.open_in_pieces(ctx.prg, &stream, share, self.window, ctx.party == Party::P0, send)?;
+        Ok(Opening { own, width: self.window.width(), receives: self.to.includes(ctx.party) })
+    }
 }
 
 /// What P0 and P1 send to open `len` values of `width` bits towards `to`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ariann_device::Device;
 use ariann_gates::add::Operand;
@@ -32,9 +32,31 @@ pub trait Exchange {
         expected: usize,
         waiting_for: &str,
     ) -> Result<Vec<u8>, SessionError>;
+    /// The same, with the message of `own` bytes computed in pieces that leave while the next ones are computed.
+    fn exchange_in_pieces(
+        &mut self,
+        step: u32,
+        own: usize,
+        compute: &mut dyn FnMut(Pieces<'_>) -> Result<(), SessionError>,
+        expected: usize,
+        waiting_for: &str,
+    ) -> Result<Vec<u8>, SessionError> {
+        let mut message = Vec::with_capacity(own);
+        compute(&mut |piece| {
+            message.extend_from_slice(piece);
+            Ok(())
+        })?;
+        self.exchange(step, message, expected, waiting_for)
+    }
     /// A gate begins; for progress.
     fn gate(&mut self, _number: u32, _name: &str) {}
 }
+
+/// Takes the pieces of a message.
+pub type Pieces<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), SessionError>;
+
+/// Bytes of the longest message that is sent in pieces: both sides may send all of it before they receive.
+const TRANSFER: usize = 32 << 20;
 
 /// Steps of a gate's exchanges: `gate * STEPS + exchange`.
 pub const STEPS: u32 = 8;
@@ -233,6 +255,39 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
         theirs
     }
 
+    /// The one exchange of an opening: `compute` hands the message over in pieces, which leave while it goes on.
+    fn swap_in_pieces(
+        &self,
+        run: &mut Run<'_, R, D>,
+        gate: u32,
+        compute: &mut dyn FnMut(Pieces<'_>) -> Result<(), SessionError>,
+    ) -> Result<Vec<u8>, SessionError> {
+        let traffic = self.plan.cost(gate as usize).exchanges[0];
+        let bytes = |party: Party| traffic[party as usize].bytes(run.slots.len());
+        let (own, theirs) = (bytes(self.party), bytes(ariann_gates::other(self.party)));
+        if own > TRANSFER || run.observer.wants_messages() {
+            let mut message = Vec::with_capacity(own);
+            compute(&mut |piece| {
+                message.extend_from_slice(piece);
+                Ok(())
+            })?;
+            return self.swap(run, gate, 0, message);
+        }
+        let waiting_for = format!("gate {gate} {}", self.plan.gates[gate as usize].name);
+        run.time.bytes_sent += own as u64;
+        let began = Instant::now();
+        let mut computing = Duration::ZERO;
+        let mut timed = |send: Pieces<'_>| {
+            let began = Instant::now();
+            let done = compute(send);
+            computing += began.elapsed();
+            done
+        };
+        let theirs = run.link.exchange_in_pieces(gate * STEPS, own, &mut timed, theirs, &waiting_for);
+        run.time.exchange_seconds += (began.elapsed().saturating_sub(computing)).as_secs_f64();
+        theirs
+    }
+
     /// All exchanges of a gate from its first step on.
     fn finish<T, S>(
         &self,
@@ -307,8 +362,14 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
                     let words = self.device.download(share).into_iter().map(R::to_u64).collect();
                     run.observer.opening(number, words);
                 }
-                let (opening, message) = gate.start(&ctx, run.words(entry.inputs[0]));
-                let theirs = self.swap(run, number, 0, message)?;
+                let share = self.take_share(run, entry.inputs[0]);
+                let mut opening = None;
+                let theirs = self.swap_in_pieces(run, number, &mut |send| {
+                    opening = Some(gate.start_in_pieces(&ctx, &share, send)?);
+                    Ok(())
+                })?;
+                run.values[entry.inputs[0] as usize] = Value::Share(share);
+                let opening = opening.expect("an exchange computes its message");
                 Value::Wire(opening.finish(&ctx, &theirs).map_err(failed)?)
             }
             Gate::Cut(gate) => Value::Wire(Some(gate.apply(self.device, run.words(entry.inputs[0])))),
@@ -389,6 +450,14 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
         let gate = gate.expect("a checked plan") as usize;
         match std::mem::replace(&mut run.values[gate], Value::Gone) {
             Value::Wire(Some(words)) => words,
+            _ => unreachable!("a checked plan"),
+        }
+    }
+
+    /// The same of a share.
+    fn take_share(&self, run: &mut Run<'_, R, D>, gate: u32) -> D::Words<R> {
+        match std::mem::replace(&mut run.values[gate as usize], Value::Gone) {
+            Value::Share(words) => words,
             _ => unreachable!("a checked plan"),
         }
     }

@@ -9,6 +9,10 @@ use ariann_material::{BatchId, Error, Reservation, Store};
 pub trait Observer: Send {
     /// Called before a masked message leaves: `exchange` of `gate`, for `slots` of `batch`.
     fn sending(&mut self, _batch: BatchId, _slots: std::ops::Range<u32>, _gate: u32, _exchange: u32, _message: &[u8]) {}
+    /// Whether [`Observer::sending`] looks at messages: they are then computed whole before they leave.
+    fn wants_messages(&self) -> bool {
+        true
+    }
     /// Whether [`Observer::opening`] wants its values.
     fn wants_shares(&self) -> bool {
         false
@@ -22,7 +26,11 @@ pub trait Observer: Send {
 /// Observes nothing.
 pub struct Nothing;
 
-impl Observer for Nothing {}
+impl Observer for Nothing {
+    fn wants_messages(&self) -> bool {
+        false
+    }
+}
 
 /// How a role opens its state folder and reserves, and who observes. The program uses [`Hooks::default`].
 #[derive(Clone)]

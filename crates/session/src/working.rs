@@ -15,7 +15,7 @@ use ariann_prg::{Prg, TreeHash};
 use ariann_ring::Ring;
 
 use crate::config::{self, Remote};
-use crate::engine::{AllWeights, Engine, Exchange, Opened, Schedule};
+use crate::engine::{AllWeights, Engine, Exchange, Opened, Pieces, Schedule};
 use crate::events::{Event, Events};
 use crate::hooks::{Hooks, Observer};
 use crate::messages::{Arrived, BATCHES, CONTROL, DELIVERY_STEP, Delivery, Fetch, Offer};
@@ -517,6 +517,23 @@ impl Exchange for Link<'_> {
             return Ok(Vec::new());
         }
         Ok(self.peer.recv(step, expected, waiting_for)?)
+    }
+
+    fn exchange_in_pieces(
+        &mut self,
+        step: u32,
+        own: usize,
+        compute: &mut dyn FnMut(Pieces<'_>) -> Result<(), SessionError>,
+        expected: usize,
+        waiting_for: &str,
+    ) -> Result<Vec<u8>, SessionError> {
+        self.sent += own as u64;
+        let mut transfer = self.peer.transfer(step, own as u64, expected as u64, waiting_for)?;
+        compute(&mut |piece| Ok(transfer.write(piece)?))?;
+        let mut theirs = vec![0; expected];
+        transfer.read(&mut theirs)?;
+        transfer.finish()?;
+        Ok(theirs)
     }
 
     fn gate(&mut self, number: u32, name: &str) {
