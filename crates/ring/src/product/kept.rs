@@ -124,9 +124,6 @@ fn layout(kernel: Kernel, shape: &ConvShape) -> Option<Layout> {
     if rows { None } else { Layout::new(shape) }
 }
 
-/// Places from which on weights used once are packed too: below, that costs more than it gains.
-const PLACES: usize = 1024;
-
 /// Packs the weights and multiplies, if that is faster; false if not.
 pub fn at_once<R: Ring>(
     kernel: Kernel,
@@ -136,7 +133,13 @@ pub fn at_once<R: Ring>(
     x: &[R],
     out: &mut [R],
 ) -> bool {
-    let worth = shape.out_height() * shape.out_width() * items >= PLACES && layout(kernel, shape).is_some();
+    let Some(layout) = layout(kernel, shape) else {
+        return false;
+    };
+    // To pack a weight takes as long as its product at some 300 places; a product of rows takes 10/7 of one with packed weights, and reads those that meet nothing too.
+    let (all, used) = (shape.weight_len() / shape.out_channels, layout.used());
+    let places = shape.out_height() * shape.out_width() * items;
+    let worth = places.saturating_mul(10 * all - 7 * used) >= 3000 * used;
     if worth {
         PackedWeights::conv_with(kernel, shape, weights).product(items, x, out);
     }

@@ -48,6 +48,8 @@ pub struct Layout {
     units: Vec<usize>,
     /// k of a step.
     step: usize,
+    /// Weights of an output channel that meet the input at some place.
+    used: usize,
 }
 
 /// Places computed together: `items` whole inputs, or `rows` of one.
@@ -105,7 +107,7 @@ impl Layout {
         let step = units.len().min(UNITS) * UNIT;
         // The last step's missing units meet weights of zero.
         units.resize(units.len().next_multiple_of(UNITS), 0);
-        Some(Self { shape: s, taps, merged, lines, pixel, run, pitch, units, step })
+        Some(Self { shape: s, taps, merged, lines, pixel, run, pitch, units, step, used })
     }
 
     /// Where each unit begins, from the place's first element; `UNITS` for each step.
@@ -121,6 +123,11 @@ impl Layout {
     /// k of a step: a product of one step may have a shorter one.
     pub fn step(&self) -> usize {
         self.step
+    }
+
+    /// Weights of an output channel that meet the input at some place.
+    pub fn used(&self) -> usize {
+        self.used
     }
 
     /// Places in a row, and how far apart they lie.
