@@ -264,8 +264,14 @@ pub fn name(party: Party) -> &'static str {
     }
 }
 
-/// A pool of `threads` threads, all cores when 0.
+/// A pool of `threads` threads, all cores when 0, for work beside a role's own.
 pub fn pool(threads: usize) -> Result<rayon::ThreadPool, SessionError> {
     let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     built.map_err(|error| SessionError::Config(format!("--threads {threads}: {error}")))
+}
+
+/// The threads of this role's process, all cores when 0: every parallel loop of it runs in them. A process that has chosen
+/// already, because it plays several roles, keeps its choice.
+pub(crate) fn threads(threads: usize) {
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
 }

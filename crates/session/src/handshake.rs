@@ -7,13 +7,24 @@ use crate::messages::{BATCHES, CONTROL, Hello, Offer, Verdict};
 use crate::{PROTOCOL, SessionError};
 
 /// Exchanges greetings and verdicts. Returns the other's greeting when both accept. `further` objects to more than form.
+///
+/// P0 has several clients: it hears first, and answers with what both have, so that none learns of another's material.
 pub(crate) fn greet(
     peer: &mut Peer,
     own: &Hello,
     further: impl FnOnce(&Hello) -> Result<Option<String>, SessionError>,
 ) -> Result<Hello, SessionError> {
-    peer.send_control(own)?;
+    let first = own.party == Party::P1 as u8;
+    if first {
+        peer.send_control(own)?;
+    }
     let theirs: Hello = peer.recv_control(CONTROL, "its greeting")?;
+    if !first {
+        let mut answer = own.clone();
+        answer.batches.retain(|offer| theirs.batches.iter().any(|other| other.batch == offer.batch));
+        answer.weights.retain(|version| answer.batches.iter().any(|offer| offer.weights == *version));
+        peer.send_control(&answer)?;
+    }
     let objection = match objection(own, &theirs, peer.name()) {
         None => further(&theirs)?,
         known => known,

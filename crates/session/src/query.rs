@@ -21,17 +21,16 @@ use crate::{SessionError, handshake, reading};
 /// Predicts the configured inputs.
 pub fn query(config: &QueryConfig, hooks: &Hooks, events: &mut dyn Events) -> Result<PartyReport, SessionError> {
     let plan = Plan::read(&config.plan)?;
-    let pool = config::pool(config.threads)?;
+    config::threads(config.threads);
     match plan.ring {
-        32 => run::<u32>(config, &plan, &pool, hooks, events),
-        _ => run::<u64>(config, &plan, &pool, hooks, events),
+        32 => run::<u32>(config, &plan, hooks, events),
+        _ => run::<u64>(config, &plan, hooks, events),
     }
 }
 
 fn run<R: Ring>(
     config: &QueryConfig,
     plan: &Plan,
-    pool: &rayon::ThreadPool,
     hooks: &Hooks,
     events: &mut dyn Events,
 ) -> Result<PartyReport, SessionError> {
@@ -53,7 +52,7 @@ fn run<R: Ring>(
     let mut peer = Peer::connect(&config.peer.address, &identity, &pin, "P0", &shaped)?;
     worker.tap(&mut peer, "p0");
     let task = Task { batch: config.batch, count: items.count, encoded: &encoded, measure: config.link.is_some() };
-    pool.in_place_scope(|_| session(&mut worker, &mut peer, &task, events))?;
+    session(&mut worker, &mut peer, &task, events)?;
     // The results are here; whether P0 hears the farewell does not matter.
     let _ = peer.close();
     Ok(worker.take_report())

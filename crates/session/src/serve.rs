@@ -37,17 +37,16 @@ const WORDS: usize = 256;
 /// Serves until the configured number of sessions ended well, or for ever.
 pub fn serve(config: &ServeConfig, hooks: &Hooks, events: &mut dyn Events) -> Result<PartyReport, SessionError> {
     let plan = Plan::read(&config.plan)?;
-    let pool = config::pool(config.threads)?;
+    config::threads(config.threads);
     match plan.ring {
-        32 => run::<u32>(config, &plan, &pool, hooks, events),
-        _ => run::<u64>(config, &plan, &pool, hooks, events),
+        32 => run::<u32>(config, &plan, hooks, events),
+        _ => run::<u64>(config, &plan, hooks, events),
     }
 }
 
 fn run<R: Ring>(
     config: &ServeConfig,
     plan: &Plan,
-    pool: &rayon::ThreadPool,
     hooks: &Hooks,
     events: &mut dyn Events,
 ) -> Result<PartyReport, SessionError> {
@@ -75,7 +74,7 @@ fn run<R: Ring>(
             let (say, over) = (say.clone(), &over);
             move || accept(listener, &permits, &say, over)
         });
-        let mut house = House { config, plan, pool, worker: &worker, say, permit, refusals: Arc::default(), scope };
+        let mut house = House { config, plan, worker: &worker, say, permit, refusals: Arc::default(), scope };
         let done = house.keep(&hear, events);
         over.store(true, Ordering::Relaxed);
         // Nobody listens any more: a session that goes on does not wait to be heard.
@@ -160,7 +159,6 @@ fn accept(mut listener: Listener, permits: &Receiver<()>, say: &SyncSender<Said>
 struct House<'scope, 'env, R: Ring> {
     config: &'env ServeConfig,
     plan: &'env Plan,
-    pool: &'env rayon::ThreadPool,
     worker: &'env Worker<'env, R, Cpu>,
     say: SyncSender<Said>,
     permit: SyncSender<()>,
@@ -230,10 +228,10 @@ impl<'scope, 'env, R: Ring> House<'scope, 'env, R> {
         }
         let mut worker = self.worker.for_session();
         worker.tap(&mut peer, "p1");
-        let (pool, most_items) = (self.pool, self.config.max_batch);
+        let most_items = self.config.max_batch;
         let mut voice = Voice(self.say.clone());
         self.scope.spawn(move || {
-            let work = || pool.in_place_scope(|_| session(&mut worker, &mut peer, most_items, &mut voice));
+            let work = || session(&mut worker, &mut peer, most_items, &mut voice);
             let ended = match catch_unwind(AssertUnwindSafe(work)) {
                 Ok(Ok(ended)) => ended,
                 Ok(Err(error)) => Ended::Failed(error),

@@ -217,7 +217,9 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
                 events.notice(format!("batch {}: damaged, not used; see `ariann material ls`", entry.batch));
                 continue;
             };
-            if label.plan_digest == self.expected.plan_digest && offers.len() < BATCHES {
+            // P0 tells only of those that P1 names.
+            let room = self.party == Party::P0 || offers.len() < BATCHES;
+            if label.plan_digest == self.expected.plan_digest && room {
                 let mark = self.shared.store.ledger().high_water(entry.batch)?;
                 offers.push(Offer { batch: entry.batch.0, weights: label.weights.0, slots: label.slots, mark });
             }
