@@ -261,7 +261,8 @@ proptest! {
 #[test]
 fn openings_in_pieces_are_those_in_steps() {
     let prg = Prg::new(&Seed::from_bytes([9; 16]));
-    for (len, slots, shift, top) in [(1, 0..1, 0, 32), (77, 2..5, 9, 28), (40_001, 0..3, 5, 24), (100_003, 1..2, 0, 13)] {
+    for (len, slots, shift, top) in [(1, 0..1, 0, 32), (77, 2..5, 9, 28), (40_001, 0..3, 5, 24), (100_003, 1..2, 0, 13)]
+    {
         let stream = Stream { kind: 1, gate: 3, slots, len };
         let share: Vec<u32> = (0..stream.total() as u32).map(|i| i.wrapping_mul(2_654_435_761)).collect();
         let window = Window { shift, top };

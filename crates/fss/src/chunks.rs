@@ -75,31 +75,14 @@ impl Chunks {
     pub fn deal_vectors<R: Ring>(&self, alphas: &[R], vectors: &mut [u8]) -> Result<(), FssError> {
         check("vectors", alphas.len(), self.vectors_len(alphas.len()), vectors.len())?;
         inside("alphas", alphas, self.domain_bits)?;
-        let mut rest = vectors;
-        for alphas in alphas.chunks(GROUP) {
-            let mut low = self.domain_bits;
-            for bits in &self.digits {
-                low -= bits;
-                let plane = Plane { bits: *bits, len: alphas.len() };
-                let (own, after) = std::mem::take(&mut rest).split_at_mut(plane.bytes());
-                let mut digits = [0; GROUP];
-                digits.iter_mut().zip(alphas).for_each(|(digit, alpha)| *digit = digit_of(*alpha, low, *bits));
-                plane.flip(&digits, own);
-                rest = after;
-            }
-        }
+        accelerate(FlipDigits { chunks: self, alphas, vectors });
         Ok(())
     }
 
     /// The dealer: P0's combining vectors become P1's, whose ones are at the secret `pads` of the marks.
     pub fn deal_tables(&self, pads: &[u16], tables: &mut [u8]) -> Result<(), FssError> {
         check("combining vectors", pads.len(), self.tables_len(pads.len()), tables.len())?;
-        let whole = Plane { bits: self.marks(), len: GROUP };
-        for (pads, tables) in pads.chunks(GROUP).zip(tables.chunks_mut(whole.bytes())) {
-            let mut places = [0; GROUP];
-            places.iter_mut().zip(pads).for_each(|(place, pad)| *place = u32::from(*pad));
-            Plane { len: pads.len(), ..whole }.flip(&places, tables);
-        }
+        accelerate(FlipMarks { bits: self.marks(), pads, tables });
         Ok(())
     }
 
@@ -130,6 +113,49 @@ impl Chunks {
 #[inline(always)]
 fn digit_of<R: Ring>(x: R, low: u32, bits: u32) -> u32 {
     x.shr(low).to_u64() as u32 & ((1 << bits) - 1)
+}
+
+struct FlipDigits<'a, R: Ring> {
+    chunks: &'a Chunks,
+    alphas: &'a [R],
+    vectors: &'a mut [u8],
+}
+
+impl<R: Ring> Loop for FlipDigits<'_, R> {
+    #[inline(always)]
+    fn run(self) {
+        let mut rest = self.vectors;
+        for alphas in self.alphas.chunks(GROUP) {
+            let mut low = self.chunks.domain_bits;
+            for bits in &self.chunks.digits {
+                low -= bits;
+                let plane = Plane { bits: *bits, len: alphas.len() };
+                let (own, after) = std::mem::take(&mut rest).split_at_mut(plane.bytes());
+                let mut digits = [0; GROUP];
+                digits.iter_mut().zip(alphas).for_each(|(digit, alpha)| *digit = digit_of(*alpha, low, *bits));
+                plane.flip(&digits, own);
+                rest = after;
+            }
+        }
+    }
+}
+
+struct FlipMarks<'a> {
+    bits: u32,
+    pads: &'a [u16],
+    tables: &'a mut [u8],
+}
+
+impl Loop for FlipMarks<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let whole = Plane { bits: self.bits, len: GROUP };
+        for (pads, tables) in self.pads.chunks(GROUP).zip(self.tables.chunks_mut(whole.bytes())) {
+            let mut places = [0; GROUP];
+            places.iter_mut().zip(pads).for_each(|(place, pad)| *place = u32::from(*pad));
+            Plane { len: pads.len(), ..whole }.flip(&places, tables);
+        }
+    }
 }
 
 struct Read<'a, R: Ring> {

@@ -70,8 +70,8 @@ fn points_that_differ_in_few_digits_at_every_width() {
         let pairs: Vec<(u64, u64)> = words
             .chunks(2)
             .map(|pair| {
-                let (alpha, bit) = (pair[0] & low, 1u64 << (pair[1] >> 32 & 63) % u64::from(n));
-                let x = match pair[1] >> 60 & 3 {
+                let (alpha, bit) = (pair[0] & low, 1u64 << (((pair[1] >> 32) & 63) % u64::from(n)));
+                let x = match (pair[1] >> 60) & 3 {
                     0 => alpha,
                     1 => alpha ^ bit,
                     2 => alpha ^ (pair[1] & (bit - 1)),

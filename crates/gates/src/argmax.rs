@@ -17,7 +17,9 @@ use crate::max::{difference, merge};
 use crate::open::{self, Opening};
 use crate::select::Select;
 use crate::windows::Level;
-use crate::{Comparison, Context, Cost, Dealing, GateError, Material, Receiver, Sections, Step, Windows, kind};
+use crate::{
+    Comparison, Context, Cost, Dealing, GateError, Material, Progress, Receiver, Sections, Step, Windows, kind,
+};
 
 /// A level of the argmax of `len` wires of `width` bits that both know; len < 2^(width-1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -112,7 +114,7 @@ impl ArgMax {
         ctx: &Context<'_, D>,
         sections: &'a dyn Sections,
         before: Candidates<D::Words<R>>,
-    ) -> Result<Step<Candidates<D::Words<R>>, State<'a, R, D>>, GateError> {
+    ) -> Progress<Candidates<D::Words<R>>, State<'a, R, D>> {
         let material = Material::new(sections, ctx.items())?;
         let level = self.windows().level(self.level);
         let value = difference(ctx.device, &before.open.value, ctx.items(), &level, self.width);
@@ -152,7 +154,7 @@ enum Stage<'a, R: Ring, D: Device> {
 
 impl<'a, R: Ring, D: Device> State<'a, R, D> {
     /// The wires after this level, or the next message.
-    pub fn next(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Result<Step<Candidates<D::Words<R>>, Self>, GateError> {
+    pub fn next(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Progress<Candidates<D::Words<R>>, Self> {
         let State { level, stage } = self;
         let (value, index, material, bits) = match stage {
             Stage::Comparing { value, index, material, bits } => (value, index, material, bits),

@@ -36,5 +36,5 @@ pub use context::{Context, Dealing, GateError, Receiver, Sections, other};
 pub use cost::{Cost, Traffic};
 pub use drelu::{Comparison, Sign};
 pub use pieces::Material;
-pub use step::Step;
+pub use step::{Progress, Step};
 pub use windows::{Level, Pooling, Windows};

@@ -18,7 +18,7 @@ use ariann_ring::pack::packed_len;
 
 use crate::open::{self, Opening};
 use crate::pieces::Part;
-use crate::{Context, Cost, Dealing, GateError, Material, Receiver, Sections, Step, kind};
+use crate::{Context, Cost, Dealing, GateError, Material, Progress, Receiver, Sections, Step, kind};
 
 /// A function of `len` wires of `width` bits by a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Lookup {
         ctx: &Context<'_, D>,
         sections: &'a dyn Sections,
         x: &D::Words<R>,
-    ) -> Result<Step<Option<D::Words<R>>, State<'a, R, D>>, GateError> {
+    ) -> Progress<Option<D::Words<R>>, State<'a, R, D>> {
         let material = Material::new(sections, ctx.items())?;
         let table = ctx.device.upload(&self.turned::<R>());
         let mut own = ctx.device.zeros(self.len * ctx.items());
@@ -124,7 +124,7 @@ enum Stage<'a, R: Ring, D: Device> {
 
 impl<R: Ring, D: Device> State<'_, R, D> {
     /// The wire at a party that receives it, or the next message.
-    pub fn next(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Result<Step<Option<D::Words<R>>, Self>, GateError> {
+    pub fn next(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Progress<Option<D::Words<R>>, Self> {
         let (lookup, material, opening) = match self.0 {
             Stage::Product { lookup, material, opening } => (lookup, material, opening),
             Stage::Result(opening) => return Ok(Step::Done(opening.finish(ctx, theirs)?)),

@@ -17,7 +17,7 @@ use crate::drelu::{self, DRelu};
 use crate::open::{self, Opening};
 use crate::select::Select;
 use crate::windows::Level;
-use crate::{Comparison, Context, Cost, Dealing, GateError, Material, Receiver, Sections, Step, Windows, kind};
+use crate::{Comparison, Context, Cost, Dealing, Material, Progress, Receiver, Sections, Step, Windows, kind};
 
 /// A level of the maximum of `windows`, over wires of `width` bits that both know.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -76,7 +76,7 @@ impl Max {
         sections: &'a dyn Sections,
         level: &'a Level,
         x: &'a D::Words<R>,
-    ) -> Result<Step<D::Words<R>, State<'a, R, D>>, GateError> {
+    ) -> Progress<D::Words<R>, State<'a, R, D>> {
         let material = Material::new(sections, ctx.items())?;
         let (difference, b) = difference(ctx.device, x, ctx.items(), level, self.width);
         let (message, bits) = self.drelu().start(ctx, &material, &difference)?;
@@ -101,7 +101,7 @@ enum Stage<'a, R: Ring, D: Device> {
 
 impl<'a, R: Ring, D: Device> State<'a, R, D> {
     /// The wires after this level, or the next message.
-    pub fn next(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Result<Step<D::Words<R>, Self>, GateError> {
+    pub fn next(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Progress<D::Words<R>, Self> {
         let State { max, x, b, level, stage } = self;
         let wait = |b, stage: Stage<'a, R, D>| State { max, x, b, level, stage };
         let (difference, material, bits) = match stage {

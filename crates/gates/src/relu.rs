@@ -17,7 +17,7 @@ use ariann_ring::Ring;
 use crate::drelu::{self, DRelu};
 use crate::open::{self, Opening};
 use crate::select::Select;
-use crate::{Comparison, Context, Cost, Dealing, GateError, Material, Receiver, Sections, Sign, Step, kind};
+use crate::{Comparison, Context, Cost, Dealing, Material, Progress, Receiver, Sections, Sign, Step, kind};
 
 /// ReLU of `len` wires of `width` bits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -76,7 +76,7 @@ impl Relu {
         ctx: &Context<'_, D>,
         sections: &'a dyn Sections,
         x: &'a D::Words<R>,
-    ) -> Result<Step<Option<D::Words<R>>, State<'a, R, D>>, GateError> {
+    ) -> Progress<Option<D::Words<R>>, State<'a, R, D>> {
         let material = Material::new(sections, ctx.items())?;
         let coarse = match self.sign {
             Sign::Exact => None,
@@ -108,7 +108,7 @@ struct Comparing<'a, R: Ring, D: Device> {
 
 impl<R: Ring, D: Device> State<'_, R, D> {
     /// The wire at a party that receives it, or the next message.
-    pub fn next(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Result<Step<Option<D::Words<R>>, Self>, GateError> {
+    pub fn next(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Progress<Option<D::Words<R>>, Self> {
         let Comparing { relu, x, coarse, material, bits } = match self.0 {
             Stage::Comparing(comparing) => comparing,
             Stage::Opening(opening) => return Ok(Step::Done(opening.finish(ctx, theirs)?)),

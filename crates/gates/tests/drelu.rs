@@ -16,7 +16,7 @@ fn signs<R: Ring>(world: &World, form: Comparison, width: u32, len: usize, alpha
     let items = wire.len() / len;
     let cost = gate.cost();
     assert_eq!(cost.comparisons, len as u64);
-    if len % 8 == 0 {
+    if len.is_multiple_of(8) {
         assert_eq!(cost.material, key_bytes(form, width, len));
     }
     let sent: Vec<u64> = cost.exchanges.iter().map(|sent| sent[0].bits()).collect();

@@ -42,7 +42,7 @@ struct Made<R: Ring> {
     bias: Vec<R>,
     kept: [ariann_gates::linear::LayerWeights<R, Cpu>; 2],
     messages: [Vec<u8>; 2],
-    mask: Option<Vec<R>>,
+    mask: Option<<Cpu as Device>::Weights<R>>,
 }
 
 /// Both parties' setup.
@@ -63,23 +63,39 @@ fn setup<R: Ring>(world: &World, gate: &Linear, random: &mut Random) -> Made<R> 
 }
 
 /// The sum of both parties' shares, with the operand known only to whom it must be.
-fn apply<R: Ring>(world: &World, gate: &Linear, made: &Made<R>, x: &[R], items: usize) -> Vec<R> {
-    let cost = gate.cost::<R>();
-    let (_, sections) =
-        world.deal(GATE, items, &cost, |_, dealing, sections| gate.deal(dealing, made.mask.as_ref(), sections));
+fn apply<R: Ring>(
+    world: &World,
+    (gate, masked_by): &(Linear, [bool; 2]),
+    made: &Made<R>,
+    x: &[R],
+    items: usize,
+) -> Vec<R> {
+    let (cost, len) = (gate.cost::<R>(), gate.shape.in_len());
+    // The parts of the operand's mask, of the parties that have one.
+    let parts = BOTH.map(|party| {
+        let stream = Stream { kind: kind::MASK, gate: SOURCE, slots: 0..items as u32, len };
+        masked_by[party as usize].then(|| Cpu.expand::<R>(&world.parties[party as usize], &stream, R::BITS))
+    });
+    let (_, sections) = world.deal(GATE, items, &cost, |slot, dealing, sections| {
+        let entering = BOTH
+            .into_iter()
+            .filter(|party| gate.corrects(*party))
+            .filter_map(|party| parts[party as usize].as_ref().map(|part| part[slot * len..][..len].to_vec()));
+        let operand = entering.reduce(|a, b| join(&a, &b, R::BITS));
+        gate.deal(dealing, made.mask.as_ref(), operand, sections)
+    });
     let mut masked = x.to_vec();
-    for party in BOTH.into_iter().filter(|party| gate.masked_by[*party as usize]) {
-        let stream = Stream { kind: kind::MASK, gate: SOURCE, slots: 0..items as u32, len: gate.shape.in_len() };
-        Cpu.add(&mut masked, &Cpu.expand(&world.parties[party as usize], &stream, R::BITS));
-    }
+    parts.iter().flatten().for_each(|part| Cpu.add(&mut masked, part));
     let shares = BOTH.map(|party| {
-        let (ctx, kept) = (world.ctx(party, GATE, items), &made.kept[party as usize]);
-        let prepared =
-            gate.prepares(party).then(|| gate.prepare(&ctx, kept, &sections[party as usize].keys()).unwrap());
+        let (ctx, kept, own) = (world.ctx(party, GATE, items), &made.kept[party as usize], &parts[party as usize]);
+        let prepared = gate
+            .prepares(party)
+            .then(|| gate.prepare(&ctx, kept, &sections[party as usize].keys(), own.clone()).unwrap());
         if let Some(prepared) = &prepared {
             assert_eq!(Cpu.pack(prepared, R::BITS).len(), items * cost.prepared[party as usize]);
         }
-        gate.share(&ctx, kept, gate.needs_operand(party).then(|| masked.clone()), prepared)
+        let own = own.clone().filter(|_| gate.needs_own_mask(party));
+        gate.share(&ctx, kept, gate.needs_operand(party).then_some(&masked), own, prepared)
     });
     join(&shares[0], &shares[1], R::BITS)
 }
@@ -93,14 +109,15 @@ fn clear<R: Ring>(gate: &Linear, made: &Made<R>, x: &[R], items: usize) -> Vec<R
     z
 }
 
-fn gates() -> impl Iterator<Item = Linear> {
+/// Gates, and who has a part of the operand's mask.
+fn gates() -> impl Iterator<Item = (Linear, [bool; 2])> {
     let modes = [Weights::Held, Weights::Shared, Weights::Public];
     let masks = [[true, true], [false, true]];
     shapes().into_iter().flat_map(move |shape| {
         let shape = shape.clone();
         modes.into_iter().flat_map(move |weights| {
             let shape = shape.clone();
-            masks.map(|masked_by| Linear { shape: shape.clone(), weights, source: SOURCE, masked_by })
+            masks.map(|masked_by| (Linear { shape: shape.clone(), weights }, masked_by))
         })
     })
 }
@@ -109,9 +126,9 @@ fn exact_in_every_mode<R: Ring>() {
     let mut random = Random::new(1);
     for (seed, gate) in gates().enumerate() {
         let world = World::new(seed as u64);
-        let made = setup(&world, &gate, &mut random);
-        let x: Vec<R> = random.words(3 * gate.shape.in_len());
-        assert_eq!(apply(&world, &gate, &made, &x, 3), clear(&gate, &made, &x, 3), "{gate:?}");
+        let made = setup(&world, &gate.0, &mut random);
+        let x: Vec<R> = random.words(3 * gate.0.shape.in_len());
+        assert_eq!(apply(&world, &gate, &made, &x, 3), clear(&gate.0, &made, &x, 3), "{gate:?}");
     }
 }
 
@@ -120,18 +137,18 @@ fn many_uses_of_the_same_weights<R: Ring>() {
     let mut random = Random::new(2);
     for gate in gates() {
         let first = World::new(1);
-        let made = setup(&first, &gate, &mut random);
+        let made = setup(&first, &gate.0, &mut random);
         for batch in 2..5 {
             let world = World { weights: World::new(1).weights, ..World::new(batch) };
-            let x: Vec<R> = random.words(2 * gate.shape.in_len());
-            assert_eq!(apply(&world, &gate, &made, &x, 2), clear(&gate, &made, &x, 2), "{gate:?}");
+            let x: Vec<R> = random.words(2 * gate.0.shape.in_len());
+            assert_eq!(apply(&world, &gate, &made, &x, 2), clear(&gate.0, &made, &x, 2), "{gate:?}");
         }
     }
 }
 
 /// k bits of material an output to one party, or none; no message; the setup's bytes once a weights version.
 fn costs_are_what_the_formulas_say<R: Ring>() {
-    for gate in gates() {
+    for (gate, _) in gates() {
         let cost = gate.cost::<R>();
         let (out, all) = (gate.shape.out_len() * R::BITS as usize / 8, gate.shape.weight_len() * R::BITS as usize / 8);
         let (material, setup) = match gate.weights {
@@ -158,7 +175,7 @@ fn costs_are_what_the_formulas_say<R: Ring>() {
 fn setup_messages_are_masked() {
     let mut random = Random::new(3);
     for weights in [Weights::Held, Weights::Shared] {
-        let gate = Linear { shape: shapes().remove(1), weights, source: SOURCE, masked_by: [true, true] };
+        let gate = Linear { shape: shapes().remove(1), weights };
         let world = World::new(9);
         let made: Made<u32> = setup(&world, &gate, &mut random);
         let stream = Stream { kind: kind::WEIGHTS, gate: GATE, slots: 0..1, len: gate.shape.weight_len() };
@@ -176,12 +193,7 @@ fn setup_messages_are_masked() {
 #[test]
 fn a_setup_message_of_another_length_is_refused() {
     for weights in [Weights::Held, Weights::Shared, Weights::Public] {
-        let gate = Linear {
-            shape: LinearShape::Dense { inputs: 3, outputs: 2 },
-            weights,
-            source: SOURCE,
-            masked_by: [true, true],
-        };
+        let gate = Linear { shape: LinearShape::Dense { inputs: 3, outputs: 2 }, weights };
         for bytes in [0, 23, 25, 48] {
             let result =
                 gate.weights::<u32, _>(&Cpu, Party::P1, GATE, &World::new(1).weights[1], None, None, &vec![0; bytes]);

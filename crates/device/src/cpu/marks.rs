@@ -74,7 +74,7 @@ mod tests {
                 unpack_xor(&bytes, width, &mut own).unwrap();
                 assert!(own.iter().zip(&marks).all(|(a, b)| *a == 0x1f & ((1 << width) - 1) ^ b));
                 assert!(unpack_xor(&[&bytes[..], &[0]].concat(), width, &mut own).is_err());
-                if len * width as usize % 8 != 0 {
+                if !(len * width as usize).is_multiple_of(8) {
                     let mut bytes = bytes;
                     *bytes.last_mut().unwrap() |= 0x80;
                     assert_eq!(unpack_xor(&bytes, width, &mut own), Err(PackError::Trailing));

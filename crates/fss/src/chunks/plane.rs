@@ -63,7 +63,7 @@ impl Plane {
             _ => {
                 let (each, mask) = (8 >> self.bits, (1 << (1 << self.bits)) - 1);
                 for (i, word) in words.iter_mut().enumerate().take(self.len) {
-                    *word = u32::from(bytes[i / each]) >> (i % each << self.bits) & mask;
+                    *word = u32::from(bytes[i / each]) >> ((i % each) << self.bits) & mask;
                 }
             }
         }
@@ -98,6 +98,7 @@ impl Plane {
     }
 
     /// Flips one bit of every vector; which one is secret.
+    #[inline(always)]
     pub fn flip(self, at: &[u32; GROUP], bytes: &mut [u8]) {
         let unit = |at: u32, word: u32| u64::from(at >> 6 == word) << (at & 63);
         match self.bits {
@@ -108,13 +109,17 @@ impl Plane {
                     }
                 }
             }
-            3..=5 => {
-                let size = 1 << (self.bits - 3);
-                for (bytes, at) in bytes.chunks_mut(size).zip(at) {
-                    let unit = (1u32 << at).to_le_bytes();
-                    bytes.iter_mut().zip(unit).for_each(|(byte, unit)| *byte ^= unit);
+            5 => {
+                for (bytes, at) in bytes.as_chunks_mut().0.iter_mut().zip(at) {
+                    *bytes = (u32::from_le_bytes(*bytes) ^ 1 << at).to_le_bytes();
                 }
             }
+            4 => {
+                for (bytes, at) in bytes.as_chunks_mut().0.iter_mut().zip(at) {
+                    *bytes = (u16::from_le_bytes(*bytes) ^ 1 << at).to_le_bytes();
+                }
+            }
+            3 => bytes.iter_mut().zip(at).for_each(|(byte, at)| *byte ^= 1 << at),
             _ => {
                 let each = 8 >> self.bits;
                 for (bytes, at) in bytes.iter_mut().zip(at[..self.len].chunks(each)) {

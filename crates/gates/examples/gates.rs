@@ -1,4 +1,4 @@
-//! What an element of each gate costs in one thread: `cargo run --release -p ariann-gates --example speed [elements]`.
+//! What an element of each gate costs in one thread: `cargo run --release -p ariann-gates --example gates [elements]`.
 
 use ariann_gates::bench;
 
