@@ -15,34 +15,31 @@ pub fn link(shape: Option<Shape>) -> Link {
     }
 }
 
-/// Seconds of the forecast for all runs of `report`, and seconds measured.
-fn pair(plan: &Plan, report: &PartyReport, batch: usize, shape: Option<Shape>) -> (f64, f64) {
+/// Seconds of the forecast for all runs of `report`.
+pub fn all_runs(plan: &Plan, report: &PartyReport, batch: usize, shape: Option<Shape>) -> f64 {
     let runs = report.slots as f64 / batch as f64;
-    let forecast = plan.forecast(batch, &link(shape), &Rates::default()).seconds();
-    (runs * forecast, report.online.seconds)
+    runs * plan.forecast(batch, &link(shape), &Rates::default()).seconds()
 }
 
 /// As JSON: the link measured, where it was, and the forecast.
 pub fn document(plan: &Plan, report: &PartyReport, batch: usize, shape: Option<Shape>) -> Value {
-    let (forecast, _) = pair(plan, report, batch, shape);
     json!({
         "shape": shape.unwrap_or_default().to_string(),
         "round_trip_seconds": report.link.map(|link| link.round_trip_seconds),
         "bits_per_second": report.link.map(|link| link.bits_per_second),
-        "forecast_seconds": forecast,
+        "forecast_seconds": all_runs(plan, report, batch, shape),
     })
 }
 
 /// As a line, where the link was measured.
 pub fn text(plan: &Plan, report: &PartyReport, batch: usize, shape: Option<Shape>) -> Option<String> {
     let measured = report.link?;
-    let (forecast, taken) = pair(plan, report, batch, shape);
     Some(format!(
         "{}: measured {} round trip, {}/s each way; forecast {}, taken {}",
         shape.unwrap_or_default(),
         seconds(measured.round_trip_seconds),
         bytes((measured.bits_per_second / 8.0) as u64),
-        seconds(forecast),
-        seconds(taken)
+        seconds(all_runs(plan, report, batch, shape)),
+        seconds(report.online.seconds)
     ))
 }

@@ -4,8 +4,11 @@
 
 mod commands;
 mod forecast;
+mod gates;
+mod html;
 mod options;
 mod output;
+mod run;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use ariann_gates::Party;
-use ariann_plan::{Link, Plan};
-use ariann_report::{bytes, count, table};
+use ariann_net::Shape;
+use ariann_plan::{Plan, Rates};
+use ariann_report::{bytes, count, seconds, table};
 use ariann_session::SessionError;
 use serde_json::{Value, json};
 
+use crate::forecast;
+use crate::gates::Gates;
 use crate::options::PlanOptions;
 use crate::output::Output;
 
@@ -20,9 +23,13 @@ pub struct Args {
     /// Where to write the plan.
     #[arg(short, long = "output", value_name = "PLAN")]
     out: PathBuf,
-    /// Items computed together, for the memory figure.
+    /// Items computed together, for the memory figure and the forecast.
     #[arg(long, default_value_t = 1)]
     batch: usize,
+    /// The link that the forecast is made for, and the forms of the comparisons chosen for: loopback, lan (1 Gbit/s, 0.5 ms
+    /// round trip) or wan (100 Mbit/s, 70 ms).
+    #[arg(long)]
+    link: Option<Shape>,
     #[command(flatten)]
     options: PlanOptions,
 }
@@ -34,13 +41,13 @@ pub fn run(args: &Args, output: &Output) -> Result<(), SessionError> {
     if let Some(path) = &args.options.calibration {
         options.calibration = Some(options.pixels.described(path, folder.path(), "calibration")?);
     }
-    let planned = options.planning(args.model.clone(), None, Link::LOOPBACK, args.batch).make()?;
+    let planned = options.planning(args.model.clone(), None, forecast::link(args.link), args.batch).make()?;
     let plan = planned.plan;
     plan.write(&args.out)?;
     if output.is_json() {
-        output.document(&document(&plan, args.batch));
+        output.document(&document(&plan, args.batch, args.link));
     } else {
-        output.line(&costs(&plan, args.batch));
+        output.line(&costs(&plan, args.batch, args.link));
         output.line(&format!("written to {} (digest {})", args.out.display(), &plan.digest_hex()[..16]));
     }
     Ok(())
@@ -51,29 +58,13 @@ pub fn ranges(plan: &Plan) -> Value {
     serde_json::to_value(plan.ranges).expect("ranges are JSON")
 }
 
-/// The plan's costs as JSON. Figures are for one item.
-pub fn document(plan: &Plan, batch: usize) -> Value {
+/// The plan's costs as JSON. Figures are for one item, forecasts for one run.
+fn document(plan: &Plan, batch: usize, shape: Option<Shape>) -> Value {
     let totals = plan.totals(batch);
     let pair = |values: [u64; 2]| json!({ "p0": values[0], "p1": values[1] });
-    let gates: Vec<Value> = plan
-        .gates
-        .iter()
-        .enumerate()
-        .map(|(number, entry)| {
-            let cost = plan.cost(number);
-            let sent = |party: usize| cost.exchanges.iter().map(|sent| sent[party].bits()).sum::<u64>();
-            json!({
-                "gate": number,
-                "name": entry.name,
-                "kind": entry.gate.kind(),
-                "comparisons": cost.comparisons,
-                "multiply_adds": cost.multiply_adds,
-                "material_bytes": { "p0": cost.material[0], "p1": cost.material[1] },
-                "online_bits": { "p0": sent(0), "p1": sent(1) },
-                "exchanges": cost.exchanges.len(),
-            })
-        })
-        .collect();
+    let view = Gates::new(plan, batch, forecast::link(shape));
+    let gates: Vec<Value> = (0..plan.gates.len()).map(|number| view.document(number)).collect();
+    let forecast = plan.forecast(batch, &forecast::link(shape), &Rates::default());
     json!({
         "digest": plan.digest_hex(),
         "model": plan.model,
@@ -89,19 +80,26 @@ pub fn document(plan: &Plan, batch: usize) -> Value {
         "exchanges": totals.exchanges,
         "memory_bytes": pair(totals.memory_bytes),
         "batch": batch,
+        "link": shape.unwrap_or_default().to_string(),
+        "forecast": {
+            "seconds": forecast.seconds(), "compute": forecast.compute, "transfer": forecast.transfer, "latency": forecast.latency,
+        },
         "gates": gates,
     })
 }
 
-/// The cost table.
-pub fn costs(plan: &Plan, batch: usize) -> String {
+/// The cost table, and that of the comparisons.
+fn costs(plan: &Plan, batch: usize, shape: Option<Shape>) -> String {
     let mut rows = Vec::new();
+    let view = Gates::new(plan, batch, forecast::link(shape));
     for (number, entry) in plan.gates.iter().enumerate() {
         let cost = plan.cost(number);
         let sent = |party: Party| bytes(cost.exchanges.iter().map(|sent| sent[party as usize].bytes(1) as u64).sum());
         rows.push(vec![
             format!("{number:>3} {}", entry.name),
             entry.gate.kind().to_string(),
+            view.width(number),
+            view.unit(number),
             count(cost.comparisons),
             count(cost.multiply_adds),
             bytes(cost.material[0] as u64),
@@ -115,6 +113,8 @@ pub fn costs(plan: &Plan, batch: usize) -> String {
     rows.push(vec![
         "one item".to_string(),
         String::new(),
+        String::new(),
+        String::new(),
         count(totals.comparisons),
         count(totals.multiply_adds),
         bytes(totals.material_bytes[0]),
@@ -126,6 +126,8 @@ pub fn costs(plan: &Plan, batch: usize) -> String {
     let head = [
         "gate",
         "kind",
+        "width",
+        "unit",
         "comparisons",
         "multiply-adds",
         "material P0",
@@ -138,13 +140,21 @@ pub fn costs(plan: &Plan, batch: usize) -> String {
         ariann_graph::RangeSource::Calibrated { items } => format!("observed on {items} items"),
         ariann_graph::RangeSource::Proven => "proven by interval bounds".to_string(),
     };
+    let comparisons = view.comparisons().map_or(String::new(), |table| format!("\n{table}"));
+    let forecast = plan.forecast(batch, &forecast::link(shape), &Rates::default());
     format!(
-        "{}\nsetup, once a weights version: P0 sends {}, P1 sends {}; memory at batch {batch}: P0 {}, P1 {}\nring {} bits, ranges {ranges}",
+        "{}{comparisons}\nsetup, once a weights version: P0 sends {}, P1 sends {}; memory at batch {batch}: P0 {}, P1 {}\nring {} bits, ranges \
+         {ranges}\nforecast of a run of {batch} over {}: {}, of them {} computing, {} sending, {} waiting",
         table(&head, &rows),
         bytes(totals.setup_bytes[0]),
         bytes(totals.setup_bytes[1]),
         bytes(totals.memory_bytes[0]),
         bytes(totals.memory_bytes[1]),
         plan.ring,
+        shape.unwrap_or_default(),
+        seconds(forecast.seconds()),
+        seconds(forecast.compute),
+        seconds(forecast.transfer),
+        seconds(forecast.latency),
     )
 }

@@ -1,5 +1,7 @@
 //! `ariann bench`: what this machine does, beside its limits measured in the same run.
 
+mod networks;
+
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -38,13 +40,16 @@ enum What {
         #[arg(long, default_value_t = 300)]
         milliseconds: u64,
     },
+    /// Whole networks by dealer, P0 and P1 as three processes over TLS: time, bytes, material, gate by gate.
+    Networks(Box<networks::Args>),
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<(), SessionError> {
-    match args.what {
-        What::Fss { megabytes } => fss(megabytes, output),
-        What::Gates { elements } => gates(elements, output),
-        What::Products { milliseconds } => products(milliseconds, output),
+    match &args.what {
+        What::Fss { megabytes } => fss(*megabytes, output),
+        What::Gates { elements } => gates(*elements, output),
+        What::Products { milliseconds } => products(*milliseconds, output),
+        What::Networks(args) => networks::run(args, output),
     }
 }
 
