@@ -4,7 +4,9 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FssError {
     /// The domain is outside what a key can have.
-    #[error("caller: a domain of {got} bits; trees have 1 to 63, whole vectors 1 to 20, chunks 2 to 35, unit vectors 0 to 7")]
+    #[error(
+        "caller: a domain of {got} bits; trees have 1 to 63, whole vectors 1 to 20, chunks 2 to 35, unit vectors 0 to 7"
+    )]
     Domain {
         /// Bits that were asked for.
         got: u32,
