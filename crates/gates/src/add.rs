@@ -41,7 +41,11 @@ impl Add {
     }
 
     /// A share of the sum.
-    pub fn share<R: Ring, D: Device>(&self, ctx: &Context<'_, D>, operands: Vec<Operand<'_, D::Words<R>>>) -> D::Words<R> {
+    pub fn share<R: Ring, D: Device>(
+        &self,
+        ctx: &Context<'_, D>,
+        operands: Vec<Operand<'_, D::Words<R>>>,
+    ) -> D::Words<R> {
         let device = ctx.device;
         let mut sum = device.zeros(self.len * ctx.items());
         for (operand, factor) in operands.into_iter().zip(&self.multipliers) {
