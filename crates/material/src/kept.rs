@@ -4,10 +4,8 @@ use std::collections::VecDeque;
 use std::ops::{Deref, Range};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use zeroize::Zeroizing;
-
 use crate::error::Error;
-use crate::layout::{CHUNK, Place};
+use crate::layout::Place;
 
 /// The chunks read last, as many as threads may read at once and two more.
 pub(crate) struct Kept {
@@ -16,11 +14,20 @@ pub(crate) struct Kept {
     spare: Arc<Spare>,
 }
 
-/// Buffers of chunks that nobody needs any more: fresh pages would cost more than the check. Wiped when dropped.
+/// Buffers of chunks that nobody needs any more: fresh pages would cost more than the check. Seeds never lie in them (they stand
+/// in the header), and keys are spent when their chunk is dropped, so nothing is wiped: that would cost as much as the check.
 struct Spare {
-    buffers: Mutex<Vec<Zeroizing<Vec<u8>>>>,
-    most: usize,
+    buffers: Mutex<Buffers>,
 }
+
+#[derive(Default)]
+struct Buffers {
+    free: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+/// Bytes of spare buffers at most.
+const SPARE: usize = 16 << 20;
 
 /// A chunk in memory. Its bytes are set once, after the check.
 pub(crate) struct Chunk {
@@ -28,7 +35,7 @@ pub(crate) struct Chunk {
     len: usize,
     /// Held by the thread that reads; the others that want the chunk wait for it.
     reading: Mutex<()>,
-    bytes: OnceLock<Zeroizing<Vec<u8>>>,
+    bytes: OnceLock<Vec<u8>>,
     spare: Arc<Spare>,
 }
 
@@ -40,7 +47,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Kept {
     pub(crate) fn new() -> Self {
         let most = std::thread::available_parallelism().map_or(1, |threads| threads.get()) + 2;
-        let spare = Spare { buffers: Mutex::new(Vec::new()), most: 2 * most };
+        let spare = Spare { buffers: Mutex::default() };
         Self { chunks: Mutex::new(VecDeque::new()), most, spare: Arc::new(spare) }
     }
 
@@ -108,14 +115,30 @@ impl Kept {
 
 impl Spare {
     /// A buffer of at least `len` bytes with anything in it.
-    fn take(&self, len: usize) -> Zeroizing<Vec<u8>> {
-        let spare = lock(&self.buffers).pop();
-        // One capacity for all, so that a buffer never grows and leaves keys behind.
-        let mut bytes = spare.unwrap_or_else(|| Zeroizing::new(Vec::with_capacity(CHUNK as usize)));
+    fn take(&self, len: usize) -> Vec<u8> {
+        let mut buffers = lock(&self.buffers);
+        let found = buffers.free.iter().rposition(|buffer| buffer.capacity() >= len);
+        let mut bytes = match found {
+            Some(at) => {
+                let buffer = buffers.free.swap_remove(at);
+                buffers.bytes -= buffer.capacity();
+                buffer
+            }
+            None => Vec::with_capacity(len),
+        };
+        drop(buffers);
         if bytes.len() < len {
             bytes.resize(len, 0);
         }
         bytes
+    }
+
+    fn keep(&self, bytes: Vec<u8>) {
+        let mut buffers = lock(&self.buffers);
+        if buffers.bytes + bytes.capacity() <= SPARE {
+            buffers.bytes += bytes.capacity();
+            buffers.free.push(bytes);
+        }
     }
 }
 
@@ -132,10 +155,7 @@ impl Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         let Some(bytes) = self.bytes.take() else { return };
-        let mut buffers = lock(&self.spare.buffers);
-        if buffers.len() < self.spare.most {
-            buffers.push(bytes);
-        }
+        self.spare.keep(bytes);
     }
 }
 
@@ -144,7 +164,7 @@ pub struct Part(Bytes);
 
 enum Bytes {
     Chunk(Arc<Chunk>, Range<usize>),
-    Joined(Zeroizing<Vec<u8>>),
+    Joined(Vec<u8>),
 }
 
 impl Part {
@@ -153,7 +173,7 @@ impl Part {
     }
 
     pub(crate) fn joined(bytes: Vec<u8>) -> Self {
-        Self(Bytes::Joined(Zeroizing::new(bytes)))
+        Self(Bytes::Joined(bytes))
     }
 }
 
