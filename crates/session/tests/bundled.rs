@@ -6,7 +6,7 @@ use ariann_gates::Receiver;
 use ariann_gates::linear::Weights;
 use ariann_graph::Executor;
 use ariann_plan::{Plan, Reveal, Revealed};
-use ariann_ring::{Ring, fixed};
+use ariann_ring::Ring;
 use ariann_session::hooks::Nothing;
 use ariann_session::query::argmax;
 
@@ -23,7 +23,7 @@ fn agree<R: Ring>(weights: Weights, reveal: Reveal) {
                 Revealed::Label => assert_eq!(result[item].to_u64(), u64::from(argmax(row)), "item {item}"),
                 Revealed::Logits => {
                     for (class, logit) in row.iter().enumerate() {
-                        let private = fixed::decode(result[item * row.len() + class], plan.output.frac_bits);
+                        let private = result[item * row.len() + class].to_i64() as f64 * plan.output.scale.unit();
                         assert!((private - f64::from(*logit)).abs() < 0.02, "item {item}: {private} for {logit}");
                     }
                 }

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ariann_data::Items;
 use ariann_gates::linear::Weights;
-use ariann_gates::{Party, Receiver, kind, other};
+use ariann_gates::{Comparison, Party, Receiver, kind, other};
 use ariann_graph::Graph;
 use ariann_plan::{Gate, Plan, Reveal, Revealed};
+use ariann_plan::{Optimize, Options, SignChoice};
 use ariann_prg::Prg;
 use ariann_ring::{Ring, pack};
 use ariann_session::hooks::Nothing;
@@ -22,28 +23,44 @@ fn every_plan<R: Ring>(graph: &Graph, items: &Items) -> Vec<Plan> {
     for weights in MODES {
         for what in [Revealed::Logits, Revealed::Label] {
             for to in [Receiver::P0, Receiver::P1, Receiver::Both] {
-                plans.push(common::plan_for(graph, items, R::BITS, weights, Reveal { what, to }).0);
+                for optimize in [Optimize::Latency, Optimize::Material] {
+                    for sign in [SignChoice::Exact, SignChoice::Coarse] {
+                        let plain = common::options(R::BITS, weights, Reveal { what, to }, [-8.0, 8.0]);
+                        plans.push(common::plan_with(graph, items, &Options { optimize, sign, ..plain }).0);
+                    }
+                }
             }
         }
     }
+    plans.dedup();
     plans
 }
 
 /// The kinds of words that a gate of a plan has, at the parties' seeds.
 fn kinds(plan: &Plan, number: usize) -> BTreeSet<u8> {
     let last = |len: usize, level: u32| ariann_gates::Windows::Row(len).levels() == level + 1;
+    let compared = |form: Comparison, more: &[u8]| {
+        let own: &[u8] = match form {
+            Comparison::Dpf => &[kind::BIT, kind::ROOT],
+            Comparison::Chunks => &[kind::BIT, kind::MARK, kind::VECTOR, kind::COMBINING],
+        };
+        [own, more].concat()
+    };
     BTreeSet::from_iter(match &plan.gates[number].gate {
         Gate::Input(_) | Gate::Open(_) => vec![kind::MASK],
         Gate::Linear(gate) if gate.weights == Weights::Public => vec![],
-        Gate::Linear(_) => vec![kind::CORRECTION],
-        Gate::Max(_) | Gate::Relu(_) => vec![kind::BIT, kind::ROOT, kind::TABLE, kind::MASK],
+        Gate::Linear(_) | Gate::Multiply(_) => vec![kind::CORRECTION],
+        Gate::Max(gate) => compared(gate.form, &[kind::TABLE, kind::MASK]),
+        Gate::Relu(gate) => compared(gate.form, &[kind::TABLE, kind::MASK]),
+        Gate::Clip(gate) => compared(gate.form, &[kind::TABLE, kind::MASK]),
+        Gate::Lookup(_) => vec![kind::ROOT, kind::SIGN, kind::PRODUCT, kind::TABLE, kind::MASK],
         Gate::Truncate(_) => vec![kind::ALPHA, kind::TOP],
         // At the last level the values' select is left out; their mask is drawn by the dealer and pads nothing.
         Gate::ArgMax(gate) if last(gate.len, gate.level) => {
-            vec![kind::BIT, kind::ROOT, kind::MASK, kind::INDEX_MASK, kind::INDEX_TABLE]
+            compared(gate.form, &[kind::MASK, kind::INDEX_MASK, kind::INDEX_TABLE])
         }
-        Gate::ArgMax(_) => vec![kind::BIT, kind::ROOT, kind::MASK, kind::TABLE, kind::INDEX_MASK, kind::INDEX_TABLE],
-        Gate::Reveal(_) => vec![],
+        Gate::ArgMax(gate) => compared(gate.form, &[kind::MASK, kind::TABLE, kind::INDEX_MASK, kind::INDEX_TABLE]),
+        Gate::Add(_) | Gate::Arrange(_) | Gate::Sum(_) | Gate::Cut(_) | Gate::Subtract(_) | Gate::Reveal(_) => vec![],
     })
 }
 
@@ -83,9 +100,12 @@ fn addresses<R: Ring>(graph: &Graph, items: &Items, plan: &Plan) {
         let expected = match what {
             kind::BIT | kind::COIN => Taken::Bits,
             kind::ROOT => Taken::Roots,
+            kind::VECTOR => Taken::Vectors,
+            kind::COMBINING => Taken::Tables,
             _ => Taken::Words(R::BITS, R::BITS),
         };
         match (taken, what) {
+            (Taken::Marks(_), kind::MARK) => {}
             // Tables and tops are dealt at the width at which they are used.
             (Taken::Words(bits, width), kind::TABLE | kind::INDEX_TABLE | kind::TOP) => {
                 assert!(bits == R::BITS && width <= bits)
@@ -107,8 +127,13 @@ fn an_address_serves_one_purpose_once() {
     let (graph, items) = (networks::small(), networks::small_items(3, 1));
     every_plan::<u32>(&graph, &items).iter().for_each(|plan| addresses::<u32>(&graph, &items, plan));
     every_plan::<u64>(&graph, &items).iter().for_each(|plan| addresses::<u64>(&graph, &items, plan));
+    for graph in [networks::branched(), networks::input_first(), networks::curved(true), networks::attentive()] {
+        let items = networks::items_for(&graph.input.shape, 3, 1);
+        every_plan::<u32>(&graph, &items).iter().step_by(5).for_each(|plan| addresses::<u32>(&graph, &items, plan));
+        every_plan::<u64>(&graph, &items).iter().step_by(7).for_each(|plan| addresses::<u64>(&graph, &items, plan));
+    }
     let (graph, items) = networks::bundled_model(2);
-    every_plan::<u32>(&graph, &items).iter().for_each(|plan| addresses::<u32>(&graph, &items, plan));
+    every_plan::<u32>(&graph, &items).iter().step_by(3).for_each(|plan| addresses::<u32>(&graph, &items, plan));
 }
 
 /// A mask binds one value: no two gates of a plan, slots or parties share a word of any kind.
@@ -126,6 +151,11 @@ fn kinds_are_distinct() {
         kind::COIN,
         kind::INDEX_MASK,
         kind::INDEX_TABLE,
+        kind::VECTOR,
+        kind::COMBINING,
+        kind::MARK,
+        kind::SIGN,
+        kind::PRODUCT,
     ];
     assert_eq!(BTreeSet::from(all).len(), all.len());
 }
@@ -139,9 +169,14 @@ fn observed<R: Ring>(plan: &Plan, graph: &Graph, items: &Items, seeds: &Seeds) -
 /// Each party sends exactly what the plan lists: these gates, in this order, these lengths; nothing against a direction.
 #[test]
 fn nothing_is_opened_that_the_plan_does_not_name() {
-    let (graph, items) = (networks::small(), networks::small_items(5, 2));
-    for plan in every_plan::<u32>(&graph, &items) {
-        let seen = observed::<u32>(&plan, &graph, &items, &Seeds::numbered(2));
+    let mut all = vec![(networks::small(), every_plan::<u32>(&networks::small(), &networks::small_items(5, 2)))];
+    for graph in [networks::branched(), networks::input_first(), networks::curved(true), networks::attentive()] {
+        let plans = every_plan::<u32>(&graph, &networks::items_for(&graph.input.shape, 5, 2));
+        all.push((graph, plans.into_iter().step_by(5).collect()));
+    }
+    for (graph, plan) in all.iter().flat_map(|(graph, plans)| plans.iter().map(move |plan| (graph, plan))) {
+        let items = networks::items_for(&graph.input.shape, 5, 2);
+        let seen = observed::<u32>(plan, graph, &items, &Seeds::numbered(2));
         let mut online = [0u64; 2];
         for party in [Party::P0, Party::P1] {
             let mut listed = Vec::new();
@@ -158,11 +193,15 @@ fn nothing_is_opened_that_the_plan_does_not_name() {
                 sent.iter().map(|(gate, exchange, message)| (*gate, *exchange, message.len())).collect::<Vec<_>>(),
                 listed
             );
-            for (gate, _, message) in sent {
+            for (gate, exchange, message) in sent {
+                let last = *exchange as usize + 1 == plan.cost(*gate as usize).exchanges.len();
                 let to = match &plan.gates[*gate as usize].gate {
                     Gate::Input(_) => Receiver::P0,
                     Gate::Open(open) => open.to,
                     Gate::Reveal(reveal) => reveal.to,
+                    Gate::Relu(relu) if last => relu.to,
+                    Gate::Clip(clip) if last => clip.to,
+                    Gate::Lookup(lookup) if last => lookup.to,
                     _ => Receiver::Both,
                 };
                 assert!(to.includes(other(party)), "gate {gate} sends against its direction");
@@ -170,8 +209,8 @@ fn nothing_is_opened_that_the_plan_does_not_name() {
             }
         }
         // One item: what `plan` shows.
-        let single = networks::small_items(1, 3);
-        let seen = observed::<u32>(&plan, &graph, &single, &Seeds::numbered(3));
+        let single = networks::items_for(&graph.input.shape, 1, 3);
+        let seen = observed::<u32>(plan, graph, &single, &Seeds::numbered(3));
         let bytes = seen.map(|seen| seen.sent.iter().map(|(_, _, message)| message.len() as u64).sum::<u64>());
         assert_eq!(bytes, plan.totals(1).online_bytes);
     }
@@ -197,11 +236,22 @@ fn values(plan: &Plan, party: Party, gate: u32, exchange: u32, items: usize, mes
 fn messages_of_whole_plans_are_uniform() {
     const ITEMS: usize = 250;
     const DEALERS: u64 = 4;
-    let (graph, one) = (networks::small(), networks::small_items(1, 9));
-    let items = Items { values: one.values.repeat(ITEMS), count: ITEMS, ..one };
-    for (weights, what) in [(MODES[0], Revealed::Logits), (MODES[1], Revealed::Label), (MODES[2], Revealed::Logits)] {
-        let plan = common::plan_for(&graph, &items, 32, weights, Reveal { what, to: Receiver::P1 }).0;
-        // By gate, exchange and sender (2: what both know): width, and how often each bit is one.
+    let cases = [
+        (networks::small(), MODES[0], Revealed::Logits, Optimize::Latency, SignChoice::Exact),
+        (networks::small(), MODES[1], Revealed::Label, Optimize::Material, SignChoice::Exact),
+        (networks::small(), MODES[2], Revealed::Logits, Optimize::Latency, SignChoice::Coarse),
+        (networks::branched(), MODES[0], Revealed::Logits, Optimize::Material, SignChoice::Exact),
+        (networks::branched(), MODES[1], Revealed::Logits, Optimize::Latency, SignChoice::Exact),
+        (networks::input_first(), MODES[1], Revealed::Logits, Optimize::Latency, SignChoice::Exact),
+        (networks::curved(true), MODES[0], Revealed::Label, Optimize::Material, SignChoice::Coarse),
+        (networks::attentive(), MODES[1], Revealed::Logits, Optimize::Material, SignChoice::Exact),
+    ];
+    for (graph, weights, what, optimize, sign) in cases {
+        let one = networks::items_for(&graph.input.shape, 1, 9);
+        let items = Items { values: one.values.repeat(ITEMS), count: ITEMS, ..one };
+        let plain = common::options(32, weights, Reveal { what, to: Receiver::P1 }, [-8.0, 8.0]);
+        let plan = common::plan_with(&graph, &items, &Options { optimize, sign, ..plain }).0;
+        // By gate, exchange and sender (2, 3: what both know, by addition and bit by bit): width, and how often each bit is one.
         let mut ones: BTreeMap<(u32, u32, usize), (u32, Vec<u32>)> = BTreeMap::new();
         let mut add = |gate, exchange, sender, (count, width, words): &(usize, u32, Vec<u64>)| {
             let (_, counts) =
@@ -223,8 +273,10 @@ fn messages_of_whole_plans_are_uniform() {
                     let (count, width, words) = values(&plan, party, *gate, *exchange, ITEMS, message);
                     if let Some(theirs) = halves.insert((*gate, *exchange), words.clone()) {
                         let theirs: Vec<u64> = theirs;
-                        let sum = words.iter().zip(theirs).map(|(a, b)| a + b).collect();
+                        let sum = words.iter().zip(&theirs).map(|(a, b)| a + b).collect();
                         add(*gate, *exchange, 2, &(count, width, sum));
+                        let xor = words.iter().zip(&theirs).map(|(a, b)| a ^ b).collect();
+                        add(*gate, *exchange, 3, &(count, width, xor));
                     }
                     add(*gate, *exchange, party as usize, &(count, width, words));
                 }

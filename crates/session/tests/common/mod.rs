@@ -1,6 +1,7 @@
 //! Both parties in one process over channels, with material in files: for tests of the engine.
 #![allow(dead_code)]
 
+pub mod builder;
 pub mod networks;
 pub mod recording;
 
@@ -10,20 +11,33 @@ use ariann_data::Items;
 use ariann_device::{Cpu, Device};
 use ariann_gates::Party;
 use ariann_gates::linear::Weights;
-use ariann_graph::{Graph, Ranges, clear};
+use ariann_graph::{Graph, Ranges};
 use ariann_material::{Batch, BatchId, BatchWriter, Header, Label, Secret, WeightsVersion};
-use ariann_plan::{Options, Plan, Reveal};
+use ariann_plan::{Link, Optimize, Options, Plan, Reveal, SignChoice, encode_weights};
 use ariann_prg::{HashKeys, Prg, Seed, TreeHash};
 use ariann_ring::Ring;
-use ariann_session::engine::{AllWeights, Engine, Exchange, Opened};
+use ariann_session::engine::{AllWeights, Engine, Exchange, Opened, Schedule};
 use ariann_session::hooks::Observer;
 use ariann_session::making::{BatchSeeds, Maker};
+use ariann_session::masks::OwnMasks;
 use ariann_session::{SessionError, expected, prepared_expected, reading};
 use zeroize::Zeroizing;
 
 /// Options with everything but the ring, the weights and the receiver left plain.
 pub fn options(ring: u32, weights: Weights, reveal: Reveal, input_range: [f64; 2]) -> Options {
-    Options { ring, weights, reveal, input_range, scale: 255.0, mean: Vec::new(), std: Vec::new() }
+    Options {
+        ring,
+        weights,
+        reveal,
+        input_range,
+        scale: 255.0,
+        mean: Vec::new(),
+        std: Vec::new(),
+        optimize: Optimize::Latency,
+        sign: SignChoice::Exact,
+        link: Link::LOOPBACK,
+        items: 1,
+    }
 }
 
 /// A channel to the other thread.
@@ -117,25 +131,16 @@ pub fn run_on<R: Ring, D: Device>(
         let mut writer =
             BatchWriter::create(&folder.path().join(format!("{}.mat", party as u8)), &header, &form.layout).unwrap();
         for slot in 0..slots {
-            for (gate, sections) in maker.slot(slot).iter().enumerate() {
-                writer.write_section(slot, gate as u32, &sections[party as usize]).unwrap();
-            }
+            maker.slot(slot, |gate, sections| writer.write_section(slot, gate, &sections[party as usize])).unwrap();
         }
         Batch::open(&writer.finish().unwrap(), &form).unwrap()
     });
 
-    let scales = &plan.scales;
-    let mut f_x = scales.input_frac;
-    let mut own = Vec::new();
-    for (node, scale) in graph.linear_nodes().zip(&scales.layers) {
-        let f_z = f_x + scale.weight_frac;
-        own.push(clear::encode_weights::<R>(&graph.nodes[node], scale.weight_frac, f_z).unwrap());
-        f_x = f_z - scale.shift as i32;
-    }
+    let own = encode_weights::<R>(plan, graph).unwrap();
     let setup = |party: Party| -> Vec<Vec<u8>> {
         let mut messages = Vec::new();
         for ((gate, linear), own) in plan.linear_gates().zip(&own) {
-            let weights = (party == Party::P0).then(|| device.upload(&own.0));
+            let weights = (party == Party::P0).then(|| device.upload(&own.weights));
             messages.push(linear.mask_weights(device, party, gate, &weight_prgs[party as usize], weights.as_ref()));
         }
         messages
@@ -145,7 +150,7 @@ pub fn run_on<R: Ring, D: Device>(
         let mut all = AllWeights::new();
         for (((gate, linear), own), theirs) in plan.linear_gates().zip(&own).zip(&messages[1 - party as usize]) {
             let mine = party == Party::P0;
-            let (weights, bias) = (mine.then_some(own.0.as_slice()), mine.then_some(own.1.as_slice()));
+            let (weights, bias) = (mine.then_some(own.weights.as_slice()), mine.then_some(own.bias.as_slice()));
             let seed = &weight_prgs[party as usize];
             all.insert(gate, linear.weights(device, party, gate, seed, weights, bias, theirs).unwrap());
         }
@@ -167,8 +172,10 @@ pub fn run_on<R: Ring, D: Device>(
             hash: TreeHash::new(&seeds.hash),
         };
         opened.prepared = prepare(device, plan, party, &opened, &weights[party as usize], folder.path());
-        let engine = Engine { plan, device, party, weights: &weights[party as usize] };
-        engine.run(&opened, 0..slots, input, &mut Threads { send, receive }, observer).unwrap()
+        let schedule = Schedule::new(plan);
+        let engine = Engine { plan, schedule: &schedule, device, party, weights: &weights[party as usize] };
+        let mut times = Vec::new();
+        engine.run(&opened, 0..slots, input, &mut Threads { send, receive }, observer, &mut times).unwrap()
     };
     std::thread::scope(|scope| {
         let named = |name: &str| std::thread::Builder::new().name(name.to_string());
@@ -202,7 +209,9 @@ fn prepare<R: Ring, D: Device>(
             opened.dealt.read(slot, gate, &mut section).unwrap();
             let ctx = Context { party, device, prg: &opened.prg, hash: &opened.hash, gate, slots: slot..slot + 1 };
             let keys = Keys { sections: &section, section_len: section.len() };
-            let share = linear.prepare(&ctx, &weights[&gate], &keys).unwrap();
+            let masks = OwnMasks { plan, device, party, prg: &opened.prg, slots: slot..slot + 1 };
+            let own = masks.of(plan.gates[gate as usize].inputs[0]);
+            let share = linear.prepare(&ctx, &weights[&gate], &keys, own).unwrap();
             writer.write_section(slot, gate, &device.pack(&share, R::BITS)).unwrap();
         }
     }
@@ -211,7 +220,14 @@ fn prepare<R: Ring, D: Device>(
 
 /// Plans `graph` for the items' own ranges.
 pub fn plan_for(graph: &Graph, items: &Items, ring: u32, weights: Weights, reveal: Reveal) -> (Plan, Ranges) {
+    plan_with(graph, items, &options(ring, weights, reveal, [-8.0, 8.0]))
+}
+
+/// The same with all options.
+pub fn plan_with(graph: &Graph, items: &Items, options: &Options) -> (Plan, Ranges) {
     let ranges = ariann_graph::calibrate(graph, items.count, &items.values).unwrap();
-    let plan = ariann_plan::compile(graph, &ranges, &options(ring, weights, reveal, [-8.0, 8.0])).unwrap();
+    let plan = ariann_plan::compile(graph, &ranges, options).unwrap();
+    plan.check().unwrap();
+    assert!(plan.computes(graph), "a plan knows the model that it was made from");
     (plan, ranges)
 }

@@ -6,6 +6,9 @@ use ariann_data::{Items, Preprocess, bundled};
 use ariann_graph::{Conv, Dense, Graph, Input, Node, Op, Pool, ValueId, import, import_bytes};
 use ariann_ring::{ConvShape, Tensor};
 
+#[allow(unused_imports)]
+pub use super::builder::{attentive, branched, curved, input_first};
+
 /// Conv, overlapping pooling, ReLU, dense, ReLU, dense on dense; 3 classes.
 pub fn small() -> Graph {
     let conv = ConvShape {
@@ -61,12 +64,18 @@ pub fn small() -> Graph {
 
 /// Items for the small network.
 pub fn small_items(count: usize, seed: u32) -> Items {
+    items_for(&[1, 7, 7], count, seed)
+}
+
+/// Values between 0 and 1.
+pub fn items_for(shape: &[usize], count: usize, seed: u32) -> Items {
     let mut state = seed;
     let mut value = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 8) as f32 / (1 << 24) as f32
     };
-    Items { shape: vec![1, 7, 7], values: (0..count * 49).map(|_| value()).collect(), count }
+    let len: usize = shape.iter().product();
+    Items { shape: shape.to_vec(), values: (0..count * len).map(|_| value()).collect(), count }
 }
 
 /// The bundled network and some of its test images.

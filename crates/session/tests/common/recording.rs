@@ -82,7 +82,7 @@ impl Recording {
 
 impl Device for Recording {
     type Words<R: Ring> = Vec<R>;
-    type Weights<R: Ring> = PackedWeights<R>;
+    type Weights<R: Ring> = <Cpu as Device>::Weights<R>;
     type Bits = Vec<u8>;
     type Marks = <Cpu as Device>::Marks;
 
@@ -120,10 +120,10 @@ impl Device for Recording {
         self.note(prg, stream, Taken::Bits);
         Cpu.expand_bits(prg, stream)
     }
-    fn weights<R: Ring>(&self, shape: &LinearShape, words: &Vec<R>) -> PackedWeights<R> {
+    fn weights<R: Ring>(&self, shape: &LinearShape, words: &Vec<R>) -> <Cpu as Device>::Weights<R> {
         Cpu.weights(shape, words)
     }
-    fn linear<R: Ring>(&self, weights: &PackedWeights<R>, items: usize, x: &Vec<R>) -> Vec<R> {
+    fn linear<R: Ring>(&self, weights: &<Cpu as Device>::Weights<R>, items: usize, x: &Vec<R>) -> Vec<R> {
         Cpu.linear(weights, items, x)
     }
     fn add<R: Ring>(&self, a: &mut Vec<R>, b: &Vec<R>) {
