@@ -18,7 +18,7 @@ pub fn link(shape: Option<Shape>) -> Link {
 /// Seconds of the forecast for all runs of `report`.
 pub fn all_runs(plan: &Plan, report: &PartyReport, batch: usize, shape: Option<Shape>) -> f64 {
     let runs = report.slots as f64 / batch as f64;
-    runs * plan.forecast(batch, &link(shape), &Rates::default()).seconds()
+    runs * plan.forecast_seconds(batch, &link(shape), &Rates::default())
 }
 
 /// As JSON: the link measured, where it was, and the forecast.

@@ -82,7 +82,7 @@ fn document(plan: &Plan, batch: usize, shape: Option<Shape>) -> Value {
         "batch": batch,
         "link": shape.unwrap_or_default().to_string(),
         "forecast": {
-            "seconds": forecast.seconds(), "compute": forecast.compute, "transfer": forecast.transfer, "latency": forecast.latency,
+            "seconds": plan.forecast_seconds(batch, &forecast::link(shape), &Rates::default()), "compute": forecast.compute, "transfer": forecast.transfer, "latency": forecast.latency,
         },
         "gates": gates,
     })
@@ -144,7 +144,7 @@ fn costs(plan: &Plan, batch: usize, shape: Option<Shape>) -> String {
     let forecast = plan.forecast(batch, &forecast::link(shape), &Rates::default());
     format!(
         "{}{comparisons}\nsetup, once a weights version: P0 sends {}, P1 sends {}; memory at batch {batch}: P0 {}, P1 {}\nring {} bits, ranges \
-         {ranges}\nforecast of a run of {batch} over {}: {}, of them {} computing, {} sending, {} waiting",
+         {ranges}\nforecast of a run of {batch} over {}: {}; gate after gate {} computing, {} sending, {} waiting",
         table(&head, &rows),
         bytes(totals.setup_bytes[0]),
         bytes(totals.setup_bytes[1]),
@@ -152,7 +152,7 @@ fn costs(plan: &Plan, batch: usize, shape: Option<Shape>) -> String {
         bytes(totals.memory_bytes[1]),
         plan.ring,
         shape.unwrap_or_default(),
-        seconds(forecast.seconds()),
+        seconds(plan.forecast_seconds(batch, &forecast::link(shape), &Rates::default())),
         seconds(forecast.compute),
         seconds(forecast.transfer),
         seconds(forecast.latency),

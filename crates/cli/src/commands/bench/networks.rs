@@ -260,7 +260,7 @@ impl Figures {
         let Outcome { reports, plan, batch, run_seconds, comparison, .. } = &self.outcome;
         let [least, median] = least_and_median(run_seconds);
         let shape = crate::forecast::link(self.outcome.link);
-        let forecast = plan.forecast(*batch as usize, &shape, &ariann_plan::Rates::default()).seconds();
+        let forecast = plan.forecast_seconds(*batch as usize, &shape, &ariann_plan::Rates::default());
         let runs = run_seconds.len().max(1) as u64;
         let totals = plan.totals(*batch as usize);
         let differs = if self.distinct > 1 { "" } else { ", clear argmax always the same" };
