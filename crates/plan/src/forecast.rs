@@ -44,7 +44,7 @@ pub struct Rates {
 
 impl Default for Rates {
     fn default() -> Self {
-        Rates { multiply_adds: 140e9, dpf_level: 2.0e-9, chunks: 18e-9, material: 5e9, value: 10e-9, run: 5e-3 }
+        Rates { multiply_adds: 140e9, dpf_level: 2.0e-9, chunks: 14e-9, material: 5e9, value: 8e-9, run: 5e-3 }
     }
 }
 
@@ -128,14 +128,19 @@ impl Plan {
                 Gate::Linear(linear) => [Party::P0, Party::P1].map(|party| linear.needs_operand(party)),
                 _ => [true; 2],
             };
+            let before = clock;
             for party in 0..2 {
                 clock[party] += if works[party] { forecast.compute } else { 0.0 };
             }
+            // An opening's message leaves while it is computed.
+            let in_pieces = matches!(self.gates[number].gate, Gate::Open(_));
             for sent in self.cost(number).exchanges {
                 let arrival = [0, 1].map(|party: usize| {
                     let bytes = sent[party].bytes(items) as f64;
                     (bytes > 0.0).then(|| {
-                        free[party] = clock[party].max(free[party]) + 8.0 * bytes / link.bits_per_second;
+                        let begins = if in_pieces { before[party] } else { clock[party] };
+                        let sent = begins.max(free[party]) + 8.0 * bytes / link.bits_per_second;
+                        free[party] = sent.max(clock[party]);
                         free[party] + link.one_way
                     })
                 });
