@@ -108,7 +108,7 @@ impl Plan {
     fn scale(&self, entry: &Entry) -> Checked<()> {
         let of = |index: usize| self.gates[entry.inputs[index] as usize].scale;
         let own = entry.scale;
-        need(own.frac.abs() <= FRAC && (1..=FACTOR).contains(&own.factor), "its scale is out of bounds")?;
+        need((-FRAC..=FRAC).contains(&own.frac) && (1..=FACTOR).contains(&own.factor), "its scale is out of bounds")?;
         let follows = match &entry.gate {
             Gate::Input(_) => own.factor == 1,
             Gate::Linear(_) => own.factor == 1 && (own.frac - of(0).frac).abs() <= FRAC,
@@ -163,6 +163,9 @@ impl Plan {
                 let lens: Vec<usize> = operands.iter().map(len_of).collect();
                 // A place of the result takes memory when it is checked.
                 need(gate.arrange.len <= 4 * lens.iter().sum::<usize>() + (1 << 20), "its result is out of bounds")?;
+                let near = |step: isize| step.unsigned_abs() <= LARGEST;
+                let mut axes = gate.arrange.blocks.iter().flat_map(|block| &block.axes);
+                need(axes.all(|axis| near(axis.from) && near(axis.to)), "it moves elements too far")?;
                 need(gate.arrange.fits(&lens), "it moves elements that are not there, or two to one place")?;
                 if let [Form::Narrow { width, .. }] = operands {
                     need(gate.multipliers == [1], "it scales a wire that is cut")?;

@@ -156,7 +156,12 @@ impl<'a> Scales<'a> {
                 }
             }
             let enters = match &node.op {
-                Op::Add | Op::Arrange(_) | Op::Reshape => scales.reach[out],
+                Op::Add | Op::Arrange(_) | Op::Reshape | Op::MaxPool(_) => scales.reach[out],
+                // The bounds are compared with in the value's own units.
+                Op::Clip { lo, hi } => {
+                    let bound = f64::from(lo.abs().max(hi.abs()));
+                    scales.range(node.inputs[0]).max_abs + bound * exp2(-(margin as i32))
+                }
                 Op::AvgPool(average) => scales.reach[out] * divisors(average).map(|d| d as f64).iter().product::<f64>(),
                 _ => 0.0,
             };
@@ -164,9 +169,33 @@ impl<'a> Scales<'a> {
                 scales.reach[input.0] = scales.reach[input.0].max(enters);
             }
         }
+        for node in &graph.nodes {
+            scales.holds(node)?;
+        }
         let input = &asking[0];
         scales.asked[0] = (!input.is_empty()).then(|| input.iter().sum::<f64>() / input.len() as f64);
         Ok(scales)
+    }
+
+    /// Refuses a linear layer that leaves no bits to its operands, before its neighbours suffer from it.
+    fn holds(&self, node: &Node) -> Result<(), ScaleError> {
+        if !node.op.is_linear() {
+            return Ok(());
+        }
+        let (out, weights) = (node.output, self.ranges.nodes[node.output.0 - 1].weights);
+        let rms = self.range(node.inputs[0]).rms * weights.rms;
+        let bits = (f64::from(self.budget(out)) + rms.log2()) / 2.0;
+        if rms > 0.0 && bits < LEAST_USEFUL_BITS {
+            return Err(ScaleError::Narrow {
+                layer: node.name.clone(),
+                max_abs: self.reach[out.0],
+                budget: self.budget(out),
+                ring: self.ring,
+                operand: "weight",
+                bits,
+            });
+        }
+        Ok(())
     }
 
     /// What reader `node` asks of its operand `input`, when its own readers ask for `asked`.
@@ -222,7 +251,9 @@ impl<'a> Scales<'a> {
 
     /// Fractional bits of a value that goes into a lookup of the widest operand.
     pub fn lookup_frac(&self, value: ValueId) -> i32 {
-        LOOKUP_WIDTH as i32 - 2 - magnitude(self.range(value).max_abs + self.error[value.0], self.margin)
+        // With room for what rounding adds: two units of the operand.
+        let most = (self.range(value).max_abs + self.error[value.0]) * (1.0 + exp2(4 - LOOKUP_WIDTH as i32));
+        LOOKUP_WIDTH as i32 - 2 - magnitude(most, self.margin)
     }
 
     /// Fractional bits of the output of linear layer `node`, whose operand has scale `x`.
@@ -256,6 +287,8 @@ impl<'a> Scales<'a> {
             let error = self.linear_error(node, x, f_z);
             let shift = (f_z - self.frac(out)).max(0);
             let greatest = (self.reach[out.0].max(self.range(out).max_abs) + error) * exp2(self.margin as i32);
+            // A window for a coarse sign has room for its noise.
+            let greatest = greatest + self.rms(out) / 2.0;
             if greatest * exp2(f_z) + exp2(shift + 1) <= exp2(ring as i32 - 2) {
                 self.error[out.0] = error;
                 return Ok(f_z);
@@ -311,7 +344,8 @@ impl<'a> Scales<'a> {
     ) -> Result<Window, ScaleError> {
         // In units of z: room above the value for the sign, for a difference of two, and for the rounding (2^(s+1)).
         let above = if wanted.rectified { 1 } else { 2 };
-        let shift = (z.frac - frac).max(0) as u32;
+        // Small values of many fractional bits keep more of them where the least width asks for it.
+        let shift = ((z.frac - frac).max(0) as u32).min(self.ring.saturating_sub(wanted.least));
         let greatest = (self.greatest(value) + wanted.room) / z.unit();
         let needed = (greatest + exp2(shift as i32 + 1)).max(1.0).log2().ceil() as u32 + above;
         let top = needed.max(shift + wanted.least);

@@ -11,8 +11,8 @@ use ariann_graph::{Function, Node};
 use ariann_ring::Arrange;
 use ariann_ring::arrange::{Axis, Block};
 
-use super::Builder;
 use super::layers::unsupported;
+use super::{Builder, Choice};
 use crate::compile::CompileError;
 use crate::gate::Lookup;
 use crate::scales::LOOKUP_WIDTH;
@@ -68,6 +68,11 @@ impl Builder<'_> {
         let inverse = Lookup { len: rows, width: window.width(), to: Receiver::Both, function: Function::Reciprocal };
         let inverse = self.push(&name, "reciprocal", &[sums], one, Gate::Lookup(inverse));
         let inverse = self.push(&name, "spread reciprocal", &[inverse], one, spread(rows, row));
+        if let Choice::Ranges { scales, .. } = &mut self.choice {
+            // Each power and the inverse are off by half a unit, the sum by that of its powers and by its own rounding.
+            let units = 0.5 * row as f64 + 1.5 * 2f64.powi(window.shift as i32) + 2.0;
+            scales.note(node.output, &node.inputs, units * one.unit());
+        }
         let product = Scale::bits(2 * FRAC);
         let shares = self.push(&name, "", &[powers, inverse], product, Gate::Multiply(Multiply { len }));
         self.give_share(node.output, shares, product);

@@ -117,6 +117,8 @@ pub fn bound(plan: &Plan, number: usize) -> Option<f64> {
             Gate::Relu(gate) => noise(gate.sign),
             // The same key is read at both bounds.
             Gate::Clip(gate) => noise(gate.sign) + gate.lo.abs().max(gate.hi.abs()) as f64 * exp2(window.shift),
+            // A table has an entry for every value.
+            Gate::Lookup(_) => 0.0,
             _ => exp2(window.top - 2),
         };
         bound = bound.min(exp2(window.top - 1) - room);

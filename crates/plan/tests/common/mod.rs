@@ -1,10 +1,13 @@
 //! Small networks made by hand.
 #![allow(dead_code)]
 
+#[path = "../../../session/tests/common/builder.rs"]
+pub mod builder;
+
 use ariann_gates::Receiver;
 use ariann_gates::linear::Weights;
-use ariann_graph::{Conv, Dense, Graph, Input, LayerRange, Node, Op, Pool, RangeSource, Ranges, ValueId};
-use ariann_plan::{Options, Plan, Reveal, Revealed, compile};
+use ariann_graph::{Conv, Dense, Graph, Input, Node, NodeRange, Op, Pool, RangeSource, Ranges, ValueId, ValueRange};
+use ariann_plan::{Link, Optimize, Options, Plan, Reveal, Revealed, SignChoice, compile};
 use ariann_ring::{ConvShape, Tensor};
 
 /// Adds layers one after the other; weights are `weight`, alternating in sign where `mixed`.
@@ -79,23 +82,66 @@ pub fn network() -> Graph {
     net.graph
 }
 
-/// Ranges as they are when all layers have outputs up to `max_abs`, inputs of rms 0.5 and weights of rms 0.25.
+/// Ranges as they are when all layers have outputs up to `max_abs` of rms 0.5, and weights of rms 0.25.
 pub fn ranges(graph: &Graph, source: RangeSource, max_abs: f64) -> Ranges {
-    let layer = |node: usize| LayerRange {
-        name: graph.nodes[node].name.clone(),
-        max_abs,
-        input_max: 2.0,
-        input_rms: 0.5,
-        weight_rms: 0.25,
-        weight_max: 0.25,
+    let layer = |node: &Node| NodeRange {
+        name: node.name.clone(),
+        output: ValueRange { max_abs, rms: 0.5 },
+        weights: if node.op.is_linear() { ValueRange { max_abs: 0.25, rms: 0.25 } } else { ValueRange::default() },
     };
-    let input = ariann_graph::InputRange { max_abs: 1.0, rms: 0.5 };
-    Ranges { source, input, layers: graph.linear_nodes().map(layer).collect() }
+    Ranges { source, input: ValueRange { max_abs: 1.0, rms: 0.5 }, nodes: graph.nodes.iter().map(layer).collect() }
+}
+
+/// The values of `count` items, from a seed, in [0, 1].
+pub fn numbers(graph: &Graph, count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    let mut one = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1u64 << 24) as f32
+    };
+    (0..count * graph.input.len()).map(|_| one()).collect()
 }
 
 pub fn options(ring: u32, weights: Weights, what: Revealed, to: Receiver) -> Options {
-    let reveal = Reveal { what, to };
-    Options { ring, weights, reveal, input_range: [0.0, 1.0], scale: 255.0, mean: vec![0.5], std: vec![0.25] }
+    Options {
+        ring,
+        weights,
+        reveal: Reveal { what, to },
+        input_range: [0.0, 1.0],
+        scale: 255.0,
+        mean: vec![0.5],
+        std: vec![0.25],
+        optimize: Optimize::Latency,
+        sign: SignChoice::Exact,
+        link: Link::LOOPBACK,
+        items: 1,
+    }
+}
+
+/// Networks with every kind of layer.
+pub fn networks() -> Vec<Graph> {
+    vec![network(), builder::branched(), builder::input_first(), builder::curved(true), builder::attentive()]
+}
+
+/// A plan for each of these and each of some modes, from ranges observed on random items.
+pub fn varied_plans() -> Vec<(Graph, Plan)> {
+    let mut plans = Vec::new();
+    for graph in networks() {
+        let ranges = ariann_graph::calibrate(&graph, 8, &numbers(&graph, 8, 1)).unwrap();
+        for (ring, weights) in [(32, Weights::Held), (32, Weights::Shared), (64, Weights::Public), (64, Weights::Held)]
+        {
+            for (what, to) in [(Revealed::Logits, Receiver::P1), (Revealed::Label, Receiver::Both)] {
+                for (optimize, sign) in
+                    [(Optimize::Latency, SignChoice::Exact), (Optimize::Material, SignChoice::Coarse)]
+                {
+                    let options = Options { optimize, sign, ..options(ring, weights, what, to) };
+                    let plan = compile(&graph, &ranges, &options).unwrap();
+                    plans.push((graph.clone(), plan));
+                }
+            }
+        }
+    }
+    plans
 }
 
 /// Plans of the network in every mode.

@@ -255,7 +255,11 @@ impl Device for Recording {
         lift: Lift,
         out: &mut Vec<R>,
     ) -> Result<(), PackError> {
-        self.note_pieces(&table, pieces, Taken::Words(R::BITS, width));
+        if let Source::Seed(prg, stream) = table {
+            // The stream counts elements, the table has a word for each and plane.
+            let words = Stream { len: len * lift.planes(), ..stream.clone() };
+            self.note_pieces(&Source::Seed(prg, &words), pieces, Taken::Words(R::BITS, width));
+        }
         Cpu.select(party, table, pieces, len, width, d, v, lift, out)
     }
     fn unmask<R: Ring>(&self, party: Party, x: &Vec<R>, width: u32, alpha: &Vec<R>, top: &Vec<R>) -> Vec<R> {
