@@ -58,6 +58,8 @@ enum Form {
 const LARGEST: usize = 1 << 32;
 /// Values of the largest rearrangement: its check takes a byte for each.
 const ARRANGED: usize = 1 << 27;
+/// The most masks that a rearranged wire's is made of.
+const MASKS: u32 = 1 << 12;
 /// The most fractional bits of a sensible scale.
 const FRAC: i32 = 1 << 10;
 /// The largest constant factor of a scale.
@@ -85,14 +87,22 @@ impl Plan {
         head(!scale.is_finite() || *scale <= 0.0, "input scale is not positive")?;
         head(mean.iter().any(|mean| !mean.is_finite()), "input mean is not finite")?;
         head(std.iter().any(|std| !std.is_finite() || *std <= 0.0), "input deviation is not positive")?;
+        self.input.pixels.check(&self.input.shape).map_err(CheckError::Head)?;
         head(self.gates.len() < 3 || self.gates.len() >= 1 << 24, "number of gates is out of bounds")?;
         let mut forms: Vec<Form> = Vec::with_capacity(self.gates.len());
         let mut used = vec![false; self.gates.len()];
+        // Rearranged wires' masks are made again from the masks that they come from.
+        let mut masks = vec![1u32; self.gates.len()];
         for (number, entry) in self.gates.iter().enumerate() {
             let refuse = |reason| CheckError::Gate { number, name: entry.name.clone(), reason };
             let earlier = entry.inputs.iter().all(|input| (*input as usize) < number);
             need(earlier, "it takes a result that is not there yet").map_err(refuse)?;
             entry.inputs.iter().for_each(|input| used[*input as usize] = true);
+            if matches!(entry.gate, Gate::Arrange(_) | Gate::Sum(_)) {
+                let made = entry.inputs.iter().map(|input| masks[*input as usize]);
+                masks[number] = made.fold(1, u32::saturating_add);
+                need(masks[number] <= MASKS, "it is made of too many others").map_err(refuse)?;
+            }
             let form = self.form(number, entry, &forms).and_then(|form| self.scale(entry).map(|()| form));
             forms.push(form.map_err(refuse)?);
         }
