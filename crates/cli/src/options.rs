@@ -1,12 +1,11 @@
 //! Options that several commands share.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use ariann_data::{Filter, ImageSet, Order, Pixels, Preprocess};
+use ariann_data::Preprocess;
 use ariann_gates::Receiver;
 use ariann_gates::linear::Weights;
-use ariann_plan::{Link, Optimize, Reveal, Revealed, SignChoice};
-use ariann_session::SessionError;
+use ariann_plan::{Filter, Link, Optimize, Order, Pixels, Resize, Reveal, Revealed, SignChoice};
 use ariann_session::planning::Planning;
 
 /// Options of planning.
@@ -16,7 +15,8 @@ pub struct PlanOptions {
     /// are proven by interval bounds.
     #[arg(long, value_name = "PATH")]
     pub calibration: Option<PathBuf>,
-    /// First items of the calibration file or folder that are used.
+    /// Items of the calibration file or folder that are used at most, evenly spaced over all (of a folder: over the sorted
+    /// list of its images, so that every class has some).
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub calibration_limit: usize,
     /// Bits of the ring: 32, or 64 for models without tight ranges.
@@ -64,7 +64,7 @@ impl PreprocessOptions {
     }
 }
 
-/// What happens to images and CIFAR-10 records before that. Both to calibration items and to inputs.
+/// What happens to images and CIFAR-10 records before that: to calibration items, and by way of the plan to inputs.
 #[derive(clap::Args, Clone, Debug)]
 pub struct PixelOptions {
     /// Resize images so that their shorter side has N pixels.
@@ -82,28 +82,9 @@ pub struct PixelOptions {
 }
 
 impl PixelOptions {
-    /// The calibration items and the private inputs as these options describe them.
-    ///
-    /// The planner refuses equal files; behind descriptions it does not see them, so they are looked at here.
-    pub fn apart(&self, calibration: &Path, input: &Path) -> Result<(), SessionError> {
-        let read = |path: &Path| path.is_file().then(|| std::fs::read(path)).and_then(Result::ok);
-        let equal = matches!((read(calibration), read(input)), (Some(a), Some(b)) if a == b);
-        let reason = || format!("--calibration {} holds the bytes of --input", calibration.display());
-        let advice = "its values would shape the public plan: calibrate on public items or on the model owner's";
-        if equal { Err(SessionError::Config(format!("{}; {advice}", reason()))) } else { Ok(()) }
-    }
-
-    /// Names `input` with these options in a file of `folder`, for those who read it; `input` itself without options.
-    pub fn described(&self, input: &Path, folder: &Path, name: &str) -> Result<PathBuf, SessionError> {
-        let pixels = Pixels { resize: self.resize, filter: self.filter, crop: self.crop, order: self.order };
-        pixels.check()?;
-        if pixels == Pixels::default() {
-            return Ok(input.to_path_buf());
-        }
-        let path = folder.join(format!("{name}.toml"));
-        let text = ImageSet { input: input.to_path_buf(), pixels }.text()?;
-        std::fs::write(&path, text).map_err(|source| SessionError::file("writing", &path, source))?;
-        Ok(path)
+    pub fn pixels(&self) -> Pixels {
+        let resize = self.resize.map(|shorter| Resize { shorter, filter: self.filter });
+        Pixels { resize, crop: self.crop, order: self.order }
     }
 }
 
@@ -119,6 +100,7 @@ impl PlanOptions {
             weights: self.weights,
             reveal: self.reveal,
             preprocess: self.preprocess.preprocess(),
+            pixels: self.pixels.pixels(),
             optimize: self.optimize,
             sign: self.sign,
             link,
@@ -226,20 +208,10 @@ mod tests {
     }
 
     #[test]
-    fn options_of_images_are_handed_on_in_a_file() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let photos = folder.path().canonicalize().expect("a true path").join("photos");
-        std::fs::create_dir(&photos).expect("a folder");
-        let mut options = PixelOptions { resize: None, filter: Filter::default(), crop: None, order: Order::default() };
-        let described = |options: &PixelOptions| options.described(&photos, folder.path(), "input");
-        assert_eq!(described(&options).expect("nothing to hand on"), photos);
-        options.order = Order::Bgr;
-        options.crop = Some([2, 3]);
-        let set = ImageSet::read(&described(&options).expect("a file")).expect("an image set");
-        assert_eq!(set.pixels, Pixels { crop: Some([2, 3]), order: Order::Bgr, ..Pixels::default() });
-        assert_eq!(set.input, photos);
-        options.crop = Some([0, 3]);
-        assert!(described(&options).is_err(), "nothing has 0 pixels");
+    fn a_filter_is_of_a_resize() {
+        let options = |resize| PixelOptions { resize, filter: Filter::Nearest, crop: Some([2, 3]), order: Order::Bgr };
+        assert_eq!(options(None).pixels(), Pixels { resize: None, crop: Some([2, 3]), order: Order::Bgr });
+        assert_eq!(options(Some(4)).pixels().resize, Some(Resize { shorter: 4, filter: Filter::Nearest }));
     }
 
     #[test]

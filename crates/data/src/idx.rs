@@ -1,13 +1,13 @@
 //! IDX, the format of MNIST: two zero bytes, element type, number of axes, big-endian sizes, elements.
 
-use crate::DataError;
 use crate::preprocess::Bytes;
 use crate::source::Source;
+use crate::{Choice, DataError};
 
 const UBYTE: u8 = 8;
 
-/// The first `limit` items; the first axis counts them.
-pub(crate) fn read(mut source: Source, limit: Option<usize>) -> Result<Bytes, DataError> {
+/// The chosen items; the first axis counts them.
+pub(crate) fn read(mut source: Source, choice: Choice) -> Result<Bytes, DataError> {
     let path = source.path.clone();
     let refuse = |reason: String, advice: &str| DataError::format(&path, reason, advice);
     let start = source.take(4)?;
@@ -26,13 +26,14 @@ pub(crate) fn read(mut source: Source, limit: Option<usize>) -> Result<Bytes, Da
     }
     let too_many = || refuse(format!("its sizes {sizes:?} overflow"), "fetch it again");
     let item = shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size)).ok_or_else(too_many)?;
-    let taken = limit.map_or(count, |limit| limit.min(count));
     let whole = item.checked_mul(count).ok_or_else(too_many)?;
     if whole as u64 > source.most {
         let held = format!("at most {}", source.most);
         return Err(DataError::Length { path, declared: whole as u64, held });
     }
-    let bytes = source.take(item * taken)?;
+    let places = choice.of(count);
+    let taken = places.iter().map(ExactSizeIterator::len).sum();
+    let bytes = source.pick(item, &places)?;
     if taken == count {
         source.end(whole as u64)?;
     }

@@ -1,12 +1,14 @@
 //! PNG and JPEG files, one or a folder of them.
 
+use std::fs::File;
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageReader, Limits};
 
 use crate::pixels::{MOST_SIDE, Pixels, Planes};
 use crate::preprocess::Preprocess;
-use crate::{DataError, Items};
+use crate::{Choice, DataError, Items, jpeg};
 
 const ENDINGS: [&str; 3] = ["png", "jpg", "jpeg"];
 
@@ -16,25 +18,16 @@ const MOST_MEMORY: u64 = 256 << 20;
 /// Folders within folders are followed this far.
 const MOST_DEPTH: usize = 16;
 
-/// One image.
-pub(crate) fn file(
-    path: &Path,
-    preprocess: &Preprocess,
-    pixels: &Pixels,
-    limit: Option<usize>,
-) -> Result<Items, DataError> {
-    read(path, &[path.to_path_buf()][..limit.unwrap_or(1).min(1)], preprocess, pixels)
+/// One image, or the chosen ones below a folder, in the order of their whole relative paths.
+pub(crate) fn items(path: &Path, preprocess: &Preprocess, pixels: &Pixels, choice: Choice) -> Result<Items, DataError> {
+    let files = if path.is_dir() { files(path)? } else { vec![path.to_path_buf()] };
+    let chosen = choice.of(files.len()).into_iter().flatten().map(|place| files[place].as_path());
+    read(path, chosen, preprocess, pixels)
 }
 
 /// All images below a folder, in the order of their whole relative paths.
-pub(crate) fn folder(
-    path: &Path,
-    preprocess: &Preprocess,
-    pixels: &Pixels,
-    limit: Option<usize>,
-) -> Result<Items, DataError> {
-    let files: Vec<PathBuf> = listed(path)?.into_iter().map(|(_, file)| file).collect();
-    read(path, &files[..limit.unwrap_or(files.len()).min(files.len())], preprocess, pixels)
+pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+    Ok(listed(path)?.into_iter().map(|(_, file)| file).collect())
 }
 
 /// The class of each image below a folder of class folders: the place of its class folder among all, by name.
@@ -90,7 +83,12 @@ fn collect(root: &Path, folder: &Path, depth: usize, files: &mut Vec<(String, Pa
 
 /// Reads images of one size, one after the other. Grey ones are given three equal channels where others, or mean and std,
 /// have three.
-fn read(path: &Path, files: &[PathBuf], preprocess: &Preprocess, pixels: &Pixels) -> Result<Items, DataError> {
+fn read<'f>(
+    path: &Path,
+    files: impl Iterator<Item = &'f Path>,
+    preprocess: &Preprocess,
+    pixels: &Pixels,
+) -> Result<Items, DataError> {
     let mut planes = Planes::new(pixels, preprocess.channels());
     for file in files {
         planes.add(file, decode(file)?)?;
@@ -100,8 +98,20 @@ fn read(path: &Path, files: &[PathBuf], preprocess: &Preprocess, pixels: &Pixels
 }
 
 fn decode(path: &Path) -> Result<DynamicImage, DataError> {
-    let reader = ImageReader::open(path).map_err(DataError::read(path))?;
-    let mut reader = reader.with_guessed_format().map_err(DataError::read(path))?;
+    let mut file = Vec::new();
+    let most = MOST_MEMORY + 1;
+    File::open(path).and_then(|open| open.take(most).read_to_end(&mut file)).map_err(DataError::read(path))?;
+    if file.len() as u64 == most {
+        let reason = format!("it is longer than {MOST_MEMORY} bytes");
+        return Err(DataError::format(path, reason, "give a smaller file"));
+    }
+    if file.starts_with(&[0xff, 0xd8, 0xff])
+        && let Some(image) = jpeg::decode(&file, MOST_SIDE)
+            .map_err(|reason| DataError::format(path, format!("it is damaged ({reason})"), "fetch it again"))?
+    {
+        return Ok(image);
+    }
+    let mut reader = ImageReader::new(Cursor::new(file)).with_guessed_format().map_err(DataError::read(path))?;
     let mut limits = Limits::default();
     limits.max_image_width = Some(MOST_SIDE);
     limits.max_image_height = Some(MOST_SIDE);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::source::{Kind, Source};
-use crate::{DataError, ImageSet, cifar, idx, images, npy};
+use crate::{Choice, DataError, cifar, idx, images, npy};
 
 /// The longest text of labels that is read: a hundred million bytes.
 const MOST_TEXT: u64 = 100_000_000;
@@ -17,7 +17,7 @@ pub fn load_labels(path: &Path, limit: Option<usize>) -> Result<Vec<usize>, Data
     }
     match source.kind {
         Kind::Idx => {
-            let labels = idx::read(source, limit)?;
+            let labels = idx::read(source, Choice::from(limit))?;
             if labels.shape.is_empty() {
                 return Ok(labels.bytes.into_iter().map(usize::from).collect());
             }
@@ -32,9 +32,6 @@ pub fn load_labels(path: &Path, limit: Option<usize>) -> Result<Vec<usize>, Data
 
 /// The labels that items bring along: those of a CIFAR-10 file. None for other items.
 pub fn own_labels(input: &Path, limit: Option<usize>) -> Result<Option<Vec<usize>>, DataError> {
-    if ImageSet::is_named(input) {
-        return own_labels(&ImageSet::read(input)?.input, limit);
-    }
     if cifar::is_named(input) && !input.is_dir() {
         return load_labels(input, limit).map(Some);
     }
@@ -44,9 +41,6 @@ pub fn own_labels(input: &Path, limit: Option<usize>) -> Result<Option<Vec<usize
 /// Labels of the first `limit` images below a folder of class folders: classes are counted from 0 in the order of the
 /// folders' names, images come in the order of [`load`](crate::load).
 pub fn folder_labels(input: &Path, limit: Option<usize>) -> Result<Vec<usize>, DataError> {
-    if ImageSet::is_named(input) {
-        return folder_labels(&ImageSet::read(input)?.input, limit);
-    }
     if !input.is_dir() {
         let advice = "name a folder with one folder a class, or give a file of labels";
         return Err(DataError::format(input, "it has no class folders", advice));

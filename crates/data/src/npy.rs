@@ -4,18 +4,25 @@ use std::path::{Path, PathBuf};
 
 use crate::preprocess::{Bytes, Preprocess};
 use crate::source::Source;
-use crate::{DataError, Items};
+use crate::{Choice, DataError, Items, Pixels};
 
 /// Headers are padded to a few hundred bytes; this is far above.
 const MOST_HEADER: usize = 1 << 16;
 
-/// The first `limit` items: bytes through `preprocess`, floats as they are.
-pub(crate) fn items(mut source: Source, preprocess: &Preprocess, limit: Option<usize>) -> Result<Items, DataError> {
+/// The chosen items: bytes through `preprocess`, floats as they are.
+pub(crate) fn items(
+    mut source: Source,
+    preprocess: &Preprocess,
+    pixels: &Pixels,
+    choice: Choice,
+) -> Result<Items, DataError> {
     let header = Header::read(&mut source)?;
-    let (&count, shape) = header.shape.split_first().ok_or_else(|| header.refuse("it holds one number, no items"))?;
+    let (_, shape) = header.shape.split_first().ok_or_else(|| header.refuse("it holds one number, no items"))?;
     let shape = shape.to_vec();
-    let taken = limit.map_or(count, |limit| limit.min(count));
-    let bytes = header.elements(&mut source, taken)?;
+    if header.kind == 'u' {
+        pixels.none(&source.path)?;
+    }
+    let (bytes, taken) = header.elements(&mut source, choice)?;
     let values = match (header.kind, header.width) {
         ('u', 1) => {
             return preprocess.apply(&source.path, Bytes { shape, bytes, count: taken });
@@ -32,11 +39,11 @@ pub(crate) fn items(mut source: Source, preprocess: &Preprocess, limit: Option<u
 /// The first `limit` integers of a file of one axis.
 pub(crate) fn integers(mut source: Source, limit: Option<usize>) -> Result<Vec<i64>, DataError> {
     let header = Header::read(&mut source)?;
-    let &[count] = header.shape.as_slice() else {
+    let [_] = header.shape.as_slice() else {
         let reason = format!("labels have one axis, it has the shape {:?}", header.shape);
         return Err(header.refuse(reason));
     };
-    let bytes = header.elements(&mut source, limit.map_or(count, |limit| limit.min(count)))?;
+    let (bytes, _) = header.elements(&mut source, limit.into())?;
     Ok(match (header.kind, header.width) {
         ('u', 1) => bytes.iter().map(|&byte| byte.into()).collect(),
         ('i', 1) => bytes.iter().map(|&byte| (byte as i8).into()).collect(),
@@ -83,8 +90,8 @@ impl Header {
         Ok(header)
     }
 
-    /// Bytes of the elements of the first `taken` items, after a look at the length of the file.
-    fn elements(&self, source: &mut Source, taken: usize) -> Result<Vec<u8>, DataError> {
+    /// Bytes of the chosen items, and how many these are, after a look at the length of the file.
+    fn elements(&self, source: &mut Source, choice: Choice) -> Result<(Vec<u8>, usize), DataError> {
         let overflow = || self.refuse(format!("its shape {:?} overflows", self.shape));
         let whole = self.shape.iter().try_fold(self.width, |len, &size| len.checked_mul(size)).ok_or_else(overflow)?;
         if whole == 0 {
@@ -94,11 +101,13 @@ impl Header {
             let (declared, held) = (whole as u64, format!("at most {}", source.most));
             return Err(DataError::Length { path: self.path.clone(), declared, held });
         }
-        let bytes = source.take(whole / self.shape[0] * taken)?;
+        let places = choice.of(self.shape[0]);
+        let taken = places.iter().map(ExactSizeIterator::len).sum();
+        let bytes = source.pick(whole / self.shape[0], &places)?;
         if taken == self.shape[0] {
             source.end(whole as u64)?;
         }
-        Ok(bytes)
+        Ok((bytes, taken))
     }
 
     /// Elements as little-endian words.

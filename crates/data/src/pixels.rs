@@ -4,7 +4,6 @@ use std::path::Path;
 
 use image::imageops::FilterType;
 use image::{DynamicImage, GrayImage, RgbImage};
-use serde::{Deserialize, Serialize};
 
 use crate::DataError;
 use crate::preprocess::Bytes;
@@ -29,8 +28,7 @@ pub struct Pixels {
 }
 
 /// Order of colours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     /// Red, green, blue.
     #[default]
@@ -40,8 +38,7 @@ pub enum Order {
 }
 
 /// How images are resized. When an image shrinks, all filters but `Nearest` widen with it, so that no pixel is lost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Filter {
     /// The nearest pixel.
     Nearest,
@@ -76,6 +73,16 @@ impl Pixels {
                 advice: format!("give 1 to {MOST_SIDE}"),
             }),
         }
+    }
+
+    /// Refuses an array of bytes when something is to happen to pixels.
+    pub(crate) fn none(&self, path: &Path) -> Result<(), DataError> {
+        if *self == Pixels::default() {
+            return Ok(());
+        }
+        let reason = format!("{} is an array: it is not resized, cropped or reordered", path.display());
+        let advice = "give images, or an npy file of floats, which are taken as prepared".into();
+        Err(DataError::Preprocess { reason, advice })
     }
 
     /// The image in its new size.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -64,6 +65,19 @@ impl Source {
         }
         let bytes = self.up_to(len)?;
         if bytes.len() == len { Ok(bytes) } else { Err(refuse(bytes.len().to_string())) }
+    }
+
+    /// The items of these places, each of `len` bytes.
+    pub fn pick(&mut self, len: usize, places: &[Range<usize>]) -> Result<Vec<u8>, DataError> {
+        let (mut bytes, mut at) = (Vec::new(), 0);
+        for Range { start, end } in places.iter().cloned() {
+            let path = self.path.clone();
+            let gap = (&mut self.reader).take(((start - at) * len) as u64);
+            std::io::copy(&mut { gap }, &mut std::io::sink()).map_err(|e| damaged(&path, &e))?;
+            bytes.extend(self.take((end - start) * len)?);
+            at = end;
+        }
+        Ok(bytes)
     }
 
     /// `len` bytes, or fewer at the end.

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ariann_data::{
-    DataError, Filter, ImageSet, Items, Order, Pixels, Preprocess, folder_labels, load, load_images, load_labels,
-    own_labels,
+    Choice, DataError, Filter, Items, Order, Pixels, Preprocess, folder_labels, load, load_images, load_labels,
+    own_labels, shared,
 };
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use proptest::prelude::*;
@@ -49,7 +49,7 @@ fn raw() -> Preprocess {
 }
 
 fn with(path: &Path, pixels: Pixels) -> Result<Items, DataError> {
-    load_images(path, &raw(), &pixels, None)
+    load_images(path, &raw(), &pixels, Choice::All)
 }
 
 #[track_caller]
@@ -118,7 +118,7 @@ fn order_comes_before_mean_and_std() {
     let path = save_rgb(&folder, "a.png", &RgbImage::from_pixel(1, 2, Rgb([130, 120, 110])));
     let preprocess = Preprocess { scale: 1.0, mean: vec![104.0, 117.0, 123.0], std: vec![2.0, 1.0, 1.0] };
     let bgr = Pixels { order: Order::Bgr, ..Pixels::default() };
-    let items = load_images(&path, &preprocess, &bgr, None).expect("a right file");
+    let items = load_images(&path, &preprocess, &bgr, Choice::All).expect("a right file");
     assert_eq!(items.values, [3.0, 3.0, 3.0, 3.0, 7.0, 7.0]);
     let cifar = write(&folder, "a.bin", &records(1));
     let (rgb, bgr) = (with(&cifar, Pixels::default()).expect("rgb"), with(&cifar, bgr).expect("bgr"));
@@ -134,7 +134,7 @@ fn the_preparations_of_known_models_can_be_said() {
     let value = |scale, mean: &[f32], std: &[f32], order| {
         let preprocess = Preprocess { scale, mean: mean.to_vec(), std: std.to_vec() };
         let pixels = Pixels { order, ..Pixels::default() };
-        load_images(&path, &preprocess, &pixels, None).expect("a right file").values
+        load_images(&path, &preprocess, &pixels, Choice::All).expect("a right file").values
     };
     assert_eq!(value(1.0, &[104.0, 117.0, 123.0], &[], Order::Bgr), [24.0, -117.0, 132.0]);
     assert_eq!(value(1.0, &[127.0], &[128.0], Order::Rgb), [1.0, -127.0 / 128.0, 1.0 / 128.0]);
@@ -278,35 +278,71 @@ fn class_folders_are_labels() {
 }
 
 #[test]
-fn an_image_set_is_read_like_data() {
+fn chosen_items_are_spread_over_all() {
     let folder = folder();
-    save_rgb(&folder, "images/ants/a.png", &RgbImage::from_pixel(8, 4, Rgb([1, 2, 3])));
-    save_rgb(&folder, "images/bees/b.png", &RgbImage::from_pixel(4, 4, Rgb([4, 5, 6])));
-    let pixels = Pixels { resize: Some(2), filter: Filter::Bilinear, crop: Some([2, 2]), order: Order::Bgr };
-    let set = ImageSet { input: folder.path().canonicalize().expect("a true path").join("images"), pixels };
-    let path = folder.path().join("set.toml");
-    refused(ImageSet { input: "nowhere".into(), pixels }.text(), &["disk", "nowhere"]);
-    std::fs::write(&path, set.text().expect("its text")).expect("written");
-    assert_eq!(ImageSet::read(&path).expect("read"), set);
-    let items = load(&path, &raw(), None).expect("items");
-    assert_eq!(
-        (items.shape.as_slice(), items.item(1)),
-        (&[3, 2, 2][..], &[6., 6., 6., 6., 5., 5., 5., 5., 4., 4., 4., 4.][..])
-    );
-    assert_eq!(folder_labels(&path, None).expect("labels"), [0, 1]);
-    let relative = write(&folder, "relative.toml", b"input = \"images/bees\"\n");
-    assert_eq!(load(&relative, &raw(), None).expect("relative to the file").item(0)[..16], [4.0; 16]);
-    write(&folder, "c.bin", &records(2));
-    let cifar = write(&folder, "cifar.toml", b"input = \"c.bin\"\norder = \"bgr\"");
-    assert_eq!(own_labels(&cifar, None).expect("labels"), Some(vec![0, 1]));
-    let case = |text: &[u8], parts: &[&str]| refused(load(&write(&folder, "bad.toml", text), &raw(), None), parts);
-    case(b"resize = 2", &["bad.toml", "input"]);
-    case(b"input = \"images\"\nsize = 2", &["bad.toml", "size"]);
-    case(b"input = \"images\"\norder = \"grb\"", &["bad.toml", "grb"]);
-    case(b"input = \"images\"\nresize = -1", &["bad.toml"]);
-    case(b"input = \"set.toml\"", &["bad.toml", "another"]);
-    case(b"\xff", &["bad.toml", "no text"]);
-    case(b"input = \"nowhere\"", &["disk", "nowhere"]);
+    let spread = |path: &Path, count| {
+        let items = load_images(path, &raw(), &Pixels::default(), Choice::Spread(count)).expect("a right file");
+        assert_eq!(items.values.len(), items.count * items.item_len());
+        (0..items.count).map(|item| items.item(item)[0] as usize).collect::<Vec<_>>()
+    };
+    let cifar = write(&folder, "c.bin.gz", &gzip(&records(11)));
+    // Byte 0 of item i is i, in a file of each kind.
+    let idx =
+        [&[0, 0, 8, 2, 0, 0, 0, 11, 0, 0, 0, 2][..], &(0..11).flat_map(|i| [i, 99]).collect::<Vec<u8>>()].concat();
+    let idx = write(&folder, "i", &idx);
+    let head = "{'descr': '|u1', 'fortran_order': False, 'shape': (11, 3), }";
+    let npy = [b"\x93NUMPY\x01\0", &[head.len() as u8, 0][..], head.as_bytes()].concat();
+    let npy = write(&folder, "n.npy", &[npy, (0..11).flat_map(|i| [i, 9, 9]).collect()].concat());
+    for number in 0..11 {
+        let class = if number < 6 { "ants" } else { "bees" };
+        save_rgb(&folder, &format!("images/{class}/{number:02}.png"), &RgbImage::from_pixel(1, 1, Rgb([number; 3])));
+    }
+    for path in [&cifar, &idx, &npy, &folder.path().join("images")] {
+        assert_eq!(spread(path, 1), [0], "{}", path.display());
+        assert_eq!(spread(path, 4), [0, 2, 5, 8], "{}", path.display());
+        assert_eq!(spread(path, 10), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], "{}", path.display());
+        assert_eq!(spread(path, 11), (0..11).collect::<Vec<_>>(), "{}", path.display());
+        assert_eq!(spread(path, usize::MAX), (0..11).collect::<Vec<_>>(), "{}", path.display());
+    }
+    let torn = write(&folder, "t.bin", &records(11)[..10 * 3073 + 5]);
+    refused(load_images(&torn, &raw(), &Pixels::default(), Choice::Spread(11)), &["record 10 has 5 bytes"]);
+}
+
+#[test]
+fn files_in_common_are_found() {
+    let folder = folder();
+    let [a, b, other] =
+        [("a.bin", 2), ("b/b.bin", 2), ("c.bin", 3)].map(|(name, count)| write(&folder, name, &records(count)));
+    let packed = write(&folder, "a.bin.gz", &gzip(&records(2)));
+    let find = |a: &Path, choice, b: &Path| shared(a, choice, b).expect("both can be read");
+    for (one, two) in [(&a, &b), (&a, &packed), (&packed, &b), (&a, &a)] {
+        assert_eq!(find(one, Choice::All, two).as_ref(), Some(one));
+    }
+    assert_eq!(find(&a, Choice::All, &other), None);
+    let image = |name: &str, grey| save_rgb(&folder, name, &RgbImage::from_pixel(2, 2, Rgb([grey; 3])));
+    let public: Vec<PathBuf> = (0..4).map(|i| image(&format!("public/{i}.png"), i)).collect();
+    let private: Vec<PathBuf> = (3..6).map(|i| image(&format!("private/x/{i}.png"), i)).collect();
+    let [public_folder, private_folder] = ["public", "private"].map(|name| folder.path().join(name));
+    assert_eq!(find(&public_folder, Choice::All, &private_folder).as_ref(), Some(&public[3]));
+    assert_eq!(find(&public_folder, Choice::Spread(2), &private_folder), None, "it is not chosen");
+    assert_eq!(find(&public_folder, Choice::Spread(2), &public_folder).as_ref(), Some(&public[0]));
+    assert_eq!(find(&private_folder, Choice::All, &public[3]).as_ref(), Some(&private[0]));
+    assert_eq!(find(&public[1], Choice::All, &private_folder), None);
+    refused(shared(&a, Choice::All, &folder.path().join("absent")), &["disk", "absent"]);
+}
+
+#[test]
+fn prepared_floats_are_taken_as_they_are() {
+    let folder = folder();
+    let npy = |kind: &str, values: &[u8]| {
+        let head = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': (1, 3, 1, 1), }}");
+        [b"\x93NUMPY\x01\0", &[head.len() as u8, 0][..], head.as_bytes(), values].concat()
+    };
+    let bgr = Pixels { order: Order::Bgr, crop: Some([1, 1]), ..Pixels::default() };
+    let floats: Vec<u8> = [-1.5f32, 2.0, 300.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    let items = with(&write(&folder, "f.npy", &npy("<f4", &floats)), bgr).expect("floats");
+    assert_eq!(items.values, [-1.5, 2.0, 300.0]);
+    refused(with(&write(&folder, "b.npy", &npy("|u1", &[1, 2, 3])), bgr), &["operator", "b.npy", "floats"]);
 }
 
 proptest! {

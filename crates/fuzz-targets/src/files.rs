@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use ariann_data::{Filter, ImageSet, Order, Pixels, Preprocess};
+use ariann_data::{Choice, Filter, Order, Pixels, Preprocess};
 use ariann_material::{Batch, Expected};
 use ariann_net::Identity;
 
@@ -54,18 +54,18 @@ pub fn identity(bytes: &[u8]) {
     });
 }
 
-/// IDX, npy, PNG and JPEG, gzip'd or not, and CIFAR-10, which is known by its name; a text that names images.
+/// IDX, npy, PNG and JPEG, gzip'd or not, and CIFAR-10, which is known by its name.
 pub fn items(bytes: &[u8]) {
     let coloured = Preprocess { mean: vec![0.5, 0.4, 0.3], std: vec![0.2, 0.2, 0.1], ..Preprocess::default() };
     let changed = Pixels { resize: Some(12), filter: Filter::Bilinear, crop: Some([10, 9]), order: Order::Bgr };
     for name in ["items", "items.bin"] {
         with_file(name, bytes, |path| {
-            for (preprocess, pixels, limit) in [
-                (&Preprocess::default(), Pixels::default(), None),
-                (&coloured, Pixels::default(), Some(3)),
-                (&coloured, changed, Some(3)),
+            for (preprocess, pixels, choice) in [
+                (&Preprocess::default(), Pixels::default(), Choice::All),
+                (&coloured, Pixels::default(), Choice::First(3)),
+                (&coloured, changed, Choice::Spread(3)),
             ] {
-                if let Ok(items) = ariann_data::load_images(path, preprocess, &pixels, limit) {
+                if let Ok(items) = ariann_data::load_images(path, preprocess, &pixels, choice) {
                     assert_eq!(items.values.len(), items.count * items.item_len(), "items are whole");
                     let _ = ariann_data::check_range(&items, 0.0, 1.0);
                     let _ = items.fit(&[1, 28, 28]);
@@ -73,10 +73,6 @@ pub fn items(bytes: &[u8]) {
             }
         });
     }
-    // Read only: what it names is not looked for.
-    with_file("items.toml", bytes, |path| {
-        let _ = ImageSet::read(path).map(|set| set.pixels.check());
-    });
 }
 
 /// Labels, as IDX, npy, text or those of CIFAR-10.

@@ -6,7 +6,7 @@ use ariann_graph::{Graph, Ranges};
 
 use crate::build::{Builder, Choice};
 use crate::scales::{ScaleError, Scales};
-use crate::{Forecast, Gate, InputSpec, Link, OutputSpec, Plan, Rates, Reveal, Revealed, VERSION, gate_cost};
+use crate::{Forecast, Gate, InputSpec, Link, OutputSpec, Pixels, Plan, Rates, Reveal, Revealed, VERSION, gate_cost};
 
 /// What the planner may choose.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,8 @@ pub struct Options {
     pub reveal: Reveal,
     /// Declared range of the input.
     pub input_range: [f64; 2],
+    /// What happens to the pixels of images first.
+    pub pixels: Pixels,
     /// Preprocessing of bytes: scale, mean and deviation per channel.
     pub scale: f32,
     /// Subtracted, per channel.
@@ -106,6 +108,7 @@ pub fn compile(graph: &Graph, ranges: &Ranges, options: &Options) -> Result<Plan
             name: graph.input.name.clone(),
             shape: graph.input.shape.clone(),
             range: options.input_range,
+            pixels: options.pixels,
             scale: options.scale,
             mean: options.mean.clone(),
             std: options.std.clone(),

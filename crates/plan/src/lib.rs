@@ -13,6 +13,7 @@ mod encode;
 mod file;
 mod forecast;
 mod gate;
+mod pixels;
 mod scales;
 
 use ariann_gates::Receiver;
@@ -27,6 +28,7 @@ pub use encode::{EncodeError, LayerWords, encode_weights};
 pub use file::PlanFileError;
 pub use forecast::{Forecast, Link, Rates};
 pub use gate::{Entry, Gate, Lookup, Scale};
+pub use pixels::{Filter, Order, Pixels, Resize};
 pub use scales::ScaleError;
 
 /// Version of the plan's meaning; plans of another version are refused.
@@ -86,6 +88,8 @@ pub struct InputSpec {
     pub shape: Vec<usize>,
     /// Least and greatest value; others are refused before anything is sent.
     pub range: [f64; 2],
+    /// What happens to the pixels of images first.
+    pub pixels: Pixels,
     /// Bytes are divided by this.
     pub scale: f32,
     /// Subtracted, per channel.

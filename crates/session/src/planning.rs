@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use ariann_data::Preprocess;
+use ariann_data::{Choice, Preprocess};
 use ariann_gates::linear::Weights;
 use ariann_graph::{Graph, Ranges};
-use ariann_plan::{CompileError, Link, Optimize, Options, Plan, Reveal, SignChoice};
+use ariann_plan::{CompileError, Link, Optimize, Options, Pixels, Plan, Reveal, SignChoice};
 
-use crate::SessionError;
+use crate::{SessionError, reading};
 
 /// How to plan.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct Planning {
     pub model: PathBuf,
     /// Items whose values are observed: public ones, or the model owner's. Without it ranges are proven by interval bounds.
     pub calibration: Option<PathBuf>,
-    /// First items of it that are used.
+    /// Items of it that are used at most, evenly spaced.
     pub calibration_limit: usize,
     /// The file with the private inputs, when it is known here: never a calibration file.
     pub input: Option<PathBuf>,
@@ -26,6 +26,8 @@ pub struct Planning {
     pub weights: Weights,
     /// What comes out, and to whom.
     pub reveal: Reveal,
+    /// What happens to the pixels of images.
+    pub pixels: Pixels,
     /// How bytes become numbers.
     pub preprocess: Preprocess,
     /// What the form of each comparison is chosen for.
@@ -55,6 +57,9 @@ impl Planning {
     pub fn make(&self) -> Result<Planned, SessionError> {
         let graph = ariann_graph::import(&self.model)?;
         self.preprocess.check()?;
+        let unfit =
+            |reason| SessionError::Config(format!("pixels: {reason}; choose --resize, --crop and --order anew"));
+        self.pixels.check(&graph.input.shape).map_err(unfit)?;
         let byte_ranges = self.preprocess.range();
         let [lo, hi] = self.input_range.unwrap_or_else(|| {
             let lo = byte_ranges.iter().map(|range| f64::from(range.0)).fold(f64::INFINITY, f64::min);
@@ -80,6 +85,7 @@ impl Planning {
             weights: self.weights,
             reveal: self.reveal,
             input_range: [lo, hi],
+            pixels: self.pixels,
             scale: self.preprocess.scale,
             mean: self.preprocess.mean.clone(),
             std: self.preprocess.std.clone(),
@@ -94,19 +100,22 @@ impl Planning {
     }
 
     fn observe(&self, graph: &Graph, path: &Path, lo: f64, hi: f64) -> Result<Ranges, SessionError> {
-        if let Some(input) = &self.input
-            && same_content(path, input)
-        {
-            return Err(SessionError::Config(format!(
-                "--calibration {} is the --input file: its values would shape the public plan; calibrate on public items or on the \
-                 model owner's",
-                path.display()
-            )));
-        }
         if self.calibration_limit == 0 {
             return Err(SessionError::Config("--calibration-limit 0: give at least 1".to_string()));
         }
-        let items = ariann_data::load(path, &self.preprocess, Some(self.calibration_limit))?.fit(&graph.input.shape)?;
+        let choice = Choice::Spread(self.calibration_limit);
+        if let Some(input) = &self.input
+            && let Some(file) = ariann_data::shared(path, choice, input)?
+        {
+            let is = if path.is_dir() || input.is_dir() { "also lies in --input" } else { "is the --input file" };
+            return Err(SessionError::Config(format!(
+                "--calibration {} {is}: its values would shape the public plan; calibrate on public items or on the model \
+                 owner's",
+                file.display()
+            )));
+        }
+        let pixels = reading::pixels(&self.pixels);
+        let items = ariann_data::load_images(path, &self.preprocess, &pixels, choice)?.fit(&graph.input.shape)?;
         ariann_data::check_range(&items, lo as f32, hi as f32)?;
         ariann_graph::calibrate(graph, items.count, &items.values).map_err(|e| SessionError::Input(e.to_string()))
     }
@@ -125,20 +134,4 @@ fn wider(error: &CompileError, graph: &Graph, ranges: &Ranges, options: &Options
         megabytes(totals.online_bytes),
         totals.exchanges
     )
-}
-
-/// Whether two paths lead to the same file or folder, or to files of the same bytes.
-fn same_content(a: &Path, b: &Path) -> bool {
-    if let (Ok(a), Ok(b)) = (a.canonicalize(), b.canonicalize())
-        && a == b
-    {
-        return true;
-    }
-    let len = |path: &Path| std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len());
-    let digest = |path: &Path| -> Option<blake3::Hash> {
-        let mut hasher = blake3::Hasher::new();
-        std::io::copy(&mut std::fs::File::open(path).ok()?, &mut hasher).ok()?;
-        Some(hasher.finalize())
-    };
-    len(a).is_some() && len(a) == len(b) && digest(a).is_some() && digest(a) == digest(b)
 }

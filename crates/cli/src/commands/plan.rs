@@ -35,13 +35,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<(), SessionError> {
-    let failed = |source| SessionError::file("creating a folder in", std::env::temp_dir(), source);
-    let folder = tempfile::tempdir().map_err(failed)?;
-    let mut options = args.options.clone();
-    if let Some(path) = &args.options.calibration {
-        options.calibration = Some(options.pixels.described(path, folder.path(), "calibration")?);
-    }
-    let planned = options.planning(args.model.clone(), None, forecast::link(args.link), args.batch).make()?;
+    let planned = args.options.planning(args.model.clone(), None, forecast::link(args.link), args.batch).make()?;
     let plan = planned.plan;
     plan.write(&args.out)?;
     if output.is_json() {

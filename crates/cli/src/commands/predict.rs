@@ -63,14 +63,9 @@ pub fn run(mut args: Args, output: &Output) -> Result<(), SessionError> {
         None => Some(use_bundled(&mut args, folder.path())?),
     };
     let (model, input) = (args.model.clone().expect("given or bundled"), args.input.clone().expect("given or bundled"));
-    let described = |path: &Path, name| args.options.pixels.described(path, folder.path(), name);
-    if let Some(path) = args.options.calibration.clone() {
-        args.options.pixels.apart(&path, &input)?;
-        args.options.calibration = Some(described(&path, "calibration")?);
-    }
     let task = Task {
         model,
-        input: described(&input, "input")?,
+        input,
         labels: args.labels.as_deref(),
         expected: args.expected.as_deref(),
         limit: args.limit,

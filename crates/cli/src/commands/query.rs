@@ -9,7 +9,6 @@ use ariann_session::hooks::Hooks;
 use ariann_session::report::PartyReport;
 
 use super::serve::identity;
-use crate::options::PixelOptions;
 use crate::output::Output;
 
 /// Arguments of `query`: a configuration file, or all of the flags. Flags override the file. There is no model here.
@@ -21,8 +20,7 @@ pub struct Args {
     /// The plan file.
     #[arg(long, required_unless_present = "config")]
     plan: Option<PathBuf>,
-    /// Images: IDX (also gzip), .npy, CIFAR-10 (.bin, .bin.gz), PNG, JPEG, a folder, or a .toml that names images and what
-    /// happens to their pixels.
+    /// Images: IDX (also gzip), .npy, CIFAR-10 (.bin, .bin.gz), PNG, JPEG, or a folder. The plan says how they are prepared.
     #[arg(long, required_unless_present = "config")]
     input: Option<PathBuf>,
     /// State folder: material and ledger.
@@ -52,8 +50,6 @@ pub struct Args {
     /// Threads; all cores when 0.
     #[arg(long)]
     threads: Option<usize>,
-    #[command(flatten)]
-    pixels: PixelOptions,
 }
 
 pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionError> {
@@ -80,9 +76,7 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
         },
     };
     config.plan = args.plan.unwrap_or(config.plan);
-    let failed = |source| SessionError::file("creating a folder in", std::env::temp_dir(), source);
-    let folder = tempfile::tempdir().map_err(failed)?;
-    config.input = args.pixels.described(&args.input.unwrap_or(config.input), folder.path(), "input")?;
+    config.input = args.input.unwrap_or(config.input);
     config.state = args.state.unwrap_or(config.state);
     config.peer.address = args.connect.unwrap_or(config.peer.address);
     config.peer.fingerprint = args.peer.unwrap_or(config.peer.fingerprint);

@@ -108,6 +108,7 @@ pub fn options(ring: u32, weights: Weights, what: Revealed, to: Receiver) -> Opt
         weights,
         reveal: Reveal { what, to },
         input_range: [0.0, 1.0],
+        pixels: Default::default(),
         scale: 255.0,
         mean: vec![0.5],
         std: vec![0.25],

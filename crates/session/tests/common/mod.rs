@@ -30,6 +30,7 @@ pub fn options(ring: u32, weights: Weights, reveal: Reveal, input_range: [f64; 2
         weights,
         reveal,
         input_range,
+        pixels: Default::default(),
         scale: 255.0,
         mean: Vec::new(),
         std: Vec::new(),
