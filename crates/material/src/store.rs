@@ -231,6 +231,17 @@ impl Store {
         Ok(entries)
     }
 
+    /// Bytes of the material in the folder: batches, prepared data, and what is being written of either.
+    pub fn bytes(&self) -> Result<u64, Error> {
+        let mut sum = 0;
+        for folder in ["batches", "prepared"].map(|name| self.root.join(name)) {
+            // Files come and go meanwhile.
+            let size = |name| std::fs::metadata(folder.join(name)).map_or(0, |meta| meta.len());
+            sum += names(&folder)?.into_iter().map(size).sum::<u64>();
+        }
+        Ok(sum)
+    }
+
     /// Burns what is left of a batch and removes its files. The ledger remembers it.
     pub fn discard(&self, batch: BatchId) -> Result<Status, Error> {
         let slots = self.ledger.status(batch)?.slots;
@@ -322,6 +333,11 @@ impl Incoming<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The batch, once its header is here.
+    pub fn batch(&self) -> Option<BatchId> {
+        self.verifier.header().map(|header| header.label().batch)
     }
 
     /// Bytes taken so far.
@@ -497,6 +513,8 @@ mod tests {
 
         let before = all_files(&root);
         let size = |batch| std::fs::metadata(store.batch_path(batch)).unwrap().len();
+        let all = [used, burnt, half, fresh, flying].map(size).iter().sum::<u64>();
+        assert_eq!(store.bytes().unwrap(), all + 5 * 100 + 30);
         let bytes = size(used) + size(burnt) + 2 * 100 + 1000 + 7 + 30;
         let version = WeightsVersion([1; 16]);
         let wanted = Pruned { batches: vec![used, burnt], prepared: 3, weights: vec![version], leftovers: 1, bytes };

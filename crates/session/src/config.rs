@@ -108,6 +108,12 @@ pub struct ServeConfig {
     /// The dealer, when it serves.
     #[serde(default)]
     pub dealer: Option<Remote>,
+    /// Go on fetching from the dealer while sessions run.
+    #[serde(default)]
+    pub stream: bool,
+    /// Deliveries that lie unspent at most while it streams.
+    #[serde(default = "ahead")]
+    pub ahead: usize,
     /// Material files to take in.
     #[serde(default)]
     pub material: Vec<PathBuf>,
@@ -156,6 +162,12 @@ pub struct QueryConfig {
     /// The dealer, when it serves.
     #[serde(default)]
     pub dealer: Option<Remote>,
+    /// Begin with the first delivery and go on fetching from the dealer while the session runs.
+    #[serde(default)]
+    pub stream: bool,
+    /// Deliveries that lie unspent at most while it streams.
+    #[serde(default = "ahead")]
+    pub ahead: usize,
     /// Material files to take in.
     #[serde(default)]
     pub material: Vec<PathBuf>,
@@ -187,6 +199,9 @@ pub struct DealConfig {
     pub plan: PathBuf,
     /// Slots to make: one for each item.
     pub count: u32,
+    /// Slots of one delivery; by default as many as one may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_slots: Option<u32>,
     /// State folder: weights seeds.
     pub state: PathBuf,
     /// Begin a new weights version: when the model's weights changed.
@@ -226,6 +241,13 @@ pub const MOST_ITEMS: u32 = 1024;
 /// Sessions at once at P0 unless said otherwise.
 pub const MOST_SESSIONS: usize = 8;
 
+/// Deliveries that lie unspent at a party that streams, unless said otherwise: one in use, one on its way.
+pub const AHEAD: usize = 2;
+
+fn ahead() -> usize {
+    AHEAD
+}
+
 fn most_items() -> u32 {
     MOST_ITEMS
 }
@@ -236,6 +258,12 @@ fn most_sessions() -> usize {
 
 fn one() -> u32 {
     1
+}
+
+/// A stream without a source.
+pub(crate) fn streams_from_nobody() -> SessionError {
+    let reason = "stream = true without a dealer: name it under [dealer], or take files in with `material`";
+    SessionError::Config(reason.to_string())
 }
 
 /// Bytes of a configuration file at most.

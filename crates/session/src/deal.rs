@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ariann_device::Cpu;
 use ariann_gates::Party;
-use ariann_material::{BatchId, BatchWriter, Encoder, Expected, Header, Label, WeightsVersion};
-use ariann_net::{Allowed, Listener, NetError, Peer, SendStream};
+use ariann_material::{BatchId, BatchWriter, Expected, Header, Label, WeightsVersion};
+use ariann_net::{Allowed, Listener, NetError, Peer};
 use ariann_plan::Plan;
 use ariann_prg::{Seed, entropy};
 use ariann_ring::Ring;
@@ -16,10 +17,11 @@ use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use crate::config::{self, DealConfig, DealServe};
+use crate::delivery::{self, Parties};
 use crate::events::{Event, Events};
 use crate::hooks::Hooks;
 use crate::making::{BatchSeeds, Maker, slots_a_batch};
-use crate::messages::{Arrived, CONTROL, DELIVERY_STEP, Delivery, Fetch};
+use crate::messages::{CONTROL, Delivery, Fetch};
 use crate::report::{DealerReport, peak_rss};
 use crate::suite::Secrets;
 use crate::{PROTOCOL, SessionError, expected};
@@ -55,9 +57,9 @@ fn run<R: Ring>(
     let weights = WeightsSeeds::keep(&config.state, plan, config.new_weights)?;
     let mut report =
         DealerReport { role: "dealer".to_string(), plan_digest: plan.digest_hex(), ..DealerReport::default() };
-    let mut peers = match &config.serve {
-        Some(serve) => accept_parties(config, serve, plan, hooks, events)?,
-        None => Vec::new(),
+    let parties = match &config.serve {
+        Some(serve) => Some(accept_parties(config, serve, plan, hooks, events)?),
+        None => None,
     };
     let began = Instant::now();
     let most = slots_a_batch(plan);
@@ -65,27 +67,21 @@ fn run<R: Ring>(
         let reason = "one item of this plan needs more keys than one batch may hold safely; use a smaller model";
         return Err(SessionError::Config(reason.to_string()));
     }
-    let mut made = 0;
-    while made < config.count {
-        let slots = (config.count - made).min(most);
-        let delivery = Batch::<R>::draw(plan, &weights, slots)?;
-        let told = Told { made, count: config.count, events: &mut *events };
-        let batch = match &config.out {
-            Some(folder) => delivery.to_files(folder, pool, told)?,
-            None => delivery.to_parties(&mut peers, pool, told)?,
-        };
-        made += slots;
-        report.batches.push(batch.to_string());
-        for (sum, bytes) in report.material_bytes.iter_mut().zip(delivery.bytes()?) {
-            *sum += bytes;
+    if config.batch_slots == Some(0) {
+        return Err(SessionError::Config("--batch-slots 0: give at least 1".to_string()));
+    }
+    let cut = config.batch_slots.unwrap_or(most).min(most);
+    let mut batches = Batches { plan, weights: &weights, left: config.count, cut };
+    let mut told = Told { made: 0, count: config.count, events };
+    if let Some(parties) = parties {
+        delivery::deliver::<R>(parties, batches, pool, &mut told, &mut report)?;
+    } else if let Some(folder) = &config.out {
+        while let Some(batch) = batches.draw::<R>()? {
+            batch.to_files(folder, pool, &mut told)?;
+            batch.parcel.note(&mut report)?;
         }
     }
-    for peer in &mut peers {
-        peer.send_control(&Delivery::End)?;
-    }
-    for peer in peers {
-        peer.close()?;
-    }
+    let made = told.made;
     Ok(DealerReport {
         slots: u64::from(made),
         seconds: began.elapsed().as_secs_f64(),
@@ -147,6 +143,27 @@ impl WeightsSeeds {
     }
 }
 
+/// What is still to be dealt.
+pub(crate) struct Batches<'a> {
+    plan: &'a Plan,
+    weights: &'a WeightsSeeds,
+    left: u32,
+    /// Slots of one batch.
+    cut: u32,
+}
+
+impl<'a> Batches<'a> {
+    /// The next batch, unless all slots are drawn.
+    pub fn draw<R: Ring>(&mut self) -> Result<Option<Batch<'a, R>>, SessionError> {
+        let slots = self.left.min(self.cut);
+        self.left -= slots;
+        if slots == 0 {
+            return Ok(None);
+        }
+        Batch::draw(self.plan, self.weights, slots).map(Some)
+    }
+}
+
 /// Waits for both parties and checks that they want material of this plan.
 fn accept_parties(
     config: &DealConfig,
@@ -154,7 +171,7 @@ fn accept_parties(
     plan: &Plan,
     hooks: &Hooks,
     events: &mut dyn Events,
-) -> Result<Vec<Peer>, SessionError> {
+) -> Result<Parties, SessionError> {
     let limits = config.deadlines.limits()?;
     let allowed = [
         Allowed { name: "P0".to_string(), pin: config::pin(&serve.p0, "P0")? },
@@ -162,7 +179,7 @@ fn accept_parties(
     ];
     let mut listener = Listener::bind(&serve.listen, &serve.identity.load()?, &allowed, &limits)?;
     events.tell(Event::Listening { address: listener.local_addr()? });
-    let mut peers: [Option<Peer>; 2] = [None, None];
+    let mut peers: [Option<(Peer, bool)>; 2] = [None, None];
     while peers.iter().any(Option::is_none) {
         let mut peer = match listener.accept(ACCEPT) {
             Ok(peer) => peer,
@@ -191,27 +208,84 @@ fn accept_parties(
             let _ = peer.close();
             continue;
         }
-        peers[party] = Some(peer);
+        peers[party] = Some((peer, fetch.stream));
     }
-    Ok(peers.into_iter().flatten().collect())
+    let (peers, stream): (Vec<Peer>, Vec<bool>) = peers.into_iter().flatten().unzip();
+    if stream[0] != stream[1] {
+        let which = if stream[0] { "P0" } else { "P1" };
+        let reason = format!("{which} streams and the other party does not: set `stream` at both or at none");
+        for mut peer in peers {
+            // Whether one hears the reason does not matter to the other.
+            let _ = peer.send_control(&Delivery::Refused(reason.clone()));
+            let _ = peer.close();
+        }
+        return Err(SessionError::Mismatch { peer: "both parties".to_string(), reason });
+    }
+    Ok(Parties { peers, stream: stream[0] })
 }
 
 /// Bytes of slots that are made at once at most.
 const TOGETHER: u64 = 64 << 20;
 
 /// Progress over all batches.
-struct Told<'a> {
-    made: u32,
+pub(crate) struct Told<'a> {
+    /// Slots delivered, or written.
+    pub made: u32,
     count: u32,
     events: &'a mut dyn Events,
 }
 
-/// One batch on its way.
-struct Batch<'a, R: Ring> {
-    id: BatchId,
-    slots: u32,
-    headers: [Header; 2],
-    forms: [Expected; 2],
+impl Told<'_> {
+    /// So many slots more.
+    pub fn add(&mut self, slots: u32) {
+        self.made += slots;
+        self.events.progress("dealing", u64::from(self.made), u64::from(self.count));
+    }
+}
+
+/// A section as it is made.
+pub(crate) struct Piece<'a> {
+    pub party: usize,
+    pub slot: u32,
+    pub gate: u32,
+    pub bytes: &'a [u8],
+}
+
+/// What is known of a batch before it is made.
+pub(crate) struct Parcel {
+    pub id: BatchId,
+    pub slots: u32,
+    pub headers: [Header; 2],
+    pub forms: [Expected; 2],
+}
+
+impl Parcel {
+    /// Bytes of both parties' halves.
+    pub fn bytes(&self) -> Result<[u64; 2], SessionError> {
+        let of = |party: usize| -> Result<u64, SessionError> {
+            Ok(self.headers[party].encoded_len() as u64 + self.forms[party].layout.body_bytes(self.slots)?)
+        };
+        Ok([of(0)?, of(1)?])
+    }
+
+    /// Whether a slot is made with this section: P1's of the last gate.
+    pub fn ends_slot(&self, party: usize, gate: u32) -> bool {
+        party == 1 && gate as usize + 1 == self.forms[1].layout.sections().len()
+    }
+
+    /// Enters it in the report.
+    pub fn note(&self, report: &mut DealerReport) -> Result<(), SessionError> {
+        report.batches.push(self.id.to_string());
+        for (sum, bytes) in report.material_bytes.iter_mut().zip(self.bytes()?) {
+            *sum += bytes;
+        }
+        Ok(())
+    }
+}
+
+/// A batch and what it is made of.
+pub(crate) struct Batch<'a, R: Ring> {
+    pub parcel: Arc<Parcel>,
     maker: Maker<'a, R, Cpu>,
 }
 
@@ -245,34 +319,22 @@ impl<'a, R: Ring> Batch<'a, R> {
         };
         let headers = [header(0)?, header(1)?];
         let maker = Maker::new(plan, &Cpu, &seeds, [&weights.seeds[0], &weights.seeds[1]]);
-        Ok(Batch { id, slots, headers, forms, maker })
-    }
-
-    /// Bytes of both parties' halves.
-    fn bytes(&self) -> Result<[u64; 2], SessionError> {
-        let of = |party: usize| -> Result<u64, SessionError> {
-            Ok(self.headers[party].encoded_len() as u64 + self.forms[party].layout.body_bytes(self.slots)?)
-        };
-        Ok([of(0)?, of(1)?])
+        Ok(Batch { parcel: Arc::new(Parcel { id, slots, headers, forms }), maker })
     }
 
     /// Makes all slots and hands their sections over in order: small slots several at once, a large one gate by gate, so that
     /// memory is bounded.
-    fn make(
-        &self,
-        pool: &rayon::ThreadPool,
-        told: Told<'_>,
-        mut write: impl FnMut(usize, u32, u32, &[u8]) -> Result<(), SessionError>,
-    ) -> Result<(), SessionError> {
+    pub fn make<E>(&self, pool: &rayon::ThreadPool, mut take: impl FnMut(Piece<'_>) -> Result<(), E>) -> Result<(), E> {
         let mut hand_over = |slot: u32, gate: u32, sections: &[Vec<u8>; 2]| {
-            sections.iter().enumerate().try_for_each(|(party, section)| write(party, slot, gate, section))
+            let mut both = sections.iter().enumerate();
+            both.try_for_each(|(party, bytes)| take(Piece { party, slot, gate, bytes }))
         };
-        let slot_bytes: u64 = self.forms.iter().map(|form| form.layout.slot_bytes()).sum();
+        let slot_bytes: u64 = self.parcel.forms.iter().map(|form| form.layout.slot_bytes()).sum();
         let group = pool.current_num_threads() as u32;
         let at_once = if slot_bytes * u64::from(group) <= TOGETHER { group } else { 1 };
         let mut first = 0;
-        while first < self.slots {
-            let end = (first + at_once).min(self.slots);
+        while first < self.parcel.slots {
+            let end = (first + at_once).min(self.parcel.slots);
             if at_once == 1 {
                 self.maker.slot(first, |gate, sections| hand_over(first, gate, sections))?;
             } else {
@@ -292,20 +354,24 @@ impl<'a, R: Ring> Batch<'a, R> {
                 }
             }
             first = end;
-            told.events.progress("dealing", u64::from(told.made + first), u64::from(told.count));
         }
         Ok(())
     }
 
-    fn to_files(&self, folder: &Path, pool: &rayon::ThreadPool, told: Told<'_>) -> Result<BatchId, SessionError> {
+    fn to_files(&self, folder: &Path, pool: &rayon::ThreadPool, told: &mut Told<'_>) -> Result<(), SessionError> {
+        let Parcel { id, headers, forms, .. } = &*self.parcel;
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|source| SessionError::file("creating", folder, source))?;
-        let path = |party: usize| folder.join(format!("p{party}-{}.mat", self.id));
+        let path = |party: usize| folder.join(format!("p{party}-{id}.mat"));
         let mut files = Vec::with_capacity(2);
         for party in 0..2 {
-            files.push(BatchWriter::create(&path(party), &self.headers[party], &self.forms[party].layout)?);
+            files.push(BatchWriter::create(&path(party), &headers[party], &forms[party].layout)?);
         }
-        self.make(pool, told, |party, slot, gate, section| Ok(files[party].write_section(slot, gate, section)?))?;
+        self.make(pool, |piece| {
+            files[piece.party].write_section(piece.slot, piece.gate, piece.bytes)?;
+            told.add(u32::from(self.parcel.ends_slot(piece.party, piece.gate)));
+            Ok::<_, SessionError>(())
+        })?;
         let mut written = Vec::with_capacity(2);
         for file in files {
             match file.finish() {
@@ -317,67 +383,6 @@ impl<'a, R: Ring> Batch<'a, R> {
                 }
             }
         }
-        Ok(self.id)
-    }
-
-    fn to_parties(
-        &self,
-        peers: &mut [Peer],
-        pool: &rayon::ThreadPool,
-        told: Told<'_>,
-    ) -> Result<BatchId, SessionError> {
-        let bytes = self.bytes()?;
-        for (peer, bytes) in peers.iter_mut().zip(bytes) {
-            peer.send_control(&Delivery::Batch { slots: self.slots, bytes })?;
-        }
-        {
-            let mut streams = Vec::with_capacity(2);
-            for (party, peer) in peers.iter_mut().enumerate() {
-                let stream = Outgoing(peer.send_stream(DELIVERY_STEP, bytes[party])?);
-                streams.push(Encoder::new(&self.headers[party], &self.forms[party].layout, stream)?);
-            }
-            self.make(pool, told, |party, slot, gate, section| {
-                streams[party].write_section(slot, gate, section).map_err(sent)
-            })?;
-            for stream in streams {
-                stream.finish().map_err(sent)?.0.finish()?;
-            }
-        }
-        for peer in peers.iter_mut() {
-            let arrived: Arrived = peer.recv_control(CONTROL, "word that the delivery arrived")?;
-            if arrived.batch != self.id.0 {
-                let reason = "it confirmed another delivery".to_string();
-                return Err(SessionError::Mismatch { peer: peer.name().to_string(), reason });
-            }
-        }
-        for peer in peers.iter_mut() {
-            peer.send_control(&Arrived { batch: self.id.0 })?;
-        }
-        Ok(self.id)
-    }
-}
-
-/// A party that does not take its delivery is at fault itself.
-fn sent(error: ariann_material::Error) -> SessionError {
-    match error {
-        ariann_material::Error::Send { batch, source } => match source.downcast::<NetError>() {
-            Ok(error) => error.into(),
-            Err(source) => ariann_material::Error::Send { batch, source }.into(),
-        },
-        error => error.into(),
-    }
-}
-
-/// A stream to a party as a place to write to.
-struct Outgoing<'a>(SendStream<'a>);
-
-impl Write for Outgoing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let sent: Result<(), NetError> = self.0.write(bytes);
-        sent.map(|()| bytes.len()).map_err(std::io::Error::other)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
 }

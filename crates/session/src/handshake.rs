@@ -6,27 +6,30 @@ use ariann_net::Peer;
 use crate::messages::{BATCHES, CONTROL, Hello, Offer, Verdict};
 use crate::{PROTOCOL, SessionError};
 
-/// Exchanges greetings and verdicts. Returns the other's greeting when both accept. `further` objects to more than form.
+/// Exchanges greetings and verdicts. Returns both when both accept; P0 makes its own when it has heard P1's. `further` objects to more than form.
 ///
 /// P0 has several clients: it hears first, and answers with what both have, so that none learns of another's material.
 pub(crate) fn greet(
     peer: &mut Peer,
-    own: &Hello,
-    further: impl FnOnce(&Hello) -> Result<Option<String>, SessionError>,
-) -> Result<Hello, SessionError> {
-    let first = own.party == Party::P1 as u8;
-    if first {
-        peer.send_control(own)?;
-    }
-    let theirs: Hello = peer.recv_control(CONTROL, "its greeting")?;
-    if !first {
+    party: Party,
+    own: impl FnOnce(Option<&Hello>) -> Result<Hello, SessionError>,
+    further: impl FnOnce(&Hello, &Hello) -> Result<Option<String>, SessionError>,
+) -> Result<(Hello, Hello), SessionError> {
+    let (own, theirs) = if party == Party::P1 {
+        let own = own(None)?;
+        peer.send_control(&own)?;
+        (own, peer.recv_control::<Hello>(CONTROL, "its greeting")?)
+    } else {
+        let theirs: Hello = peer.recv_control(CONTROL, "its greeting")?;
+        let own = own(Some(&theirs))?;
         let mut answer = own.clone();
         answer.batches.retain(|offer| theirs.batches.iter().any(|other| other.batch == offer.batch));
         answer.weights.retain(|version| answer.batches.iter().any(|offer| offer.weights == *version));
         peer.send_control(&answer)?;
-    }
-    let objection = match objection(own, &theirs, peer.name()) {
-        None => further(&theirs)?,
+        (own, theirs)
+    };
+    let objection = match objection(&own, &theirs, peer.name()) {
+        None => further(&own, &theirs)?,
         known => known,
     };
     let verdict = match objection {
@@ -40,7 +43,7 @@ pub(crate) fn greet(
         return Err(SessionError::Mismatch { peer: peer.name().to_string(), reason });
     }
     accepted(peer, "its verdict on the greeting")?;
-    Ok(theirs)
+    Ok((own, theirs))
 }
 
 /// Receives a verdict; a refusal is the peer's word.

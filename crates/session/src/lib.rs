@@ -3,12 +3,15 @@
 //! The plan decides everything beforehand; this crate walks it. [`engine`] runs a plan's gates for one party over any
 //! [`engine::Exchange`]; [`making`] makes the material; the roles connect these to files and sockets.
 
+mod arrivals;
 pub mod config;
 pub mod deal;
+mod delivery;
 pub mod doctor;
 pub mod engine;
 mod error;
 pub mod events;
+mod fetching;
 mod handshake;
 pub mod hooks;
 pub mod local;
@@ -23,6 +26,7 @@ pub mod report;
 mod sections;
 pub mod serve;
 mod setup;
+mod streaming;
 mod suite;
 mod working;
 

@@ -12,7 +12,9 @@ use ariann_plan::Plan;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::config::{Deadlines, DealConfig, DealServe, IdentityConfig, MOST_ITEMS, QueryConfig, Remote, ServeConfig};
+use crate::config::{
+    AHEAD, Deadlines, DealConfig, DealServe, IdentityConfig, MOST_ITEMS, QueryConfig, Remote, ServeConfig,
+};
 use crate::events::{Event, Events};
 use crate::report::{DealerReport, PartyReport};
 use crate::{Fault, SessionError};
@@ -33,6 +35,8 @@ pub struct Local<'a> {
     pub items: usize,
     /// Items computed together.
     pub batch: u32,
+    /// Material is dealt in deliveries of so many slots, which come while the parties work; all of it beforehand otherwise.
+    pub stream: Option<u32>,
     /// Threads of each party; the dealer works alone and takes twice as many.
     pub threads: usize,
     /// The link that P0 and P1 behave like, and measure.
@@ -98,6 +102,7 @@ impl Local<'_> {
         let deal = DealConfig {
             plan: plan.clone(),
             count,
+            batch_slots: self.stream,
             state: self.folder.join("state-dealer"),
             new_weights: false,
             out: None,
@@ -122,6 +127,8 @@ impl Local<'_> {
             clients: Vec::new(),
             max_sessions: 1,
             dealer: dealer.clone(),
+            stream: self.stream.is_some(),
+            ahead: AHEAD,
             material: Vec::new(),
             threads: self.threads,
             sessions: 1,
@@ -137,6 +144,8 @@ impl Local<'_> {
             peer: Remote { address, fingerprint: pin0 },
             identity: self.own("p1"),
             dealer,
+            stream: self.stream.is_some(),
+            ahead: AHEAD,
             material: Vec::new(),
             batch: self.batch,
             limit: Some(self.items),

@@ -79,6 +79,10 @@ pub enum Request {
     },
     /// No more.
     Done,
+    /// Greet and agree on material anew: deliveries came. Runs go on with what was agreed then.
+    Agree,
+    /// No more runs of this batch: what is left of it is given up, and its files go.
+    Spent([u8; 16]),
 }
 
 /// A party asks the dealer.
@@ -90,6 +94,19 @@ pub struct Fetch {
     pub party: u8,
     /// Digest of the plan.
     pub plan: [u8; 32],
+    /// Whether it takes deliveries while it works: it then says before each one whether it has room ([`Wanted`]).
+    pub stream: bool,
+}
+
+/// A party that streams asks for a delivery; the dealer answers each with a [`Delivery`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wanted {
+    /// The next one.
+    Next,
+    /// None yet: it has no room. It asks again.
+    Later,
+    /// None any more.
+    Enough,
 }
 
 /// The dealer announces a delivery, or that there are no more, or refuses.
@@ -106,6 +123,8 @@ pub enum Delivery {
     End,
     /// No, for this reason.
     Refused(String),
+    /// Not yet: ask again.
+    Later,
 }
 
 /// A party has a delivery, checked and synced; or the dealer knows that both have it.

@@ -12,11 +12,12 @@ use ariann_ring::{Ring, fixed};
 use crate::config::{self, QueryConfig};
 use crate::engine::receives;
 use crate::events::{Event, Events};
+use crate::fetching::Source;
 use crate::hooks::Hooks;
 use crate::messages::Request;
 use crate::report::{LinkReport, PartyReport};
 use crate::working::{Agreed, Worker, add_time};
-use crate::{SessionError, handshake, reading};
+use crate::{SessionError, handshake, reading, streaming};
 
 /// Predicts the configured inputs.
 pub fn query(config: &QueryConfig, hooks: &Hooks, events: &mut dyn Events) -> Result<PartyReport, SessionError> {
@@ -44,17 +45,33 @@ fn run<R: Ring>(
     let limits = config.deadlines.limits()?;
     let mut worker = Worker::<R, Cpu>::open(plan, &Cpu, Party::P1, &config.state, None, hooks, events)?;
     worker.import(&config.material, events)?;
-    if let Some(dealer) = &config.dealer {
-        worker.fetch(dealer, &identity, &limits, events)?;
+    let (began, mut stream) = (Instant::now(), None);
+    match &config.dealer {
+        Some(dealer) if config.stream => {
+            let source = Source { dealer: dealer.clone(), identity: config.identity.load()?, limits };
+            stream = Some(worker.fetcher().stream(source, config.ahead, |_| {})?);
+        }
+        Some(dealer) => worker.fetch(dealer, &identity, &limits, events)?,
+        None if config.stream => return Err(config::streams_from_nobody()),
+        None => {}
     }
     let pin = config::pin(&config.peer.fingerprint, "P0")?;
+    if stream.is_some() {
+        streaming::first(&worker, items.count, events)?;
+    }
     let shaped = config::shaped(&config.deadlines, config.link)?;
     let mut peer = Peer::connect(&config.peer.address, &identity, &pin, "P0", &shaped)?;
     worker.tap(&mut peer, "p0");
     let task = Task { batch: config.batch, count: items.count, encoded: &encoded, measure: config.link.is_some() };
-    session(&mut worker, &mut peer, &task, events)?;
+    session(&mut worker, &mut peer, &task, stream.is_some().then_some(config.ahead), events)?;
     // The results are here; whether P0 hears the farewell does not matter.
     let _ = peer.close();
+    if let Some(thread) = stream {
+        worker.arrivals().over();
+        // Ends with the delivery that is on its way, which the next query finds.
+        let _ = thread.join();
+        worker.note_stream(began);
+    }
     Ok(worker.take_report())
 }
 
@@ -75,25 +92,28 @@ fn consent(plan: &Plan, given: bool) -> Result<(), SessionError> {
 }
 
 /// What a session is to do.
-struct Task<'a, R> {
+pub(crate) struct Task<'a, R> {
     /// Items computed together.
-    batch: u32,
+    pub batch: u32,
     /// Items in all.
-    count: usize,
+    pub count: usize,
     /// Their values.
-    encoded: &'a [R],
+    pub encoded: &'a [R],
     /// Whether the link is measured first.
-    measure: bool,
+    pub measure: bool,
 }
 
-/// One session: all items, a batch at a time.
+/// One session: all items, a batch at a time; over deliveries as they come when at most `ahead` of them lie here.
 fn session<R: Ring, D: Device>(
     worker: &mut Worker<'_, R, D>,
     peer: &mut Peer,
     task: &Task<'_, R>,
+    ahead: Option<usize>,
     events: &mut dyn Events,
 ) -> Result<(), SessionError> {
-    let Task { batch, count, encoded, measure } = *task;
+    let Task { batch, count, measure, .. } = *task;
+    // Deliveries of which the greeting may not tell come after these.
+    let came = worker.arrivals().standing().came;
     let agreed = worker.greet(peer, batch, events)?;
     if batch > agreed.most_items {
         return Err(SessionError::Config(format!(
@@ -109,31 +129,69 @@ fn session<R: Ring, D: Device>(
             bits_per_second: measured.bits_per_second,
         });
     }
-    let runs = count.div_ceil(batch as usize);
-    let chosen = choose(worker, &agreed, batch, runs)?;
-    for (batch, _) in &chosen {
-        let version = worker.version(*batch)?;
+    let mut session = Session { worker, peer, task, next: 0 };
+    match ahead {
+        Some(ahead) => streaming::run(&mut session, agreed, came, ahead, events)?,
+        None => {
+            let chosen = choose(session.worker, &agreed, batch, session.runs_left())?;
+            for (batch, _) in &chosen {
+                session.prepare(*batch, &agreed, events)?;
+            }
+            for (batch, runs) in chosen {
+                session.run(batch, runs, events)?;
+            }
+        }
+    }
+    events.progress("predicting", count as u64, count as u64);
+    // As with the farewell.
+    let _ = session.peer.send_control(&Request::Done);
+    Ok(())
+}
+
+/// P1 in the middle of its items.
+pub(crate) struct Session<'a, 'w, R: Ring, D: Device> {
+    pub worker: &'a mut Worker<'w, R, D>,
+    pub peer: &'a mut Peer,
+    pub task: &'a Task<'a, R>,
+    /// The first item that was not predicted.
+    pub next: usize,
+}
+
+impl<R: Ring, D: Device> Session<'_, '_, R, D> {
+    /// Runs that the items still need.
+    pub fn runs_left(&self) -> usize {
+        (self.task.count - self.next).div_ceil(self.task.batch as usize)
+    }
+
+    /// Setup for a batch's weights version, unless that is done, and the batch's preparation, at both parties.
+    pub fn prepare(&mut self, batch: BatchId, agreed: &Agreed, events: &mut dyn Events) -> Result<(), SessionError> {
+        let Session { worker, peer, .. } = self;
+        let version = worker.version(batch)?;
         if agreed.both_kept.contains(&version.0) || worker.knows_weights(version) {
-            worker.prepare_weights(*batch, None)?;
+            worker.prepare_weights(batch, None)?;
         } else {
             peer.send_control(&Request::Setup(batch.0))?;
-            worker.prepare_weights(*batch, Some(peer))?;
+            worker.prepare_weights(batch, Some(peer))?;
         }
         peer.send_control(&Request::Prepare(batch.0))?;
-        worker.prepare(*batch, events)?;
+        worker.prepare(batch, events)?;
         let began = Instant::now();
         handshake::accepted(peer, "its part of the preparation")?;
         add_time(&mut worker.report.offline, began);
+        Ok(())
     }
-    let len = worker.plan.input_len();
-    let mut next = 0;
-    let began = Instant::now();
-    for (id, runs) in chosen {
+
+    /// The next runs, with slots of a prepared batch.
+    pub fn run(&mut self, id: BatchId, runs: usize, events: &mut dyn Events) -> Result<(), SessionError> {
+        let Session { worker, peer, task, next } = self;
+        let Task { batch, count, encoded, .. } = **task;
+        let len = worker.plan.input_len();
+        let began = Instant::now();
         for _ in 0..runs {
-            events.progress("predicting", next as u64, count as u64);
-            let here = (batch as usize).min(count - next);
+            events.progress("predicting", *next as u64, count as u64);
+            let here = (batch as usize).min(count - *next);
             // The last batch is filled up, so that P0 does not learn how many items it has.
-            let mut input = encoded[next * len..(next + here) * len].to_vec();
+            let mut input = encoded[*next * len..(*next + here) * len].to_vec();
             input.resize(batch as usize * len, R::ZERO);
             // The request depends on no mask: both parties reserve, and sync, at the same time.
             let first = worker.mark(id)?;
@@ -144,18 +202,15 @@ fn session<R: Ring, D: Device>(
             if let Some(result) = result {
                 note(worker.plan, &result, here, &mut worker.report);
                 // Told at once: what is predicted is not lost when a later run fails.
-                let predictions = worker.report.predictions.iter().flatten().skip(next).copied().collect();
-                events.tell(Event::Predicted { first: next as u64, predictions });
+                let predictions = worker.report.predictions.iter().flatten().skip(*next).copied().collect();
+                events.tell(Event::Predicted { first: *next as u64, predictions });
             }
             worker.report.items += here as u64;
-            next += here;
+            *next += here;
         }
+        add_time(&mut worker.report.online, began);
+        Ok(())
     }
-    add_time(&mut worker.report.online, began);
-    events.progress("predicting", count as u64, count as u64);
-    // As with the farewell.
-    let _ = peer.send_control(&Request::Done);
-    Ok(())
 }
 
 /// Batches of material for `runs` runs of `batch` items each, in order.

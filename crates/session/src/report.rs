@@ -40,6 +40,17 @@ pub struct LinkReport {
     pub bits_per_second: f64,
 }
 
+/// What a party that streamed needed of its disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StreamReport {
+    /// Wall time from the connection to the dealer to the end. Receiving overlaps with runs, so the phases do not add up to it.
+    pub seconds: f64,
+    /// Deliveries that came whole.
+    pub deliveries: u64,
+    /// Greatest size of the material on disk, prepared data included.
+    pub disk_bytes: u64,
+}
+
 /// The report of P0 or P1.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PartyReport {
@@ -70,6 +81,9 @@ pub struct PartyReport {
     /// The link, where it was measured.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub link: Option<LinkReport>,
+    /// Where it fetched material while sessions ran.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stream: Option<StreamReport>,
     /// What each gate took online, in plan order.
     #[serde(default)]
     pub gates: Vec<GateTime>,

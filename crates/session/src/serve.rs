@@ -21,10 +21,11 @@ use ariann_ring::Ring;
 
 use crate::config::{self, ServeConfig};
 use crate::events::{Event, Events};
+use crate::fetching::Source;
 use crate::hooks::Hooks;
 use crate::messages::{CONTROL, Request, Verdict};
 use crate::report::{GateTime, PartyReport};
-use crate::working::{Worker, add_time};
+use crate::working::{Agreed, Worker, add_time};
 use crate::{Fault, SessionError, handshake, query};
 
 /// How long one call of accept waits; between two the role can be told to end.
@@ -63,10 +64,24 @@ fn run<R: Ring>(
     let shaped = config::shaped(&config.deadlines, config.link)?;
     let listener = Listener::bind(&config.listen, &identity, &allowed, &shaped)?;
     events.tell(Event::Listening { address: listener.local_addr()? });
-    if let Some(dealer) = &config.dealer {
-        worker.fetch(dealer, &identity, &limits, events)?;
-    }
     let (say, hear) = sync_channel(WORDS);
+    let began = Instant::now();
+    let stream = match &config.dealer {
+        Some(dealer) if config.stream => {
+            let (source, mut voice) = (Source { dealer: dealer.clone(), identity, limits }, Voice(say.clone()));
+            let told = move |error: &SessionError| {
+                let text = format!("the dealer brings no more, sessions go on with what is here: {error}");
+                voice.tell(Event::Notice { text });
+            };
+            Some(worker.fetcher().stream(source, config.ahead, told)?)
+        }
+        Some(dealer) => {
+            worker.fetch(dealer, &identity, &limits, events)?;
+            None
+        }
+        None if config.stream => return Err(config::streams_from_nobody()),
+        None => None,
+    };
     let (permit, permits) = sync_channel(1);
     let over = AtomicBool::new(false);
     let done = std::thread::scope(|scope| {
@@ -81,6 +96,12 @@ fn run<R: Ring>(
         drop((house, hear));
         done
     })?;
+    if let Some(thread) = stream {
+        worker.arrivals().over();
+        // Ends with the delivery that is on its way.
+        let _ = thread.join();
+        worker.note_stream(began);
+    }
     let mut report = worker.take_report();
     absorb(&mut report, done);
     Ok(report)
@@ -228,10 +249,10 @@ impl<'scope, 'env, R: Ring> House<'scope, 'env, R> {
         }
         let mut worker = self.worker.for_session();
         worker.tap(&mut peer, "p1");
-        let most_items = self.config.max_batch;
+        let (most_items, streams) = (self.config.max_batch, self.config.stream);
         let mut voice = Voice(self.say.clone());
         self.scope.spawn(move || {
-            let work = || session(&mut worker, &mut peer, most_items, &mut voice);
+            let work = || session(&mut worker, &mut peer, most_items, streams, &mut voice);
             let ended = match catch_unwind(AssertUnwindSafe(work)) {
                 Ok(Ok(ended)) => ended,
                 Ok(Err(error)) => Ended::Failed(error),
@@ -264,7 +285,7 @@ impl<'scope, 'env, R: Ring> House<'scope, 'env, R> {
         self.scope.spawn(move || {
             let reason =
                 format!("{most} sessions are at work already (max_sessions at P0): come again when one has ended");
-            let _ = handshake::greet(&mut peer, &own, |_| Ok(Some(reason)));
+            let _ = handshake::greet(&mut peer, Party::P0, |_| Ok(own), |_, _| Ok(Some(reason)));
             let _ = peer.close();
             waiting.fetch_sub(1, Ordering::Relaxed);
         });
@@ -285,10 +306,11 @@ fn session<R: Ring, D: Device>(
     worker: &mut Worker<'_, R, D>,
     peer: &mut Peer,
     most_items: u32,
+    streams: bool,
     events: &mut dyn Events,
 ) -> Result<Ended, SessionError> {
     let name = peer.name().to_string();
-    let agreed = match worker.greet(peer, most_items, events) {
+    let mut agreed = match worker.greet(peer, most_items, events) {
         Err(SessionError::Net(NetError::PeerGone { how: Gone::Closed, .. })) => return Ok(Ended::Looked),
         greeted => greeted?,
     };
@@ -299,7 +321,7 @@ fn session<R: Ring, D: Device>(
         )));
     }
     let misfit = |reason: String| SessionError::Mismatch { peer: name.clone(), reason };
-    let known = |batch: [u8; 16]| {
+    let known = |agreed: &Agreed, batch: [u8; 16]| {
         let found = agreed.batches.iter().find(|offer| offer.batch == batch);
         found
             .map(|offer| offer.id())
@@ -310,16 +332,18 @@ fn session<R: Ring, D: Device>(
         match peer.recv_control(CONTROL, "its next request")? {
             Request::Done => return Ok(Ended::Done(slots)),
             Request::Measure => drop(peer.measure()?),
-            Request::Setup(batch) => worker.prepare_weights(known(batch)?, Some(peer))?,
+            Request::Setup(batch) => worker.prepare_weights(known(&agreed, batch)?, Some(peer))?,
+            Request::Agree => agreed = worker.greet(peer, most_items, events)?,
+            Request::Spent(batch) => drop(worker.retire(known(&agreed, batch)?)?),
             Request::Prepare(batch) => {
-                let batch = known(batch)?;
+                let batch = known(&agreed, batch)?;
                 worker.prepare_weights(batch, None)?;
                 worker.prepare(batch, events)?;
                 prepared.insert(batch);
                 peer.send_control(&Verdict::Accepted)?;
             }
             Request::Run { batch, first, items } => {
-                let batch = known(batch)?;
+                let batch = known(&agreed, batch)?;
                 let began = Instant::now();
                 if !prepared.contains(&batch) {
                     return Err(misfit(format!("it wants to run batch {batch} before it asked to prepare it")));
@@ -341,6 +365,10 @@ fn session<R: Ring, D: Device>(
                 worker.report.items += u64::from(items);
                 add_time(&mut worker.report.online, began);
                 slots += u64::from(items);
+                // Without a word of P1, which may not stream: its disk is bounded all the same.
+                if streams && worker.left(batch)? == 0 {
+                    worker.retire(batch)?;
+                }
             }
         }
     }

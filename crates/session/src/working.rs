@@ -14,19 +14,22 @@ use ariann_plan::Plan;
 use ariann_prg::{Prg, TreeHash};
 use ariann_ring::Ring;
 
+use crate::arrivals::Arrivals;
 use crate::config::{self, Remote};
 use crate::engine::{AllWeights, Engine, Exchange, Opened, Pieces, Schedule};
 use crate::events::{Event, Events};
+use crate::fetching::Fetcher;
 use crate::hooks::{Hooks, Observer};
-use crate::messages::{Arrived, BATCHES, CONTROL, DELIVERY_STEP, Delivery, Fetch, Offer};
-use crate::report::{PartyReport, Phase};
+use crate::messages::{BATCHES, Hello, Offer};
+use crate::report::{PartyReport, Phase, StreamReport};
 use crate::setup::{self, OwnWeights, Setup};
 use crate::suite::Secrets;
-use crate::{PROTOCOL, SessionError, expected, handshake, prepared_expected, preparing};
+use crate::{SessionError, expected, handshake, prepared_expected, preparing};
 
 /// What all sessions of a role have in common: the state folder, locked once, and weights.
 struct Shared<R: Ring, D: Device> {
-    store: Store,
+    store: Arc<Store>,
+    arrivals: Arc<Arrivals>,
     own: Option<OwnWeights<R>>,
     weights: Mutex<BTreeMap<WeightsVersion, Arc<AllWeights<R, D>>>>,
 }
@@ -60,7 +63,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
         events: &mut dyn Events,
     ) -> Result<Self, SessionError> {
         let own = model.map(|graph| setup::encode::<R>(plan, graph)).transpose()?;
-        let store = (hooks.open_store)(state, party)?;
+        let store = Arc::new((hooks.open_store)(state, party)?);
         for recovered in store.ledger().recovered() {
             events.notice(format!(
                 "batch {}: burnt {} slots that a crash left in flight",
@@ -80,7 +83,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
             party,
             report,
             schedule: Schedule::new(plan),
-            shared: Arc::new(Shared { store, own, weights: Mutex::default() }),
+            shared: Arc::new(Shared { store, arrivals: Arc::default(), own, weights: Mutex::default() }),
             folder: state.to_path_buf(),
             hooks,
             observer: (hooks.observer)(&role),
@@ -142,61 +145,48 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
         events: &mut dyn Events,
     ) -> Result<(), SessionError> {
         let began = Instant::now();
-        let mut peer = Peer::connect(
-            &dealer.address,
-            identity,
-            &config::pin(&dealer.fingerprint, "the dealer")?,
-            "the dealer",
-            limits,
-        )?;
-        self.tap(&mut peer, "dealer");
-        peer.send_control(&Fetch { protocol: PROTOCOL, party: self.party as u8, plan: self.plan.digest() })?;
-        loop {
-            let (slots, bytes) = match peer.recv_control(CONTROL, "a delivery of material")? {
-                Delivery::End => break,
-                Delivery::Refused(reason) => {
-                    return Err(SessionError::Mismatch {
-                        peer: "the dealer".to_string(),
-                        reason: format!("it refused: {}", handshake::printable(&reason)),
-                    });
-                }
-                Delivery::Batch { slots, bytes } => (slots, bytes),
-            };
-            let whole = self.expected.layout.body_bytes(slots)?;
-            if slots == 0 || bytes < whole || bytes > whole + CONTROL as u64 {
-                let reason =
-                    format!("it announced {bytes} bytes for {slots} slots, the plan makes that {whole} and a header");
-                return Err(SessionError::Mismatch { peer: "the dealer".to_string(), reason });
-            }
-            let only = Expected { slots: Some(slots), ..self.expected.clone() };
-            let mut incoming = self.shared.store.receive(&only, "the dealer")?;
-            peer.recv_stream(DELIVERY_STEP, bytes, "material", |piece| {
-                incoming.push(piece)?;
-                events.progress("receiving material", incoming.taken(), bytes);
-                Ok::<_, SessionError>(())
-            })?;
-            let batch = incoming.finish()?;
-            self.report.material_bytes += bytes;
-            self.confirm(&mut peer, batch)?;
-        }
-        peer.close()?;
+        self.report.material_bytes += self.fetcher().all(dealer, identity, limits, events)?;
         self.report.offline.seconds += began.elapsed().as_secs_f64();
         Ok(())
     }
 
-    /// Tells the dealer that a batch is here and waits until the other party has its half; without that it is discarded.
-    fn confirm(&self, peer: &mut Peer, batch: BatchId) -> Result<(), SessionError> {
-        peer.send_control(&Arrived { batch: batch.0 })?;
-        let confirmed = peer.recv_control::<Arrived>(CONTROL, "word that both parties have the delivery");
-        match confirmed {
-            Ok(arrived) if arrived.batch == batch.0 => Ok(()),
-            other => {
-                self.shared.store.discard(batch)?;
-                other?;
-                let reason = "it confirmed another delivery".to_string();
-                Err(SessionError::Mismatch { peer: "the dealer".to_string(), reason })
-            }
+    /// What fetches from a dealer for this party.
+    pub fn fetcher(&self) -> Fetcher {
+        Fetcher {
+            store: self.shared.store.clone(),
+            arrivals: self.shared.arrivals.clone(),
+            expected: self.expected.clone(),
+            party: self.party,
+            observer: self.hooks.observer,
         }
+    }
+
+    /// What comes while sessions run.
+    pub fn arrivals(&self) -> &Arc<Arrivals> {
+        &self.shared.arrivals
+    }
+
+    /// Adds what a stream that began at `began` has brought to the report.
+    pub fn note_stream(&mut self, began: Instant) {
+        let (arrivals, report) = (&self.shared.arrivals, &mut self.report);
+        let (bytes, seconds) = arrivals.take_received();
+        report.material_bytes += bytes;
+        report.offline.seconds += seconds;
+        report.stream = Some(StreamReport {
+            seconds: began.elapsed().as_secs_f64(),
+            deliveries: arrivals.standing().came,
+            disk_bytes: arrivals.most_on_disk(),
+        });
+    }
+
+    /// No more runs of a batch: what is left of it is given up, and its files go. Returns how many slots that were.
+    pub fn retire(&mut self, batch: BatchId) -> Result<u32, SessionError> {
+        self.opened.remove(&batch);
+        self.shared.arrivals.weigh(&self.shared.store)?;
+        let left = self.left(batch)?;
+        self.shared.store.discard(batch)?;
+        self.shared.arrivals.spent(batch);
+        Ok(left)
     }
 
     /// Lets the observer of a test see what is received.
@@ -213,6 +203,9 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
             if entry.status.as_ref().is_ok_and(|status| status.left == 0) || self.leases.elsewhere(entry.batch) {
                 continue;
             }
+            if self.shared.arrivals.is_pending(entry.batch) {
+                continue;
+            }
             let (Ok(_), Ok(label)) = (entry.status, entry.label) else {
                 events.notice(format!("batch {}: damaged, not used; see `ariann material ls`", entry.batch));
                 continue;
@@ -227,42 +220,79 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
         Ok(offers)
     }
 
+    /// Whether there is a batch that the other party might have too.
+    pub fn has_material(&self, events: &mut dyn Events) -> Result<bool, SessionError> {
+        Ok(!self.offers(events)?.is_empty())
+    }
+
     /// Greets the other party and agrees on material: batches both have, burnt up to the higher mark. Returns them with
     /// the versions whose masked weights both keep.
     pub fn greet(&mut self, peer: &mut Peer, most_items: u32, events: &mut dyn Events) -> Result<Agreed, SessionError> {
+        let (own, theirs) = handshake::greet(
+            peer,
+            self.party,
+            |theirs| self.greeting(theirs, most_items, events),
+            |own, theirs| self.rolled_back(own, theirs),
+        )?;
+        self.agree(peer.name(), own, theirs, events)
+    }
+
+    /// This party's greeting: P1's, or P0's answer to it.
+    fn greeting(
+        &self,
+        theirs: Option<&Hello>,
+        most_items: u32,
+        events: &mut dyn Events,
+    ) -> Result<Hello, SessionError> {
+        // The other party names it, so both have it; this one may not have heard that yet.
+        theirs.iter().flat_map(|theirs| &theirs.batches).for_each(|offer| self.shared.arrivals.settle(offer.id()));
         let offers = self.offers(events)?;
         let mut versions: Vec<[u8; 16]> = offers.iter().map(|offer| offer.weights).collect();
         versions.sort_unstable();
         versions.dedup();
         let mut kept = Vec::new();
         for version in versions {
-            if setup::kept(&self.shared.store, &self.folder, self.plan, self.party, WeightsVersion(version))?.is_some()
+            let version = WeightsVersion(version);
+            // What a session computes with already is not read again.
+            if self.knows_weights(version)
+                || setup::kept(&self.shared.store, &self.folder, self.plan, self.party, version)?.is_some()
             {
-                kept.push(version);
+                kept.push(version.0);
             }
         }
-        let own = handshake::hello(self.party, self.plan, offers, kept, most_items);
-        let theirs = handshake::greet(peer, &own, |theirs| {
-            for version in theirs.weights.iter().filter(|_| self.shared.own.is_some()) {
-                let used = own.batches.iter().any(|offer| offer.weights == *version);
-                if used && !setup::is_bound(&self.shared.store, WeightsVersion(*version))? {
-                    return Ok(Some(format!(
-                        "P1 keeps masked weights of version {}, of which P0's state folder knows nothing: it was lost or rolled \
-                         back. Other weights under the same mask would reveal the difference; deal new material with \
-                         --new-weights, and let P0 take it into an empty state folder",
-                        WeightsVersion(*version)
-                    )));
-                }
+        Ok(handshake::hello(self.party, self.plan, offers, kept, most_items))
+    }
+
+    /// P0's objection to a P1 that keeps masked weights of which P0 knows nothing.
+    fn rolled_back(&self, own: &Hello, theirs: &Hello) -> Result<Option<String>, SessionError> {
+        for version in theirs.weights.iter().filter(|_| self.shared.own.is_some()) {
+            let used = own.batches.iter().any(|offer| offer.weights == *version);
+            if used && !setup::is_bound(&self.shared.store, WeightsVersion(*version))? {
+                return Ok(Some(format!(
+                    "P1 keeps masked weights of version {}, of which P0's state folder knows nothing: it was lost or rolled \
+                     back. Other weights under the same mask would reveal the difference; deal new material with \
+                     --new-weights, and let P0 take it into an empty state folder",
+                    WeightsVersion(*version)
+                )));
             }
-            Ok(None)
-        })?;
+        }
+        Ok(None)
+    }
+
+    /// The batches of both greetings, burnt up to the higher mark.
+    fn agree(
+        &mut self,
+        name: &str,
+        own: Hello,
+        theirs: Hello,
+        events: &mut dyn Events,
+    ) -> Result<Agreed, SessionError> {
         let mut batches = Vec::new();
         for (offer, mark) in handshake::common(&own.batches, &theirs.batches) {
             // Another session may have taken it since it was offered.
             if !self.leases.take(offer.id()) {
                 continue;
             }
-            let name = peer.name();
             match self.shared.store.ledger().reconcile(offer.id(), offer.mark, mark)? {
                 Reconciled::Equal => {}
                 Reconciled::WeWereBehind { burnt } => events.notice(format!(
@@ -397,7 +427,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
         };
         self.opened.get_mut(&batch).expect("opened above").prepared = Some(prepared);
         self.report.offline.seconds += began.elapsed().as_secs_f64();
-        Ok(())
+        self.shared.arrivals.weigh(&self.shared.store)
     }
 
     /// Takes the next slots: on disk and synced when this returns.

@@ -21,6 +21,9 @@ pub struct Args {
     /// Items to make material for.
     #[arg(long, required_unless_present = "config")]
     count: Option<u32>,
+    /// Slots of one delivery, or pair of files; by default as many as one may have. A multiple of `query --batch`.
+    #[arg(long, value_name = "N")]
+    batch_slots: Option<u32>,
     /// Folder for the files of both parties: p0-<batch>.mat goes to P0, p1-<batch>.mat to P1.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -53,6 +56,7 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
         None => DealConfig {
             plan: args.plan.clone().expect("required by the parser"),
             count: args.count.expect("required by the parser"),
+            batch_slots: None,
             state: args.state.clone().expect("required by the parser"),
             new_weights: false,
             out: None,
@@ -63,6 +67,7 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
     };
     config.plan = args.plan.unwrap_or(config.plan);
     config.count = args.count.unwrap_or(config.count);
+    config.batch_slots = args.batch_slots.or(config.batch_slots);
     config.state = args.state.unwrap_or(config.state);
     config.new_weights |= args.new_weights;
     config.threads = args.threads.unwrap_or(config.threads);

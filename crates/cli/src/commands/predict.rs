@@ -32,6 +32,12 @@ pub struct Args {
     /// Items computed together; the last batch is filled up.
     #[arg(long, default_value_t = 100)]
     batch: u32,
+    /// Deal while the parties predict: the disk holds a few deliveries of material, not all.
+    #[arg(long)]
+    stream: bool,
+    /// Slots of one delivery, a multiple of --batch; one batch by default.
+    #[arg(long, value_name = "N", requires = "stream")]
+    batch_slots: Option<u32>,
     /// Threads of each party; half of the cores by default.
     #[arg(long)]
     threads: Option<usize>,
@@ -70,6 +76,7 @@ pub fn run(mut args: Args, output: &Output) -> Result<(), SessionError> {
         expected: args.expected.as_deref(),
         limit: args.limit,
         batch: args.batch,
+        stream: args.stream.then_some(args.batch_slots.unwrap_or(args.batch)),
         threads: args.threads,
         link: args.link,
         compare_clear: args.compare_clear,
@@ -157,6 +164,12 @@ fn text(outcome: &Outcome, names: Option<&[&str]>) -> String {
     );
     let online = format!("{}, {} an item", seconds(p1.online.seconds), seconds(p1.online.seconds / items as f64));
     fact("online", online);
+    if let (Some(at_p0), Some(at_p1)) = (p0.stream, p1.stream) {
+        let (count, most) = (at_p1.deliveries, [at_p0, at_p1].map(|one| bytes(one.disk_bytes)));
+        let whole = seconds(at_p1.seconds);
+        let text = format!("{whole}, {count} deliveries; on disk at most {} at P0, {} at P1", most[0], most[1]);
+        fact("dealt, prepared and predicted", text);
+    }
     let sent = format!(
         "P0 {}, P1 {}, {} exchanges a batch",
         bytes(p0.online.bytes_sent),

@@ -35,6 +35,12 @@ pub struct Args {
     /// Folder and name of the own identity: FOLDER/NAME.
     #[arg(long, required_unless_present = "config", value_name = "FOLDER/NAME")]
     identity: Option<PathBuf>,
+    /// Go on fetching from the configured dealer while sessions run: the disk holds a few deliveries, not all.
+    #[arg(long, requires = "config")]
+    stream: bool,
+    /// Deliveries that lie unspent at most while it streams; 2 by default.
+    #[arg(long, value_name = "N", requires = "config")]
+    ahead: Option<usize>,
     /// Material file to take in; may be repeated.
     #[arg(long, value_name = "FILE")]
     material: Vec<PathBuf>,
@@ -66,6 +72,8 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
             },
             identity: own.clone().expect("required by the parser"),
             dealer: None,
+            stream: false,
+            ahead: config::AHEAD,
             material: Vec::new(),
             batch: 1,
             limit: None,
@@ -81,6 +89,8 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
     config.peer.address = args.connect.unwrap_or(config.peer.address);
     config.peer.fingerprint = args.peer.unwrap_or(config.peer.fingerprint);
     config.identity = own.unwrap_or(config.identity);
+    config.stream |= args.stream;
+    config.ahead = args.ahead.unwrap_or(config.ahead);
     config.material.extend(args.material);
     config.batch = args.batch.unwrap_or(config.batch);
     config.limit = args.limit.or(config.limit);

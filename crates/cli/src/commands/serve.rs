@@ -33,6 +33,12 @@ pub struct Args {
     /// Fingerprint of P1; may be repeated: each P1 has material of its own.
     #[arg(long, required_unless_present = "config", value_name = "FINGERPRINT")]
     peer: Vec<String>,
+    /// Go on fetching from the configured dealer while sessions run: the disk holds a few deliveries, not all.
+    #[arg(long, requires = "config")]
+    stream: bool,
+    /// Deliveries that lie unspent at most while it streams; 2 by default.
+    #[arg(long, value_name = "N", requires = "config")]
+    ahead: Option<usize>,
     /// Material file to take in; may be repeated.
     #[arg(long, value_name = "FILE")]
     material: Vec<PathBuf>,
@@ -75,6 +81,8 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
             clients: Vec::new(),
             max_sessions: config::MOST_SESSIONS,
             dealer: None,
+            stream: false,
+            ahead: config::AHEAD,
             material: Vec::new(),
             threads: 0,
             sessions: 0,
@@ -94,6 +102,8 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
         (config.peer, config.clients) = (String::new(), args.peer);
     }
     config.max_sessions = args.max_sessions.unwrap_or(config.max_sessions);
+    config.stream |= args.stream;
+    config.ahead = args.ahead.unwrap_or(config.ahead);
     config.material.extend(args.material);
     config.max_batch = args.max_batch.unwrap_or(config.max_batch);
     config.sessions = args.sessions.unwrap_or(config.sessions);

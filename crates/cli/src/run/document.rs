@@ -110,6 +110,13 @@ impl Outcome {
             "machine": machine(self.threads),
             "gates": self.gates().iter().map(Measured::document).collect::<Vec<_>>(),
         });
+        if let (Some(at_p0), Some(at_p1)) = (p0.stream, p1.stream) {
+            document["stream"] = json!({
+                "seconds": at_p1.seconds,
+                "deliveries": at_p1.deliveries,
+                "disk_bytes": { "p0": at_p0.disk_bytes, "p1": at_p1.disk_bytes },
+            });
+        }
         if let Some(reference) = &comparison.reference {
             document["fixed_point"] = json!({
                 "agreement": reference.agreement, "max_abs_error": reference.max_abs_error, "first_excess": reference.excess,

@@ -35,6 +35,8 @@ pub struct Task<'a> {
     pub limit: Option<usize>,
     /// Items computed together.
     pub batch: u32,
+    /// Slots of a delivery, when material comes while the parties work.
+    pub stream: Option<u32>,
     pub threads: Option<usize>,
     pub link: Option<Shape>,
     /// Whether the clear fixed-point reference is run as well.
@@ -103,6 +105,7 @@ impl Task<'_> {
             input: self.input.clone(),
             items: items.count,
             batch: self.batch,
+            stream: self.stream,
             threads,
             link: self.link,
             interrupted,

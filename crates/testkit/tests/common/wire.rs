@@ -44,6 +44,7 @@ pub struct Fetch {
     pub protocol: u32,
     pub party: u8,
     pub plan: [u8; 32],
+    pub stream: bool,
 }
 
 #[derive(Serialize, Deserialize)]

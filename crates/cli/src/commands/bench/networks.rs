@@ -140,6 +140,7 @@ fn network(name: &str, args: &Args, output: &Output) -> Result<Figures, SessionE
         expected: None,
         limit: None,
         batch,
+        stream: None,
         threads: args.threads,
         link: args.link,
         compare_clear: false,
