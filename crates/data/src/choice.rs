@@ -1,5 +1,6 @@
 //! Which items of a file or folder are read.
 
+use std::iter::once;
 use std::ops::Range;
 
 /// Which items of a file or folder are read, of those in their order.
@@ -23,12 +24,12 @@ impl Choice {
     /// The places that are read of `count`, ascending.
     pub(crate) fn of(self, count: usize) -> Vec<Range<usize>> {
         match self {
-            Choice::First(limit) if limit < count => vec![0..limit],
             Choice::Spread(limit) if limit < count => {
                 let place = |index: usize| (index as u128 * count as u128 / limit as u128) as usize;
                 (0..limit).map(|index| place(index)..place(index) + 1).collect()
             }
-            _ => vec![0..count],
+            Choice::First(limit) => once(0..limit.min(count)).collect(),
+            _ => once(0..count).collect(),
         }
     }
 }

@@ -215,7 +215,7 @@ pub fn items() -> Vec<Vec<u8>> {
     let floats: Vec<u8> = (0..24).flat_map(|i| (i as f32 / 24.0).to_le_bytes()).collect();
     let (grey, coloured) = (DynamicImage::new_luma8(28, 28), DynamicImage::new_rgb8(8, 8));
     let idx = idx(&[2, 28, 28], &elements);
-    vec![
+    let mut samples = vec![
         gzip(&idx),
         idx,
         npy("|u1", "2, 28, 28", &elements),
@@ -225,8 +225,9 @@ pub fn items() -> Vec<Vec<u8>> {
         picture(&coloured, ImageFormat::Jpeg),
         cifar(2),
         gzip(&cifar(3)),
-        b"input = \"images\"\nresize = 256\nfilter = \"bicubic\"\ncrop = [224, 224]\norder = \"bgr\"\n".to_vec(),
-    ]
+    ];
+    samples.extend(files("crates/data/tests/jpeg", "jpg"));
+    samples
 }
 
 /// A small file of each kind that holds labels.

@@ -87,11 +87,14 @@ impl Pixels {
                 _ => {}
             }
         }
-        let grey = matches!(shape, [_, _] | [1, _, _]) || !len.is_multiple_of(3);
-        if self.order != Order::Rgb && grey {
-            Err("order is of colours, which the model does not take")
-        } else {
-            Ok(())
+        let coloured = match *shape {
+            [_, _] => false,
+            [channels, _, _] => channels == 3,
+            _ => len.is_multiple_of(3),
+        };
+        if self.order != Order::Rgb && !coloured {
+            return Err("order is of colours, which the model does not take");
         }
+        Ok(())
     }
 }
