@@ -93,7 +93,7 @@ fn alexnet_cifar(net: &mut Builder, classes: usize) -> Built {
 }
 
 fn alexnet_64(net: &mut Builder, classes: usize) -> Built {
-    net.let_through(0.5);
+    net.let_through(0.3);
     let first = [Conv(64, Windows::new(11, 4, 2)), Pool(POOL3), Relu];
     let second = [Conv(192, Windows::new(5, 1, 2)), Pool(POOL3), Relu];
     let rest = [Conv(384, SAME3), Relu, Conv(256, SAME3), Relu, Conv(256, SAME3), Pool(POOL3), Relu];
@@ -102,7 +102,7 @@ fn alexnet_64(net: &mut Builder, classes: usize) -> Built {
 }
 
 fn vgg16(net: &mut Builder, classes: usize) -> Built {
-    net.let_through(0.7);
+    net.let_through(0.6);
     let mut features = Vec::new();
     for (channels, count) in [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)] {
         for number in 1..=count {
