@@ -33,10 +33,13 @@ pub enum Verdict {
 
 #[derive(Serialize, Deserialize)]
 pub enum Request {
+    Measure,
     Setup([u8; 16]),
     Prepare([u8; 16]),
     Run { batch: [u8; 16], first: u32, items: u32 },
     Done,
+    Agree,
+    Spent([u8; 16]),
 }
 
 #[derive(Serialize, Deserialize)]
