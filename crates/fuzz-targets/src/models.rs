@@ -6,7 +6,7 @@ use ariann_fss::Party;
 use ariann_gates::Receiver;
 use ariann_gates::linear::Weights;
 use ariann_graph::Graph;
-use ariann_plan::{Options, Plan, Reveal, Revealed};
+use ariann_plan::{Link, Optimize, Options, Pixels, Plan, Reveal, Revealed, SignChoice};
 use ariann_session::config::{DealConfig, QueryConfig, ServeConfig};
 
 /// An ONNX file.
@@ -45,9 +45,14 @@ pub fn options(ring: u32, weights: Weights, what: Revealed) -> Options {
         weights,
         reveal: Reveal { what, to: Receiver::only(Party::P1) },
         input_range: [0.0, 1.0],
+        pixels: Pixels::default(),
         scale: 255.0,
         mean: Vec::new(),
         std: Vec::new(),
+        optimize: Optimize::default(),
+        sign: SignChoice::default(),
+        link: Link::LOOPBACK,
+        items: 1,
     }
 }
 
