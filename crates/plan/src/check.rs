@@ -58,6 +58,8 @@ enum Form {
 const LARGEST: usize = 1 << 32;
 /// Values of the largest rearrangement: its check takes a byte for each.
 const ARRANGED: usize = 1 << 27;
+/// Places of all rearrangements, pairs of all maxima and entries of all tables: a role makes them before its first run.
+const SCHEDULED: usize = 1 << 28;
 /// The most masks that a rearranged wire's is made of.
 const MASKS: u32 = 1 << 12;
 /// The most fractional bits of a sensible scale.
@@ -91,13 +93,20 @@ impl Plan {
         head(self.gates.len() < 3 || self.gates.len() >= 1 << 24, "number of gates is out of bounds")?;
         let mut forms: Vec<Form> = Vec::with_capacity(self.gates.len());
         let mut used = vec![false; self.gates.len()];
+        let mut taken = vec![false; self.gates.len()];
+        let mut scheduled = 0;
         // Rearranged wires' masks are made again from the masks that they come from.
         let mut masks = vec![1u32; self.gates.len()];
         for (number, entry) in self.gates.iter().enumerate() {
             let refuse = |reason| CheckError::Gate { number, name: entry.name.clone(), reason };
             let earlier = entry.inputs.iter().all(|input| (*input as usize) < number);
             need(earlier, "it takes a result that is not there yet").map_err(refuse)?;
-            entry.inputs.iter().for_each(|input| used[*input as usize] = true);
+            let left = entry.inputs.iter().all(|input| !taken[*input as usize]);
+            need(left, "it takes a result that an argmax has used up").map_err(refuse)?;
+            entry.inputs.iter().for_each(|input| {
+                used[*input as usize] = true;
+                taken[*input as usize] |= matches!(entry.gate, Gate::ArgMax(_));
+            });
             if matches!(entry.gate, Gate::Arrange(_) | Gate::Sum(_)) {
                 let made = entry.inputs.iter().map(|input| masks[*input as usize]);
                 masks[number] = made.fold(1, u32::saturating_add);
@@ -105,6 +114,14 @@ impl Plan {
             }
             let form = self.form(number, entry, &forms).and_then(|form| self.scale(entry).map(|()| form));
             forms.push(form.map_err(refuse)?);
+            scheduled += match &entry.gate {
+                Gate::Arrange(gate) => gate.arrange.len,
+                Gate::Max(gate) => gate.windows.pairs(gate.level),
+                Gate::Lookup(gate) => 1 << gate.width,
+                _ => 0,
+            };
+            need(scheduled <= SCHEDULED, "with the gates before it, it moves and pairs too many values")
+                .map_err(refuse)?;
         }
         head(!matches!(self.gates.last(), Some(Entry { gate: Gate::Reveal(_), .. })), "gates do not end in a result")?;
         used.pop();
@@ -211,7 +228,8 @@ impl Plan {
                 Ok(Form::Narrow { len: *a, width: *of_a })
             }
             (Gate::Multiply(gate), [a, b]) => {
-                let both = |form: &Form| matches!(form, Form::Wire { len, to: Receiver::Both, .. } if *len == gate.len);
+                // A product takes both parties' parts of the masks, and of the owner's own words P0 has none.
+                let both = |form: &Form| *form == Form::Wire { len: gate.len, to: Receiver::Both, of_owner: false };
                 need(both(a) && both(b), "its operands are no wires of its size that both know")?;
                 Ok(Form::Share(gate.len))
             }

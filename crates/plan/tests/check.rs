@@ -9,7 +9,7 @@ use ariann_gates::linear::Weights;
 use ariann_gates::open::Open;
 use ariann_gates::relu::Relu;
 use ariann_gates::reveal::Reveal;
-use ariann_gates::{LinearShape, Party, Receiver, Window, Windows};
+use ariann_gates::{LinearShape, Party, Pooling, Receiver, Window, Windows};
 use ariann_graph::Op;
 use ariann_plan::{Entry, Gate, Plan, PlanFileError, Revealed};
 use ariann_ring::arrange::{Arrange, Axis, Block};
@@ -318,6 +318,46 @@ fn masks_of_other_wires_are_never_taken() {
         assert!(changed.gates.iter_mut().any(operand));
         assert!(reason(&changed).contains("not open to the party that multiplies"), "{weights:?} {to:?}");
     }
+}
+
+/// A few values in a window of padding make pairs that no memory holds.
+#[test]
+fn maxima_of_too_many_pairs_are_refused() {
+    let mut plan = plans().remove(1);
+    let number = find(&plan, "max");
+    let Gate::Max(max) = &mut plan.gates[number].gate else { unreachable!() };
+    let most = (1 << 16) - 1;
+    max.windows = Windows::Pool(Pooling {
+        channels: 1,
+        input: [1, max.windows.in_len()],
+        output: [most, 1],
+        kernel: [most, 1],
+        stride: [1, 1],
+        pads: [most - 1, 0],
+        dilation: [1, 1],
+    });
+    assert!(reason(&plan).contains("too many values"));
+}
+
+/// P0 has no part in the mask of the owner's input, so it is no factor; and an argmax hands its operand on to nobody.
+#[test]
+fn factors_have_two_masks_and_an_argmax_keeps_its_operand() {
+    let plan = plans().remove(1);
+    let input = plan.gates[0].scale;
+    let scale = ariann_plan::Scale::bits(2 * input.frac);
+    let entry = |inputs: Vec<u32>, gate: Gate| Entry { name: "made".into(), inputs, scale, gate };
+    let window = Window { shift: 0, top: plan.ring };
+    let mut changed = plan.clone();
+    let open = Open { len: 64, window, to: Receiver::Both };
+    insert(&mut changed, 1, entry(vec![0], Gate::Open(open)), Some(1));
+    insert(&mut changed, 1, entry(vec![0, 0], Gate::Multiply(ariann_gates::multiply::Multiply { len: 64 })), Some(1));
+    assert!(reason(&changed).contains("no wires of its size that both know"));
+
+    let labels = plans().into_iter().find(|plan| plan.reveal.what == Revealed::Label).unwrap();
+    let number = find(&labels, "argmax");
+    let mut changed = labels.clone();
+    insert(&mut changed, number + 1, labels.gates[number].clone(), None);
+    assert!(reason(&changed).contains("an argmax has used up"));
 }
 
 /// Rearrangements that leave their bounds or write a place twice, and results too large to look at.
