@@ -1,9 +1,10 @@
-//! What is computed: operators, shapes, ONNX import, rewriting passes, the float executor and the fixed-point reference.
+//! What is computed: operators, shapes, ONNX import, rewriting passes, value ranges and the float executor.
 //!
 //! Everything here is public or belongs to the one that runs it: this crate knows no share, no mask and no key.
 //!
-//! * [`import()`] reads an ONNX file into a [`Graph`]: four kinds of layers with names and weights, free of batch axes,
-//!   identities and biases that stand alone, pooling before ReLU.
+//! * [`import()`] reads an ONNX file into a [`Graph`]: layers with names and weights in an order in which they can be
+//!   computed, free of batch axes, identities and what depends on constants alone.
+//! * [`passes`] fold scalings into layers with weights and leave fewer signs to decide.
 //! * [`executor`] computes it in `f32`, the model that a private run is compared with.
 //! * [`calibrate()`] observes value ranges on sample items, [`interval()`] proves them from the range of the input;
 //!   both give [`Ranges`], from which a plan chooses scales.

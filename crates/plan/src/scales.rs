@@ -2,7 +2,7 @@
 //!
 //! The accumulator of a layer allows budget = k - 2 - margin - ceil(log2 max|z|) fractional bits, where z is the layer's output
 //! and every sum that it enters before the next opening. They are split so that activation and weight have the same relative
-//! rounding error: f_x = (budget + log2(rms(w) / rms(x))) / 2, f_w the rest (docs/protocol.md, "Choosing scales"). A value that
+//! rounding error: f_x = (budget + log2(rms(w) / rms(x))) / 2, f_w the rest (docs/protocol.md, "Scales"). A value that
 //! several layers read has one scale: the mean of what they ask for.
 //!
 //! Observed ranges get a margin of 2 bits. Proven ones get none, but what fixed point adds to the float values is bounded

@@ -13,7 +13,7 @@ use crate::SessionError;
 use crate::engine::Schedule;
 use crate::masks::OwnMasks;
 
-/// Blocks hashed under one pair of keys K, K' at most (docs/protocol.md, assumption 2).
+/// Blocks hashed under one pair of keys K, K' at most (docs/security.md, assumption 2).
 const BLOCKS_A_BATCH: u64 = 1 << 30;
 
 /// The most slots that one batch of `plan` may hold; none when one item alone needs more blocks than a batch may hash.
