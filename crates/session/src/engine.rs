@@ -193,8 +193,9 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
     ) -> Result<Option<Vec<R>>, SessionError> {
         times.resize(self.plan.gates.len(), GateTime::default());
         let values = Vec::with_capacity(self.plan.gates.len());
-        let dealt = Reading::new(&material.dealt, slots.clone())?;
-        let prepared = material.prepared.as_ref().map(|batch| Reading::new(batch, slots.clone())).transpose()?;
+        let dealt = Reading::online(&material.dealt, slots.clone(), self.plan)?;
+        let prepared =
+            material.prepared.as_ref().map(|batch| Reading::of_linear(batch, slots.clone(), self.plan)).transpose()?;
         let (dealt, prepared) = (&dealt, prepared.as_ref());
         let mut run =
             Run { material, slots, input, dealt, prepared, values, link, observer, time: GateTime::default() };

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ariann_gates::Sections;
 use ariann_material::{Ahead, Batch, Part};
-use ariann_plan::Plan;
+use ariann_plan::{Gate, Plan};
 
 /// Bytes of one gate's sections, of all items of a run, that are in memory at once; larger ones are read in parts.
 const WHOLE: u64 = 64 << 20;
@@ -32,10 +32,11 @@ struct State {
 type Failure = Box<dyn Error + Send + Sync>;
 
 impl<'a> Reading<'a> {
-    /// Begins to read the sections of `slots` that are kept whole, of all gates.
-    pub fn new(batch: &'a Batch, slots: Range<u32>) -> Result<Self, ariann_material::Error> {
-        let all = 0..batch.layout().sections().len() as u32;
-        Self::of_gates(batch, slots, all)
+    /// Begins to read the sections of `slots` that are kept whole, of the gates that use them online: linear ones are used when
+    /// they are prepared.
+    pub fn online(batch: &'a Batch, slots: Range<u32>, plan: &Plan) -> Result<Self, ariann_material::Error> {
+        let gates = plan.gates.iter().enumerate().filter(|(_, entry)| !matches!(entry.gate, Gate::Linear(_)));
+        Self::of_gates(batch, slots, gates.map(|(gate, _)| gate as u32))
     }
 
     /// The same, of the plan's linear gates.
