@@ -18,7 +18,6 @@
 //! VAES on 512 and 256 bits, AES-NI and the portable path were run on x86-64 hardware. The ARMv8 path passed the same
 //! tests and vectors under an emulator (qemu-aarch64) only: it has *not run* on such a processor, and its speed is unknown.
 
-mod accelerate;
 mod aes;
 mod backend;
 mod hash;
@@ -26,8 +25,8 @@ mod kernel;
 mod seed;
 mod stream;
 
-pub use accelerate::{Loop, accelerate};
 pub use backend::{Backend, BackendError};
 pub use hash::{Ends, HashKeys, LANES, TreeHash};
+pub use kernel::{Loop, accelerate};
 pub use seed::{EntropyError, Seed, entropy};
 pub use stream::{Address, Prg};

@@ -6,11 +6,13 @@ mod soft;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+mod accelerate;
 mod tree;
 mod words;
 
 use crate::aes::Schedule;
 use crate::backend::Backend;
+pub use accelerate::{Loop, accelerate};
 pub(crate) use tree::{Grow, Walk};
 pub(crate) use words::{Hash, Words};
 

@@ -11,8 +11,6 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
-use bytemuck::Zeroable;
-
 use self::pack::{pack_left_u32, pack_left_u64, pack_right_u32, pack_right_u64};
 use super::avx512;
 use super::micro::{Line, Micro, STRIP, Strip};
@@ -60,36 +58,6 @@ fn permission() -> bool {
 fn permission() -> bool {
     false
 }
-
-/// Zeroed lines, in large pages where there are many and the system has them: a product of few places reads weights as fast as memory gives them, and small pages
-/// halve that.
-fn zeroed(len: usize) -> Vec<Line> {
-    let mut lines = Vec::with_capacity(len);
-    large_pages(&mut lines);
-    lines.resize(len, Line::zeroed());
-    lines
-}
-
-/// Bytes of a large page.
-#[cfg(all(target_os = "linux", not(miri)))]
-const LARGE: usize = 2 << 20;
-
-/// Asks for large pages: madvise(MADV_HUGEPAGE) on those that lie wholly in the buffer. A refusal changes nothing.
-#[cfg(all(target_os = "linux", not(miri)))]
-fn large_pages(lines: &mut Vec<Line>) {
-    let from = lines.as_mut_ptr() as usize;
-    let (first, end) = (from.next_multiple_of(LARGE), (from + lines.capacity() * size_of::<Line>()) / LARGE * LARGE);
-    if first >= end {
-        return;
-    }
-    // SAFETY: the range is the vector's own; the advice changes how it is backed, not what it holds.
-    unsafe {
-        asm!("syscall", inlateout("rax") 28i64 => _, in("rdi") first, in("rsi") end - first, in("rdx") 14, lateout("rcx") _, lateout("r11") _, options(nostack));
-    }
-}
-
-#[cfg(not(all(target_os = "linux", not(miri))))]
-fn large_pages(_: &mut Vec<Line>) {}
 
 /// Palette 1: tiles 0 to 3 are sums, 4 to 6 right planes, 7 is a left plane.
 #[repr(C, align(64))]

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 
 use bytemuck::Zeroable;
 
-use super::{Amx, KC_U32, SIDE, STEP, TILE, zeroed};
+use super::{Amx, KC_U32, SIDE, STEP, TILE};
 use crate::Ring;
 use crate::product::blocked::lines;
 use crate::product::layout::{Layout, Task, UNITS};
@@ -122,7 +122,7 @@ where
 {
     let (steps, count, channels) = (layout.steps(), layout.channels().div_ceil(SIDE), layout.channels());
     let (tiles, block) = (size_of::<R>() * TILE, block::<R>(layout));
-    let mut panels = zeroed(steps * count * tiles);
+    let mut panels = vec![Line::zeroed(); steps * count * tiles];
     let stride = steps * STEP;
     let mut rows = vec![R::ZERO; SIDE * stride];
     for n in 0..count {

@@ -1,7 +1,7 @@
 //! Plain loops, compiled for the instructions of the back end in use.
 
+use super::{Kernel, Vector};
 use crate::backend::Backend;
-use crate::kernel::{self, Kernel, Vector};
 
 /// A loop over public lengths that the compiler turns into vector instructions. `run` is to be `#[inline(always)]`, with
 /// all that it calls.
@@ -12,7 +12,7 @@ pub trait Loop {
 
 /// Runs `work`, compiled with the widest vectors of the back end in use.
 pub fn accelerate(work: impl Loop) {
-    kernel::run(Backend::active().unwrap_or(Backend::Soft), Call(work));
+    super::run(Backend::active().unwrap_or(Backend::Soft), Call(work));
 }
 
 struct Call<L>(L);
