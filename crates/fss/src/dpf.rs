@@ -146,7 +146,11 @@ fn less_share(point: u64, ends: &Ends, lane: usize) -> u8 {
 
 #[inline(always)]
 fn equal_share(point: u64, ends: &Ends, lane: usize) -> u8 {
-    (ends.leaves[lane] >> (point % 128)) as u8 & 1
+    // The dealer asks at a secret point: the half is chosen by a mask, and the shift is one of a machine word.
+    let leaf = ends.leaves[lane];
+    let (low, high) = (leaf as u64, (leaf >> 64) as u64);
+    let upper = (point >> 6 & 1).wrapping_neg();
+    ((low ^ ((low ^ high) & upper)) >> (point & 63)) as u8 & 1
 }
 
 /// Walks every instance and reads its end. An output that is not wanted is empty.

@@ -58,8 +58,7 @@ impl Open {
         let stream = ctx.stream(kind::MASK, self.len);
         let mut nobody = |_: &[u8]| Ok(());
         let send = if self.to.includes(other(ctx.party)) { send } else { &mut nobody };
-        let own =
-            ctx.device.open_in_pieces(ctx.prg, &stream, share, self.window, ctx.party == Party::P0, send)?;
+        let own = ctx.device.open_in_pieces(ctx.prg, &stream, share, self.window, ctx.party == Party::P0, send)?;
         Ok(Opening { own, width: self.window.width(), receives: self.to.includes(ctx.party) })
     }
 }

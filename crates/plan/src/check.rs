@@ -61,7 +61,7 @@ const ARRANGED: usize = 1 << 27;
 /// Places of all rearrangements, pairs of all maxima and entries of all tables: a role makes them before its first run.
 const SCHEDULED: usize = 1 << 28;
 /// The most masks that a rearranged wire's is made of.
-const MASKS: u32 = 1 << 12;
+const MASKS: u32 = 1 << 10;
 /// The most fractional bits of a sensible scale.
 const FRAC: i32 = 1 << 10;
 /// The largest constant factor of a scale.

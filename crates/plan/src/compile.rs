@@ -2,7 +2,7 @@
 
 use ariann_gates::linear::Weights;
 use ariann_gates::{Comparison, Sign};
-use ariann_graph::{Graph, Ranges};
+use ariann_graph::{Graph, RangeSource, Ranges};
 
 use crate::build::{Builder, Choice};
 use crate::scales::{ScaleError, Scales};
@@ -74,6 +74,9 @@ pub enum CompileError {
     /// The label of one output says nothing.
     #[error("the model has one output ({0}), so its label is always 0; use --reveal logits")]
     OneClass(String),
+    /// A coarse unit follows what values really are.
+    #[error("--sign coarse takes its units from observed values; give --calibration FILE, or use --sign exact")]
+    CoarseUnproven,
     /// The ranges belong to another graph.
     #[error("the value ranges list {got} layers and the model has {expected}; calibrate again with this model")]
     Ranges {
@@ -94,6 +97,9 @@ pub fn compile(graph: &Graph, ranges: &Ranges, options: &Options) -> Result<Plan
     }
     if options.reveal.what == Revealed::Label && graph.output_len() < 2 {
         return Err(CompileError::OneClass(graph.output_name.clone()));
+    }
+    if options.sign == SignChoice::Coarse && ranges.source == RangeSource::Proven {
+        return Err(CompileError::CoarseUnproven);
     }
     let scales = Scales::new(graph, ranges, options.ring)?;
     let head = Head { ring: options.ring, weights: options.weights, reveal: options.reveal };

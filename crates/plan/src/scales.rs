@@ -333,6 +333,15 @@ impl<'a> Scales<'a> {
         }
     }
 
+    /// Refuses a value that leaves the ring at `scale`: it is decoded as it is.
+    pub fn fits(&self, name: &str, value: ValueId, scale: Scale) -> Result<(), ScaleError> {
+        if self.greatest(value) / scale.unit() < exp2(self.ring as i32 - 1) {
+            return Ok(());
+        }
+        let max_abs = self.range(value).max_abs;
+        Err(ScaleError::Window { layer: name.to_string(), max_abs, frac_bits: scale.frac, ring: self.ring })
+    }
+
     /// The window of `value`, whose share has scale `z`, cut to `frac` fractional bits.
     pub fn window(
         &self,

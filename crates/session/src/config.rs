@@ -120,6 +120,9 @@ pub struct ServeConfig {
     /// Behave like this link towards P1: loopback, lan or wan. For measurements on one machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<Shape>,
+    /// Agrees to plans that send the model's weights to P1 in clear.
+    #[serde(default)]
+    pub publish_weights: bool,
     /// Threads; all cores when 0.
     #[serde(default)]
     pub threads: usize,

@@ -130,6 +130,8 @@ impl Local<'_> {
             stream: self.stream.is_some(),
             ahead: AHEAD,
             material: Vec::new(),
+            // Both roles are this machine's.
+            publish_weights: true,
             threads: self.threads,
             sessions: 1,
             max_batch: self.batch.max(MOST_ITEMS),

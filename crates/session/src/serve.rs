@@ -55,8 +55,12 @@ fn run<R: Ring>(
     let graph = ariann_graph::import(&config.model)?;
     let identity = config.identity.load()?;
     let limits = config.deadlines.limits()?;
-    if plan.weights == Weights::Public {
-        events.notice("this plan makes the model's weights public: P1 receives them in clear");
+    if plan.weights == Weights::Public && !config.publish_weights {
+        return Err(SessionError::Config(
+            "this plan makes the model's weights public: P1 would receive them in clear; nothing was sent. Ask for a plan with \
+             --weights held or shared, or agree with --publish-weights"
+                .to_string(),
+        ));
     }
     let mut worker = Worker::<R, Cpu>::open(plan, &Cpu, Party::P0, &config.state, Some(&graph), hooks, events)?;
     drop(graph);

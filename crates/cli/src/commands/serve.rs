@@ -51,6 +51,9 @@ pub struct Args {
     /// The most items that P1 may have computed together.
     #[arg(long)]
     max_batch: Option<u32>,
+    /// Agree to a plan that sends the model's weights to P1 in clear.
+    #[arg(long)]
+    publish_weights: bool,
     /// Threads; all cores when 0.
     #[arg(long)]
     threads: Option<usize>,
@@ -87,10 +90,12 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
             threads: 0,
             sessions: 0,
             max_batch: config::MOST_ITEMS,
+            publish_weights: false,
             link: None,
             deadlines: Default::default(),
         },
     };
+    config.publish_weights |= args.publish_weights;
     config.plan = args.plan.unwrap_or(config.plan);
     config.model = args.model.unwrap_or(config.model);
     config.state = args.state.unwrap_or(config.state);

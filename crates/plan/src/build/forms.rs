@@ -150,6 +150,11 @@ impl Builder<'_> {
         }
         let (name, len) = (self.name(value), self.graph.len(value));
         let (narrow, scale, width) = self.narrow(value)?;
+        if width == self.head.ring {
+            // Nothing was cut: it is a wire of the whole ring.
+            self.forms[value.0].wire = Some((narrow, scale));
+            return Ok((narrow, scale));
+        }
         let share = self.push(&name, "truncate", &[narrow], scale, Gate::Truncate(Truncate { len, width }));
         let whole = Window { shift: 0, top: self.head.ring };
         let gate = Gate::Open(Open { len, window: whole, to: self.operand_to() });

@@ -266,6 +266,9 @@ impl Builder<'_> {
                 Natural::Wire if !self.of_input[output.0] => self.wire(output)?,
                 _ => self.share(output)?,
             };
+            if let Choice::Ranges { scales, .. } = &self.choice {
+                scales.fits(&name, output, scale)?;
+            }
             let reveal = reveal::Reveal { len: classes, width: self.head.ring, to };
             self.push(&name, "reveal", &[x], scale, Gate::Reveal(reveal));
             return Ok(());
