@@ -120,11 +120,13 @@ fn proven_plans_with_branches_cannot_overflow() {
     for graph in networks() {
         let proven = interval(&graph, 0.0, 1.0).unwrap();
         let mut planned = 0;
+        // A coarse unit follows observed values.
+        let coarse = Options { sign: SignChoice::Coarse, ..options(64, Weights::Held, Revealed::Logits, Receiver::P1) };
+        assert!(matches!(compile(&graph, &proven, &coarse), Err(CompileError::CoarseUnproven)));
         for (ring, what, sign) in [
             (32, Revealed::Logits, SignChoice::Exact),
             (64, Revealed::Logits, SignChoice::Exact),
             (64, Revealed::Label, SignChoice::Exact),
-            (64, Revealed::Logits, SignChoice::Coarse),
         ] {
             let options = Options { sign, ..options(ring, Weights::Held, what, Receiver::P1) };
             let plan = match compile(&graph, &proven, &options) {

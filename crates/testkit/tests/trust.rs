@@ -27,6 +27,23 @@ fn results_go_to_the_model_s_owner_only_with_consent() {
 }
 
 #[test]
+fn weights_are_published_only_with_consent() {
+    let stage = Stage::new(env!("CARGO_BIN_EXE_ariann-under-test"));
+    stage.plan("plan.json", &["--weights", "public"]);
+    stage.deal("plan.json", 2, "material");
+    let images = stage.images("one.idx", &[0]);
+    let takes = stage.takes("material", "p0");
+    run(&mut stage.serve(&takes)).failure(2, &["weights public", "--publish-weights"]);
+    assert!(!stage.path("state-p0").exists());
+
+    let mut server = Role::start(&mut stage.serve(&format!("{takes}\nsessions = 1\npublish_weights = true")));
+    let address = server.address();
+    let done = run(&mut stage.query(&address, &images, &stage.takes("material", "p1"))).success();
+    stage.check(&done.last()["report"], &[0]);
+    server.finish().success();
+}
+
+#[test]
 fn a_p0_that_lost_its_state_masks_no_weights_again() {
     let stage = Stage::new(env!("CARGO_BIN_EXE_ariann-under-test"));
     let images = stage.images("one.idx", &[0]);
