@@ -143,7 +143,9 @@ impl Plan {
             Gate::Arrange(gate) => (0..entry.inputs.len()).all(|index| scaled(of(index), gate.multipliers[index], own)),
             Gate::Sum(shape) => {
                 let counted = [0, 1].map(|axis| shape.factors[axis].first().map_or(0, |factor| u64::from(*factor)));
-                own.frac == of(0).frac && counted.iter().all(|factor| *factor > 0) && own.factor % of(0).factor == 0
+                own.frac == of(0).frac
+                    && counted.iter().all(|factor| *factor > 0)
+                    && own.factor.is_multiple_of(of(0).factor)
             }
             Gate::Open(gate) => own == Scale { frac: of(0).frac.saturating_sub(gate.window.shift as i32), ..of(0) },
             Gate::Multiply(_) => {

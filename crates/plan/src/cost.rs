@@ -113,11 +113,9 @@ impl Plan {
             let result = self.result_len(number) as u64 * word;
             live = live.saturating_add(result.saturating_mul(items as u64));
             greatest = greatest.max(live.saturating_add(self.working_bytes(party, number, items)));
-            for input in 0..=number {
-                if last[input] == number {
-                    live = live.saturating_sub((self.result_len(input) as u64 * word).saturating_mul(items as u64));
-                }
-            }
+            let ended = (0..=number).filter(|input| last[*input] == number);
+            let bytes: u64 = ended.map(|input| self.result_len(input) as u64 * word).sum();
+            live = live.saturating_sub(bytes.saturating_mul(items as u64));
         }
         // A plan that nobody can run is still told, not computed wrongly.
         weights.saturating_mul(copies).saturating_add(greatest)

@@ -28,8 +28,8 @@ pub(super) fn unsupported(node: &Node, reason: impl std::fmt::Display) -> Compil
 /// The scale that operands of these scales are brought to, and their factors.
 fn common(scales: &[Scale]) -> Option<(Scale, Vec<u64>)> {
     let frac = scales.iter().map(|scale| scale.frac).max()?;
-    let factor = scales.iter().fold(Some(1u64), |all, scale| {
-        let all = scales::least_multiple(all?, u64::from(scale.factor));
+    let factor = scales.iter().try_fold(1u64, |all, scale| {
+        let all = scales::least_multiple(all, u64::from(scale.factor));
         (all <= LARGEST_FACTOR).then_some(all)
     })?;
     let multiplier = |scale: &Scale| {

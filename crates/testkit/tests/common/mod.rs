@@ -21,10 +21,8 @@ pub fn weights(graph: &Graph, plan: &Plan) -> Needles {
 /// Images as bytes, as float32 and as ring elements.
 pub fn images(values: &[f32], plan: &Plan) -> Needles {
     let bytes: Vec<u8> = values.iter().map(|value| (value * 255.0).round() as u8).collect();
-    let words: Vec<u32> = values
-        .iter()
-        .map(|value| (f64::from(*value) * f64::from(plan.input_frac()).exp2()).round() as u32)
-        .collect();
+    let words: Vec<u32> =
+        values.iter().map(|value| (f64::from(*value) * f64::from(plan.input_frac()).exp2()).round() as u32).collect();
     let mut needles = Needles::default();
     needles.add(&bytes, 1);
     needles.add_floats(values);
