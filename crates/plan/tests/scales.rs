@@ -226,7 +226,8 @@ fn a_model_that_the_ring_cannot_hold_is_refused_by_the_layers_name() {
     }
     for graph in networks() {
         for (layer, node) in graph.nodes.iter().enumerate() {
-            let changes: [Change<'_>; 3] = [
+            type Break<'a> = &'a dyn Fn(&mut NodeRange, f64);
+            let changes: [Break<'_>; 3] = [
                 &|node, broken| node.output.max_abs = broken,
                 &|node, broken| node.output.rms = broken,
                 &|node, broken| node.weights.rms = broken,
