@@ -299,8 +299,8 @@ pub trait Device: Sync {
         width: u32,
         bits: &mut Self::Bits,
     );
-    /// A share of e·T[x] for wires of `width` bits, for the given pieces, written to `out`: see `gates::lookup`. `keys` holds the
-    /// pieces' DPF keys at the wires' masks, `table` T[-i mod 2^w] at i, twice over.
+    /// A share of e·T(x) for wires of `width` bits, for the given pieces, written to `out`: see `gates::lookup`. `keys` holds the
+    /// pieces' DPF keys at the wires' masks, `table` T(-i mod 2^w) at i, twice over.
     #[allow(clippy::too_many_arguments)]
     fn lookup<R: Ring>(
         &self,

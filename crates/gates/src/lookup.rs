@@ -1,8 +1,8 @@
 //! Lookup: any public function of a wire of few bits, by its table.
 //!
-//! Computes   T[x] as a fresh wire modulo 2^k, for a wire x̂ = x + α of w bits that both know. The parties evaluate a DPF at α
-//!            on the whole domain: their vectors v_0 and v_1 are equal but at α. So Σ T[x̂ - j]·v_0[j] - Σ T[x̂ - j]·v_1[j] =
-//!            e·T[x], e = v_0[α] - v_1[α] = ±1. Opened under a pad ρ as Â; then y_b = e_b·Â + u_b, u = r - e·ρ.
+//! Computes   T(x) as a fresh wire modulo 2^k, for a wire x̂ = x + α of w bits that both know. The parties evaluate a DPF at α
+//!            on the whole domain: their vectors v_0 and v_1 are equal but at α. So Σ T(x̂ - j)·v_0(j) - Σ T(x̂ - j)·v_1(j) =
+//!            e·T(x), e = v_0(α) - v_1(α) = ±1. Opened under a pad ρ as Â; then y_b = e_b·Â + u_b, u = r - e·ρ.
 //! Learns     both: Â (k uniform bits); the receiver of the wire: k uniform bits. e stays shared: P0 knows v_0, and e in
 //!            clear, or always the same, would exclude half of all masks.
 //! Material   16(ν+1) bytes to each, ν = max(w - 7, 0), plus 2k/8 bytes to P1; e_0 and u_0 from P0's seed.
