@@ -52,15 +52,8 @@ fn beside_a_working_pair(stage: &Stage, bad: impl FnOnce(&str) -> Finished) -> F
 fn unsupported_operators_are_listed_all_at_once() {
     let stage = stage();
     let model = fixture("invalid-unsupported-operators.onnx");
-    let all = [
-        "bn1",
-        "BatchNormalization",
-        "gate",
-        "Sigmoid",
-        "GlobalAveragePool",
-        "FusedMatMul",
-        "train the model with Relu",
-    ];
+    let all =
+        ["in1", "InstanceNormalization", "gate", "Elu", "LpPool", "FusedMatMul", "use maximum or average pooling"];
     stage.run(&["inspect", &model]).failure(3, &all);
     stage.run(&["plan", "--model", &model, "-o", "no.json"]).failure(3, &all);
     let images = stage.images("i.idx", &[0]).display().to_string();
@@ -169,7 +162,7 @@ fn an_edited_plan_is_refused_by_every_role() {
     assert!(!stage.path("o").exists() && !stage.path("state-p0").exists());
     // An edit that does not even fit the rest, one that adds a key, and no plan at all.
     let advice = ["plan.json", "ariann plan"];
-    edit("\"input_frac\": ", "\"input_frac\": 1");
+    edit("\"frac\": ", "\"frac\": 1");
     stage.run(&deal).failure(2, &advice);
     edit("\"ring\": 32", "\"ring\": 32, \"seed\": 7");
     stage.run(&deal).failure(2, &advice);

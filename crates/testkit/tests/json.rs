@@ -34,7 +34,8 @@ fn online(plan: &Plan, party: usize, batch: usize, runs: u64) -> u64 {
 #[test]
 fn predict_tells_everything_that_scripts_read() {
     let stage = stage();
-    let cost = stage.plan("plan.json", &[]);
+    // The forms of comparisons follow the number of items that are run together.
+    let cost = stage.plan("plan.json", &["--batch", "10"]);
     let plan = Plan::read(&stage.path("plan.json")).unwrap();
     let said = stage.run(&["predict", "--json", "--limit", "25", "--batch", "10", "--compare-clear"]).success().json();
     let predictions: Vec<u32> = serde_json::from_value(said["predictions"].clone()).unwrap();
