@@ -603,3 +603,28 @@ fn sections_sum_to_the_totals() {
         assert!(plan.totals(8).memory_bytes[0] > totals.memory_bytes[0]);
     }
 }
+
+/// Each rearrangement of a chain reads the one before it twice: its mask would be made of 2^n masks. Refused where it begins to
+/// cost, before anything of that size is made.
+#[test]
+fn rearrangements_that_multiply_are_refused() {
+    let plan = plans().remove(1);
+    let half = |source: usize, to: usize| Block { source, from: 0, to, axes: vec![Axis { len: 32, from: 1, to: 1 }] };
+    let chain = |links: usize| {
+        let mut changed = plan.clone();
+        for at in 1..=links {
+            let arrange = Arrange { len: 64, blocks: vec![half(0, 0), half(1, 32)] };
+            let gate = Gate::Arrange(Rearrange { arrange, multipliers: vec![1, 1] });
+            let input = at as u32 - 1;
+            let twice = Entry { name: format!("twice {at}"), inputs: vec![input; 2], scale: plan.gates[0].scale, gate };
+            insert(&mut changed, at, twice, Some(at));
+        }
+        changed
+    };
+    // As deep as no network is, and still run at once.
+    chain(4).check().unwrap();
+    for links in [12, 60, 2000] {
+        let reason = reason(&chain(links));
+        assert!(reason.contains("made of too many others"), "{links} links: {reason}");
+    }
+}
