@@ -1,14 +1,17 @@
 //! Samples to mutate: fixtures and vectors of the repository, and valid bytes made here.
 
+use std::collections::BTreeSet;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ariann_data::bundled;
 use ariann_gates::linear::Weights;
+use ariann_graph::RangeSource;
 use ariann_material::{BatchId, Encoder, Expected, Header, Kind, Label, Layout, Secret, WeightsVersion};
 use ariann_net::Identity;
-use ariann_plan::Revealed;
+use ariann_plan::{Optimize, Options, Revealed, SignChoice};
+use ariann_session::config::{DealConfig, QueryConfig, ServeConfig};
 use image::{DynamicImage, ImageFormat};
 use serde::Serialize;
 
@@ -36,22 +39,29 @@ pub fn onnx() -> Vec<Vec<u8>> {
     samples
 }
 
-/// Plan files of the bundled network and of small ones.
+/// Plan files of the bundled network and of small ones, with every kind of gate, in both forms of comparisons.
 pub fn plan() -> Vec<Vec<u8>> {
     let mut samples = Vec::new();
+    let mut kinds = BTreeSet::new();
     for model in onnx() {
         let Ok(graph) = ariann_graph::import_bytes(&model) else { continue };
-        let Ok(ranges) = ariann_graph::interval(&graph, 0.0, 1.0) else { continue };
-        for (ring, weights, what) in [
-            (32, Weights::Held, Revealed::Logits),
-            (64, Weights::Shared, Revealed::Label),
-            (64, Weights::Public, Revealed::Logits),
+        let Ok(mut ranges) = ariann_graph::interval(&graph, 0.0, 1.0) else { continue };
+        for (ring, weights, what, optimize, sign) in [
+            (32, Weights::Held, Revealed::Logits, Optimize::Latency, SignChoice::Exact),
+            (64, Weights::Shared, Revealed::Label, Optimize::Material, SignChoice::Exact),
+            (64, Weights::Public, Revealed::Logits, Optimize::Latency, SignChoice::Coarse),
         ] {
-            let options = crate::models::options(ring, weights, what);
-            samples.extend(ariann_plan::compile(&graph, &ranges, &options).map(|plan| plan.to_json().into_bytes()));
+            if sign == SignChoice::Coarse {
+                ranges.source = RangeSource::Calibrated { items: 1 };
+            }
+            let options = Options { optimize, sign, ..crate::models::options(ring, weights, what) };
+            let Ok(plan) = ariann_plan::compile(&graph, &ranges, &options) else { continue };
+            kinds.extend(plan.gates.iter().map(|entry| entry.gate.kind()));
+            samples.push(plan.to_json().into_bytes());
         }
     }
     assert!(samples.len() > 20, "only {} plans", samples.len());
+    assert!(kinds.len() >= 15, "gates of these kinds only: {kinds:?}");
     samples
 }
 
@@ -65,15 +75,19 @@ pub fn config() -> Vec<Vec<u8>> {
     let peer = remote("peer");
     let serve = format!(
         "plan = \"p.json\"\nmodel = \"m.onnx\"\nstate = \"s0\"\nlisten = \"127.0.0.1:7000\"\npeer = \"{pin}\"\nmaterial = [\"a.mat\"]\n\
-         threads = 2\nsessions = 1\n{own}{dealer}{deadlines}"
+         threads = 2\nsessions = 1\nclients = [\"{pin}\"]\nmax_sessions = 2\nstream = true\nahead = 3\nmax_batch = 9\nlink = \"wan\"\n\
+         publish_weights = true\n{own}{dealer}{deadlines}"
     );
     let query = format!(
-        "plan = \"p.json\"\ninput = \"i.idx\"\nstate = \"s1\"\nbatch = 100\nlimit = 1000\nthreads = 2\n{own}{peer}{dealer}{deadlines}"
+        "plan = \"p.json\"\ninput = \"i.idx\"\nstate = \"s1\"\nbatch = 100\nlimit = 1000\nstream = true\nahead = 2\nthreads = 2\n{own}{peer}{dealer}{deadlines}"
     );
     let deal = format!(
-        "plan = \"p.json\"\ncount = 100\nstate = \"d\"\nout = \"material\"\nnew_weights = false\n[serve]\nlisten = \"127.0.0.1:1\"\n\
+        "plan = \"p.json\"\ncount = 100\nbatch_slots = 10\nstate = \"d\"\nout = \"material\"\nnew_weights = false\n[serve]\nlisten = \"127.0.0.1:1\"\n\
          p0 = \"{pin}\"\np1 = \"{pin}\"\n[serve.identity]\nfolder = \"ids\"\nname = \"dealer\"\n{deadlines}"
     );
+    toml::from_str::<ServeConfig>(&serve).expect("a configuration of P0");
+    toml::from_str::<QueryConfig>(&query).expect("a configuration of P1");
+    toml::from_str::<DealConfig>(&deal).expect("a configuration of the dealer");
     [serve, query, deal, pin.to_string()].map(String::into_bytes).to_vec()
 }
 
