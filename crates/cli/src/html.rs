@@ -28,6 +28,12 @@ pub fn write(path: &Path, title: &str, threads: usize, runs: Vec<Run>) -> Result
     std::fs::write(path, page.html()).map_err(|source| SessionError::file("writing", path, source))
 }
 
+/// Refuses a place where no page can be written, before there is a result to lose. What is there stays as it is.
+pub fn check(path: &Path) -> Result<(), SessionError> {
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    opened.map(|_| ()).map_err(|source| SessionError::file("writing", path, source))
+}
+
 /// One network's runs.
 pub fn run(name: &str, outcome: &Outcome) -> Run {
     let groups = vec![results(outcome), time(outcome), amounts(outcome), plan(outcome)];

@@ -63,6 +63,7 @@ pub struct Args {
 
 pub fn run(mut args: Args, output: &Output) -> Result<(), SessionError> {
     run::heed_interrupts()?;
+    args.report.as_deref().map_or(Ok(()), html::check)?;
     let folder = run::folder(args.work_dir.as_deref())?;
     let names = match args.model {
         Some(_) => None,

@@ -51,6 +51,7 @@ impl Comparison {
         plan: &Plan,
         items: &Items,
         labels: Option<&[u32]>,
+        expected: Option<&[f32]>,
         reports: &Reports,
     ) -> Result<Self, SessionError> {
         let report = if reports.p1.predictions.is_some() { &reports.p1 } else { &reports.p0 };
@@ -65,8 +66,7 @@ impl Comparison {
         let classes = plan.output.classes;
         let top = |rows: &[f32]| -> Vec<u32> { rows.chunks(classes).map(argmax).collect() };
         let clear = top(&float);
-        let expected = task.expected.map(|path| expected(path, items.count * classes)).transpose()?;
-        let target = expected.as_deref().unwrap_or(&float);
+        let target = expected.unwrap_or(&float);
         let error = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
         let reference = if task.compare_clear {
             Some(pool.install(|| reference(graph, plan, items, &predictions, private.as_deref()))?)
@@ -144,11 +144,17 @@ fn told(excess: clear::Excess) -> String {
     )
 }
 
-/// A file of float32 little-endian values; the first `len` of it.
-fn expected(path: &Path, len: usize) -> Result<Vec<f32>, SessionError> {
+/// A file of float32 little-endian values in rows of `classes`; the first `items` of it.
+pub fn expected(path: &Path, items: usize, classes: usize) -> Result<Vec<f32>, SessionError> {
     let content = std::fs::read(path).map_err(|source| SessionError::file("reading", path, source))?;
-    if content.len() < 4 * len || content.len() % 4 != 0 {
-        let reason = format!("{}: {} bytes, {} values of 4 bytes are needed", path.display(), content.len(), len);
+    let len = items * classes;
+    // Rows of another length are another model's.
+    if content.len() < 4 * len || content.len() % (4 * classes) != 0 {
+        let reason = format!(
+            "{}: {} bytes are not {items} rows or more of {classes} values of 4 bytes; give this model's logits of these items",
+            path.display(),
+            content.len()
+        );
         return Err(SessionError::Input(reason));
     }
     Ok(content[..4 * len].chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("4 bytes"))).collect())

@@ -86,11 +86,17 @@ impl Task<'_> {
         if self.batch == 0 || self.limit == Some(0) {
             return Err(SessionError::Config("--batch and --limit are at least 1".to_string()));
         }
+        if self.stream.is_some_and(|slots| slots == 0 || slots % self.batch != 0) {
+            let reason = format!("--batch-slots is not a multiple of --batch, which is {}", self.batch);
+            return Err(SessionError::Config(reason));
+        }
         let (link, batch) = (forecast::link(self.link), self.batch as usize);
         let planning = self.options.planning(self.model.clone(), Some(self.input.clone()), link, batch);
         let Planned { graph, plan, .. } = planning.make()?;
         let items = reading::items(&plan, &self.input, self.limit)?;
         let labels = comparison::labels(self.labels, &self.input, items.count)?;
+        let classes = plan.output.classes;
+        let expected = self.expected.map(|path| comparison::expected(path, items.count, classes)).transpose()?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = self.threads.unwrap_or(cores / 2).max(1);
         let program =
@@ -113,7 +119,8 @@ impl Task<'_> {
         let mut clock = Clock { events: &mut output.progress(), runs: Vec::new() };
         let reports = local.run(&mut clock)?;
         let run_seconds = clock.runs.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
-        let comparison = Comparison::new(&self, &graph, &plan, &items, labels.as_deref(), &reports)?;
+        let comparison =
+            Comparison::new(&self, &graph, &plan, &items, labels.as_deref(), expected.as_deref(), &reports)?;
         let Task { batch, link, .. } = self;
         Ok(Outcome { graph, plan, reports, comparison, labels, batch, threads, link, run_seconds })
     }

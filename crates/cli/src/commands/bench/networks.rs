@@ -73,6 +73,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), SessionError> {
         let known = zoo::NAMES.join(", ");
         return Err(SessionError::Config(format!("{name}: neither a file nor a network of the zoo ({known})")));
     }
+    args.report.as_deref().map_or(Ok(()), html::check)?;
     let (mut documents, mut rows, mut pages, mut threads) = (Vec::new(), Vec::new(), Vec::new(), 1);
     for name in names {
         let figures = network(name, args, output)?;
