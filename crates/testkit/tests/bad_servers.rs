@@ -60,7 +60,7 @@ fn p1_names_a_p0_that_leaves_the_plan() {
     // The first gate after the input that P0 has something to say in.
     let gate = (1..plan.gates.len()).find(|gate| !plan.cost(*gate).exchanges.is_empty()).unwrap();
     let bytes = plan.cost(gate).exchanges[0][0].bytes(1);
-    let step = 4 * gate as u32;
+    let step = ariann_session::engine::STEPS * gate as u32;
     type Act = fn(&mut Peer, u32, usize);
     let cases: [(&str, Act, &[&str], u64); 6] = [
         ("one byte more", |p, step, bytes| p.send(step, vec![0; bytes + 1]).unwrap(), &["the plan has"], 1),

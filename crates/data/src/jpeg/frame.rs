@@ -58,6 +58,9 @@ impl Frame {
             // Alone, a component has nothing that it could be halved against.
             luma.sampling = [1, 1];
         }
+        if components.iter().any(|one| one.sampling.contains(&0)) {
+            return Err("its sampling is none");
+        }
         let greatest = [0, 1].map(|axis| components.iter().map(|one| one.sampling[axis]).max().unwrap_or(1));
         let units = [width.div_ceil(8 * greatest[0]), height.div_ceil(8 * greatest[1])];
         let mut blocks = 0;
