@@ -147,7 +147,8 @@ fn proven_plans_with_branches_cannot_overflow() {
                 assert_eq!(reference.run(20, &items, rounding).unwrap().excess, None, "{}, ring {ring}", graph.name);
             }
         }
-        assert!(planned >= 3);
+        // Both of ring 64 always; ring 32 may be refused.
+        assert!(planned >= 2);
     }
 }
 
