@@ -1,7 +1,7 @@
 //! What a plan says about each of its gates, and the forecast of both forms of each comparison.
 
 use ariann_gates::{Comparison, Sign, Window, drelu};
-use ariann_plan::{Gate, Link, Plan, Rates, Scale};
+use ariann_plan::{Compared, Gate, Link, Plan, Rates, Scale};
 use ariann_report::{bytes, seconds, table};
 use serde_json::{Value, json};
 
@@ -13,38 +13,6 @@ pub struct Gates<'a> {
     chunks: Plan,
     items: usize,
     link: Link,
-}
-
-/// A gate's comparison.
-struct Compared {
-    form: Comparison,
-    sign: Sign,
-    /// Bits that are compared.
-    bits: u32,
-}
-
-/// The form that a gate compares in, where it compares.
-fn form(gate: &mut Gate) -> Option<&mut Comparison> {
-    match gate {
-        Gate::Max(gate) => Some(&mut gate.form),
-        Gate::Relu(gate) => Some(&mut gate.form),
-        Gate::Clip(gate) => Some(&mut gate.form),
-        Gate::ArgMax(gate) => Some(&mut gate.form),
-        _ => None,
-    }
-}
-
-fn compared(gate: &Gate) -> Option<Compared> {
-    let (width, sign) = match gate {
-        Gate::Max(gate) => (gate.width, Sign::Exact),
-        Gate::Relu(gate) => (gate.width, gate.sign),
-        Gate::Clip(gate) => (gate.width, gate.sign),
-        Gate::ArgMax(gate) => (gate.width, Sign::Exact),
-        _ => return None,
-    };
-    let form = *form(&mut gate.clone())?;
-    let dropped = if let Sign::Coarse(bits) = sign { bits } else { 0 };
-    Some(Compared { form, sign, bits: width - 1 - dropped })
 }
 
 /// Bits of a gate's operands, where they are fewer than the ring's.
@@ -77,8 +45,8 @@ impl<'a> Gates<'a> {
         let all = |wanted: Comparison| {
             let mut plan = plan.clone();
             for entry in &mut plan.gates {
-                let cut = compared(&entry.gate).is_some_and(|compared| drelu::chunked(compared.bits).is_some());
-                if let (true, Some(form)) = (cut, form(&mut entry.gate)) {
+                let cut = entry.gate.compares().is_some_and(|compared| drelu::chunked(compared.bits).is_some());
+                if let (true, Some(form)) = (cut, entry.gate.form_mut()) {
                     *form = wanted;
                 }
             }
@@ -99,7 +67,7 @@ impl<'a> Gates<'a> {
     }
 
     fn comparison(&self, gate: usize) -> Option<Value> {
-        let Compared { form, sign, bits } = compared(&self.plan.gates[gate].gate)?;
+        let Compared { form, sign, bits } = self.plan.gates[gate].gate.compares()?;
         let digits = drelu::chunked(bits);
         let both = |of: &dyn Fn(&Plan) -> Value| {
             let chunks = digits.as_ref().map(|_| of(&self.chunks));
@@ -161,7 +129,7 @@ impl<'a> Gates<'a> {
 
     /// How a gate compares.
     fn form(&self, number: usize) -> Option<String> {
-        let Compared { form, bits, .. } = compared(&self.plan.gates[number].gate)?;
+        let Compared { form, bits, .. } = self.plan.gates[number].gate.compares()?;
         Some(match (form, drelu::chunked(bits)) {
             (Comparison::Chunks, Some(digits)) => {
                 let digits: Vec<String> = digits.iter().map(u32::to_string).collect();
@@ -173,7 +141,7 @@ impl<'a> Gates<'a> {
 
     /// What a coarse sign tells apart.
     fn sign(&self, number: usize) -> Option<String> {
-        let (bits, unit) = self.coarse(number, compared(&self.plan.gates[number].gate)?.sign)?;
+        let (bits, unit) = self.coarse(number, self.plan.gates[number].gate.compares()?.sign)?;
         Some(format!("coarse, {bits} bits: {unit:.3}"))
     }
 
@@ -192,7 +160,7 @@ impl<'a> Gates<'a> {
     /// The comparisons as a table: what form each has, and what both forms would cost.
     pub fn comparisons(&self) -> Option<String> {
         let row = |number: usize| {
-            let Compared { sign, bits, .. } = compared(&self.plan.gates[number].gate)?;
+            let Compared { sign, bits, .. } = self.plan.gates[number].gate.compares()?;
             let cost = |plan: &Plan| {
                 [seconds(self.seconds(plan, number)), bytes(plan.cost(number).material.iter().sum::<usize>() as u64)]
             };

@@ -68,13 +68,7 @@ impl Clip {
         sections: &mut [Vec<u8>; 2],
     ) -> D::Words<R> {
         let device = dealing.device;
-        let r_d = match self.sign {
-            Sign::Exact => self.drelu().deal(dealing, alpha, sections),
-            Sign::Coarse(_) => {
-                let coarse = device.offsets(alpha, 1, &[R::ZERO], self.sign.window(self.width));
-                self.drelu().deal(dealing, &coarse, sections)
-            }
-        };
+        let r_d = self.sign.deal(&self.drelu(), self.width, dealing, alpha, sections);
         let twice = device.offsets(alpha, 1, &[R::ZERO; 2], self.whole());
         let r = dealing.mask(kind::MASK, self.len);
         // The first select carries the mask of the result, the second none.

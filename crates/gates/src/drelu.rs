@@ -55,6 +55,24 @@ impl Sign {
         Window { shift, top: width }
     }
 
+    /// Deals the comparison of a wire of `width` bits whose mask is `alpha`; see [`DRelu::deal`].
+    pub(crate) fn deal<R: Ring, D: Device>(
+        self,
+        drelu: &DRelu,
+        width: u32,
+        dealing: &Dealing<'_, D>,
+        alpha: &D::Words<R>,
+        sections: &mut [Vec<u8>; 2],
+    ) -> D::Bits {
+        match self {
+            Sign::Exact => drelu.deal(dealing, alpha, sections),
+            Sign::Coarse(_) => {
+                let coarse = dealing.device.offsets(alpha, 1, &[R::ZERO], self.window(width));
+                drelu.deal(dealing, &coarse, sections)
+            }
+        }
+    }
+
     /// Half a unit of what is compared.
     pub(crate) fn half<R: Ring>(self) -> R {
         self.window(R::BITS).half()

@@ -9,6 +9,8 @@
 //! Bound      signed truncation and maxima: |z| <= 2^(m-2) - 2^(s+1); ReLU: |z| <= 2^(m-1) - 2^(s+1).
 //! Source     openings of masked values: Boyle et al., EUROCRYPT 2021; the window and the coin: docs/protocol.md.
 
+use std::convert::Infallible;
+
 use ariann_device::{Device, Window};
 use ariann_fss::Party;
 use ariann_ring::Ring;
@@ -43,9 +45,13 @@ impl Open {
 
     /// This party's part, and its message (empty when the other party receives nothing).
     pub fn start<R: Ring, D: Device>(&self, ctx: &Context<'_, D>, share: &D::Words<R>) -> (Opening<R, D>, Vec<u8>) {
-        let mask = ctx.expand(kind::MASK, self.len, R::BITS);
-        let own = ctx.device.window(share, &mask, self.window, ctx.party == Party::P0);
-        Opening::new(ctx, own, self.window.width(), self.to)
+        let mut message = Vec::new();
+        let mut keep = |piece: &[u8]| {
+            message.extend_from_slice(piece);
+            Ok::<_, Infallible>(())
+        };
+        let Ok(opening) = self.start_in_pieces(ctx, share, &mut keep);
+        (opening, message)
     }
 
     /// The same, with the message handed to `send` in pieces while the next ones are computed.

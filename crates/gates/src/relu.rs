@@ -58,13 +58,7 @@ impl Relu {
         alpha: &D::Words<R>,
         sections: &mut [Vec<u8>; 2],
     ) -> D::Words<R> {
-        let r_d = match self.sign {
-            Sign::Exact => self.drelu().deal(dealing, alpha, sections),
-            Sign::Coarse(_) => {
-                let coarse = dealing.device.offsets(alpha, 1, &[R::ZERO], self.sign.window(self.width));
-                self.drelu().deal(dealing, &coarse, sections)
-            }
-        };
+        let r_d = self.sign.deal(&self.drelu(), self.width, dealing, alpha, sections);
         let r = dealing.mask(kind::MASK, self.len);
         self.select::<R>().deal(dealing, &r_d, alpha, &r, sections);
         r

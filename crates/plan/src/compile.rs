@@ -1,12 +1,12 @@
 //! From a graph and options to a plan.
 
+use ariann_gates::Comparison;
 use ariann_gates::linear::Weights;
-use ariann_gates::{Comparison, Sign};
 use ariann_graph::{Graph, RangeSource, Ranges};
 
 use crate::build::{Builder, Choice};
 use crate::scales::{ScaleError, Scales};
-use crate::{Forecast, Gate, InputSpec, Link, OutputSpec, Pixels, Plan, Rates, Reveal, Revealed, VERSION, gate_cost};
+use crate::{Forecast, InputSpec, Link, OutputSpec, Pixels, Plan, Rates, Reveal, Revealed, VERSION, gate_cost};
 
 /// What the planner may choose.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,43 +154,27 @@ impl Plan {
     }
 }
 
-/// The comparison's form of a gate, where it compares.
-pub(crate) fn form_of(gate: &mut Gate) -> Option<&mut Comparison> {
-    match gate {
-        Gate::Max(gate) => Some(&mut gate.form),
-        Gate::Relu(gate) => Some(&mut gate.form),
-        Gate::Clip(gate) => Some(&mut gate.form),
-        Gate::ArgMax(gate) => Some(&mut gate.form),
-        _ => None,
-    }
-}
-
-/// Bits of the comparison of a gate, where it compares.
-pub(crate) fn compared_bits(gate: &Gate) -> Option<u32> {
-    let cut = |sign: Sign| if let Sign::Coarse(t) = sign { t } else { 0 };
-    match gate {
-        Gate::Max(gate) => Some(gate.width - 1),
-        Gate::Relu(gate) => Some(gate.width - 1 - cut(gate.sign)),
-        Gate::Clip(gate) => Some(gate.width - 1 - cut(gate.sign)),
-        Gate::ArgMax(gate) => Some(gate.width - 1),
-        _ => None,
-    }
-}
-
 /// Gives each comparison the form that `options` ask for.
 fn choose_forms(plan: &mut Plan, options: &Options) {
     let (ring, rates) = (plan.ring, Rates::default());
     for entry in &mut plan.gates {
-        let Some(bits) = compared_bits(&entry.gate) else { continue };
+        let Some(bits) = entry.gate.compares().map(|compared| compared.bits) else { continue };
         if ariann_gates::drelu::chunked(bits).is_none() {
             continue;
         }
         let with = |form: Comparison| {
             let mut gate = entry.gate.clone();
-            *form_of(&mut gate).expect("it compares") = form;
+            *gate.form_mut().expect("it compares") = form;
             let cost = gate_cost(&gate, ring);
-            let seconds =
-                Forecast::of(&cost, compared_bits(&gate), form, options.items, &options.link, &rates).seconds();
+            let seconds = Forecast::of(
+                &cost,
+                gate.compares().map(|compared| compared.bits),
+                form,
+                options.items,
+                &options.link,
+                &rates,
+            )
+            .seconds();
             (seconds, cost.material.iter().sum::<usize>(), cost.exchanges.len())
         };
         let (dpf, chunks) = (with(Comparison::Dpf), with(Comparison::Chunks));
@@ -199,6 +183,6 @@ fn choose_forms(plan: &mut Plan, options: &Options) {
             Optimize::Latency => chunks.2 < dpf.2 || (chunks.2 == dpf.2 && chunks.0 < dpf.0),
             Optimize::Material => chunks.1 < dpf.1,
         };
-        *form_of(&mut entry.gate).expect("it compares") = if better { Comparison::Chunks } else { Comparison::Dpf };
+        *entry.gate.form_mut().expect("it compares") = if better { Comparison::Chunks } else { Comparison::Dpf };
     }
 }

@@ -3,7 +3,6 @@
 use ariann_gates::{Comparison, Cost, Party, Traffic};
 use serde::{Deserialize, Serialize};
 
-use crate::compile::{compared_bits, form_of};
 use crate::{Gate, Plan};
 
 /// A link between P0 and P1.
@@ -98,8 +97,10 @@ impl Plan {
     /// Forecast of gate `number` for `items` items.
     pub fn forecast_gate(&self, number: usize, items: usize, link: &Link, rates: &Rates) -> Forecast {
         let gate = &self.gates[number].gate;
-        let form = form_of(&mut gate.clone()).map_or(Comparison::Dpf, |form| *form);
-        let mut forecast = Forecast::of(&self.cost(number), compared_bits(gate), form, items, link, rates);
+        let compared = gate.compares();
+        let form = compared.map_or(Comparison::Dpf, |compared| compared.form);
+        let mut forecast =
+            Forecast::of(&self.cost(number), compared.map(|compared| compared.bits), form, items, link, rates);
         if self.ring == 64 && matches!(gate, Gate::Linear(_)) {
             // Four partial products of halves.
             forecast.compute *= 4.0;

@@ -13,7 +13,7 @@ use ariann_gates::open::Open;
 use ariann_gates::relu::Relu;
 use ariann_gates::subtract::Subtract;
 use ariann_gates::truncate::Truncate;
-use ariann_gates::{Receiver, SumShape, lookup, reveal};
+use ariann_gates::{Comparison, Receiver, Sign, SumShape, lookup, reveal};
 use ariann_graph::Function;
 use serde::{Deserialize, Serialize};
 
@@ -118,7 +118,42 @@ impl Lookup {
     }
 }
 
+/// What a gate compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// In which form.
+    pub form: Comparison,
+    /// On which bits.
+    pub sign: Sign,
+    /// How many bits that are.
+    pub bits: u32,
+}
+
 impl Gate {
+    /// What it compares, where it compares.
+    pub fn compares(&self) -> Option<Compared> {
+        let (width, form, sign) = match self {
+            Gate::Max(gate) => (gate.width, gate.form, Sign::Exact),
+            Gate::Relu(gate) => (gate.width, gate.form, gate.sign),
+            Gate::Clip(gate) => (gate.width, gate.form, gate.sign),
+            Gate::ArgMax(gate) => (gate.width, gate.form, Sign::Exact),
+            _ => return None,
+        };
+        let dropped = if let Sign::Coarse(bits) = sign { bits } else { 0 };
+        Some(Compared { form, sign, bits: width - 1 - dropped })
+    }
+
+    /// The form of its comparison, where it compares.
+    pub fn form_mut(&mut self) -> Option<&mut Comparison> {
+        match self {
+            Gate::Max(gate) => Some(&mut gate.form),
+            Gate::Relu(gate) => Some(&mut gate.form),
+            Gate::Clip(gate) => Some(&mut gate.form),
+            Gate::ArgMax(gate) => Some(&mut gate.form),
+            _ => None,
+        }
+    }
+
     /// The gate's name in tables and errors.
     pub fn kind(&self) -> &'static str {
         match self {

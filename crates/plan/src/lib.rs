@@ -27,7 +27,7 @@ pub use cost::{Totals, gate_cost};
 pub use encode::{EncodeError, LayerWords, encode_weights};
 pub use file::PlanFileError;
 pub use forecast::{Forecast, Link, Rates};
-pub use gate::{Entry, Gate, Lookup, Scale};
+pub use gate::{Compared, Entry, Gate, Lookup, Scale};
 pub use pixels::{Filter, Order, Pixels, Resize};
 pub use scales::ScaleError;
 

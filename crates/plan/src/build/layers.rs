@@ -205,9 +205,7 @@ impl Builder<'_> {
     /// The form of the next comparison: that of the plan taken over; chosen later otherwise.
     pub(super) fn form(&self) -> Comparison {
         let Choice::Plan(plan) = &self.choice else { return Comparison::Dpf };
-        self.next_of(plan)
-            .and_then(|entry| crate::compile::form_of(&mut entry.gate.clone()).map(|form| *form))
-            .unwrap_or(Comparison::Dpf)
+        self.next_of(plan).and_then(|entry| entry.gate.compares()).map_or(Comparison::Dpf, |compared| compared.form)
     }
 
     fn relu(&mut self, node: &Node) -> Result<(), CompileError> {
