@@ -18,7 +18,8 @@ use ariann_ring::pack::PackError;
 use ariann_ring::{Arrange, Ring};
 
 pub use cpu::Cpu;
-pub use shape::{LinearShape, SumShape};
+pub use ariann_ring::{Axes, Bilinear, LinearShape};
+pub use shape::SumShape;
 
 /// Where words come from: `len` of them for each slot, at the addresses of `kind` and `gate`.
 #[derive(Clone, Debug)]

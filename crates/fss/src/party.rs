@@ -1,7 +1,8 @@
 //! The two computing servers.
 
 /// One of the two computing servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Party {
     /// The party whose roots have control bit 0.
     P0,

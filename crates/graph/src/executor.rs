@@ -172,7 +172,16 @@ fn compute(layer: &Node, items: usize, inputs: &[&[f32]], out: &mut [f32]) {
         Op::AvgPool(average) => average.apply(items, x, out, |a, b| a + b, |sum, count| sum / count as f32),
         Op::Arrange(arrange) => arrange.apply(items, inputs, out),
         Op::Add => out.iter_mut().zip(x).zip(inputs[1]).for_each(|((out, a), b)| *out = a + b),
-        Op::Reshape => out.copy_from_slice(x),
+        Op::Reshape | Op::Dropout { .. } => out.copy_from_slice(x),
+        Op::BatchNorm(norm) => {
+            let (scale, shift) = norm.scale_shift();
+            let places = layer.len() / scale.len().max(1);
+            let rows = x.chunks_exact(places).zip(out.chunks_exact_mut(places)).enumerate();
+            for (row, (x, out)) in rows {
+                let (scale, shift) = (scale[row % scale.len()], shift[row % scale.len()]);
+                out.iter_mut().zip(x).for_each(|(out, &x)| *out = (f64::from(x) * scale + shift) as f32);
+            }
+        }
     }
 }
 

@@ -18,6 +18,10 @@ pub enum Function {
     Exp,
     /// 1/x for x > 0, else 0.
     Reciprocal,
+    /// 1/√(x + ε) for x + ε > 0, else 0; ε in units of 2^-40.
+    InverseRoot(u64),
+    /// The natural logarithm for x > 0, else 0.
+    Log,
 }
 
 impl Function {
@@ -29,12 +33,14 @@ impl Function {
             Function::Gelu | Function::GeluTanh => "Gelu",
             Function::Exp => "Exp",
             Function::Reciprocal => "Reciprocal",
+            Function::InverseRoot(_) => "InverseRoot",
+            Function::Log => "Log",
         }
     }
 
     /// No value of it is below 0.
     pub fn never_negative(self) -> bool {
-        matches!(self, Function::Sigmoid | Function::Exp | Function::Reciprocal)
+        matches!(self, Function::Sigmoid | Function::Exp | Function::Reciprocal | Function::InverseRoot(_))
     }
 
     /// Where it turns from falling to rising, for those that do.
@@ -42,7 +48,7 @@ impl Function {
         match self {
             Function::Gelu => Some(-0.751_791_524_693_564_5),
             Function::GeluTanh => Some(-0.752_461_422_071_016_3),
-            Function::Sigmoid | Function::Tanh | Function::Exp | Function::Reciprocal => None,
+            _ => None,
         }
     }
 
@@ -55,7 +61,7 @@ impl Function {
             Function::Gelu | Function::GeluTanh => 1.13,
             Function::Exp => bound.exp(),
             // Near 0 it has none.
-            Function::Reciprocal => f64::INFINITY,
+            Function::Reciprocal | Function::InverseRoot(_) | Function::Log => f64::INFINITY,
         }
     }
 
@@ -72,6 +78,17 @@ impl Function {
             Function::Exp => x.exp(),
             Function::Reciprocal if x > 0.0 => 1.0 / x,
             Function::Reciprocal => 0.0,
+            Function::InverseRoot(epsilon) => {
+                let x = x + epsilon as f64 * 2f64.powi(-40);
+                if x > 0.0 { 1.0 / x.sqrt() } else { 0.0 }
+            }
+            Function::Log => {
+                if x > 0.0 {
+                    x.ln()
+                } else {
+                    0.0
+                }
+            }
         }
     }
 }

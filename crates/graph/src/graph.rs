@@ -89,6 +89,45 @@ pub enum Op {
     Add,
     /// The same values in another shape.
     Reshape,
+    /// Batch normalisation, in graphs for training only; for prediction it is folded into layers with weights.
+    BatchNorm(BatchNorm),
+    /// Values set to zero while training, in graphs for training only.
+    Dropout {
+        /// Fraction of the values, where the model says one.
+        ratio: Option<f32>,
+    },
+}
+
+/// y = γ·(x - mean)/√(variance + ε) + β, one value a channel, the first axis of an item.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Factors γ.
+    pub gamma: Vec<f32>,
+    /// Terms β.
+    pub beta: Vec<f32>,
+    /// Running means.
+    pub mean: Vec<f32>,
+    /// Running variances.
+    pub variance: Vec<f32>,
+    /// What is added to a variance.
+    pub epsilon: f64,
+    /// How far running statistics move towards those of a batch: 0.1 in PyTorch, which is 1 less ONNX's momentum.
+    pub momentum: f64,
+    /// Names of γ, β, mean and variance in the model.
+    pub names: [String; 4],
+}
+
+impl BatchNorm {
+    /// Factor and term of each channel, with running statistics.
+    pub fn scale_shift(&self) -> (Vec<f64>, Vec<f64>) {
+        let scale = self.gamma.iter().zip(&self.variance).map(|(&gamma, &variance)| {
+            f64::from(gamma) / (f64::from(variance) + self.epsilon).sqrt()
+        });
+        let scale: Vec<f64> = scale.collect();
+        let parts = self.beta.iter().zip(&self.mean).zip(&scale);
+        let shift = parts.map(|((&beta, &mean), scale)| f64::from(beta) - f64::from(mean) * scale).collect();
+        (scale, shift)
+    }
 }
 
 /// y = W·x + b.
@@ -134,6 +173,8 @@ impl Op {
             Op::Arrange(_) => "Arrange",
             Op::Add => "Add",
             Op::Reshape => "Reshape",
+            Op::BatchNorm(_) => "BatchNormalization",
+            Op::Dropout { .. } => "Dropout",
         }
     }
 
@@ -221,7 +262,10 @@ impl Graph {
 
     /// Number of weights and biases.
     pub fn parameters(&self) -> usize {
-        let of = |op: &Op| op.weights().map_or(0, |w| w.data().len()) + op.bias().map_or(0, <[f32]>::len);
+        let of = |op: &Op| match op {
+            Op::BatchNorm(norm) => norm.gamma.len() + norm.beta.len(),
+            op => op.weights().map_or(0, |w| w.data().len()) + op.bias().map_or(0, <[f32]>::len),
+        };
         self.nodes.iter().map(|node| of(&node.op)).sum()
     }
 }

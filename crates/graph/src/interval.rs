@@ -8,7 +8,7 @@
 use crate::calibrate::{RangeSource, Ranges, ValueRange, node_range};
 use crate::executor::last_uses;
 use crate::function::Function;
-use crate::graph::{Graph, Node, Op, ValueId};
+use crate::graph::{BatchNorm, Graph, Node, Op, ValueId};
 use crate::linear;
 
 /// Why nothing was proven.
@@ -132,7 +132,8 @@ fn propagate(layer: &Node, inputs: &[&Intervals]) -> Intervals {
             };
             Intervals { lo: sum(&x.lo, &inputs[1].lo, -1.0), hi: sum(&x.hi, &inputs[1].hi, 1.0) }
         }
-        Op::Reshape => x.clone(),
+        Op::Reshape | Op::Dropout { .. } => x.clone(),
+        Op::BatchNorm(norm) => normalised(norm, x),
         Op::Clip { lo, hi } => {
             let cut = |ends: &[f64]| ends.iter().map(|end| end.clamp(f64::from(*lo), f64::from(*hi))).collect();
             Intervals { lo: cut(&x.lo), hi: cut(&x.hi) }
@@ -162,6 +163,20 @@ fn propagate(layer: &Node, inputs: &[&Intervals]) -> Intervals {
         Op::Function(function) => through(*function, x),
         Op::Softmax(_) => Intervals { lo: vec![0.0; layer.len()], hi: vec![1.0; layer.len()] },
     }
+}
+
+/// By running statistics.
+fn normalised(norm: &BatchNorm, x: &Intervals) -> Intervals {
+    let (scale, shift) = norm.scale_shift();
+    let places = x.lo.len() / scale.len().max(1);
+    let ends = x.lo.iter().zip(&x.hi).enumerate().map(|(element, (&lo, &hi))| {
+        let (scale, shift) = (scale[element / places], shift[element / places]);
+        let (a, b) = (lo * scale, hi * scale);
+        let slack = f64::from(f32::EPSILON) * (a.abs().max(b.abs()) + shift.abs());
+        (a.min(b) + shift - slack, a.max(b) + shift + slack)
+    });
+    let (lo, hi) = ends.unzip();
+    Intervals { lo, hi }
 }
 
 /// The functions rise, or fall to one least value and rise from there.

@@ -21,13 +21,16 @@ mod linear;
 mod onnx;
 pub mod passes;
 pub mod pool;
+pub mod training;
 pub mod zoo;
 
 pub use average::AvgPool;
 pub use calibrate::{CalibrateError, NodeRange, RangeSource, Ranges, ValueRange, calibrate};
 pub use executor::{ExecuteError, Executor};
 pub use function::Function;
-pub use graph::{Conv, Dense, Graph, Input, Node, Op, ValueId};
-pub use import::{ImportError, import, import_bytes, supported_operators};
+pub use graph::{BatchNorm, Conv, Dense, Graph, Input, Node, Op, ValueId};
+pub use import::{
+    ImportError, import, import_bytes, import_for_training, import_for_training_bytes, supported_operators,
+};
 pub use interval::interval;
 pub use pool::Pool;

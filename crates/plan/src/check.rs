@@ -2,12 +2,16 @@
 //!
 //! A plan comes from a file or from the other party; nobody runs one that this does not accept.
 
+mod training;
+
+use ariann_gates::input::OWNER;
 use ariann_gates::linear::{HOLDER, Linear, Weights};
 use ariann_gates::{Comparison, LinearShape, Party, Receiver, Sign, SumShape, Windows, drelu};
 use ariann_ring::ConvShape;
 
 use crate::scales::LOOKUP_WIDTH;
-use crate::{Entry, Gate, InputSpec, Plan, Revealed, Scale, VERSION};
+use crate::{Entry, Gate, InputSpec, Plan, Revealed, Scale, StateSpec, VERSION};
+use training::sensible;
 
 /// What is wrong with a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +59,8 @@ enum Form {
     Result,
 }
 
+/// A step of training has two inputs, first: items and labels.
+const INPUTS: usize = 2;
 const LARGEST: usize = 1 << 32;
 /// Values of the largest rearrangement: its check takes a byte for each.
 const ARRANGED: usize = 1 << 27;
@@ -107,8 +113,8 @@ impl Plan {
                 used[*input as usize] = true;
                 taken[*input as usize] |= matches!(entry.gate, Gate::ArgMax(_));
             });
-            if matches!(entry.gate, Gate::Arrange(_) | Gate::Sum(_)) {
-                let made = entry.inputs.iter().map(|input| masks[*input as usize]);
+            if masks_of_others(&entry.gate) {
+                let made = entry.operands().iter().map(|input| masks[*input as usize]);
                 masks[number] = made.fold(1, u32::saturating_add);
                 need(masks[number] <= MASKS, "it is made of too many others").map_err(refuse)?;
             }
@@ -117,18 +123,47 @@ impl Plan {
             scheduled += match &entry.gate {
                 Gate::Arrange(gate) => gate.arrange.len,
                 Gate::Max(gate) => gate.windows.pairs(gate.level),
+                Gate::MaxBack(gate) => gate.windows.pairs(gate.level),
                 Gate::Lookup(gate) => 1 << gate.width,
                 _ => 0,
             };
             need(scheduled <= SCHEDULED, "with the gates before it, it moves and pairs too many values")
                 .map_err(refuse)?;
         }
-        head(!matches!(self.gates.last(), Some(Entry { gate: Gate::Reveal(_), .. })), "gates do not end in a result")?;
-        used.pop();
+        let result = match self.reveal.what {
+            Revealed::Nothing => matches!(self.gates.last(), Some(Entry { gate: Gate::Store(_), .. })),
+            _ => matches!(self.gates.last(), Some(Entry { gate: Gate::Reveal(_), .. })),
+        };
+        head(!result, "gates do not end in a result")?;
+        let ends = |entry: &Entry| matches!(entry.gate, Gate::Reveal(_) | Gate::Store(_));
+        used.iter_mut().zip(&self.gates).for_each(|(used, entry)| *used |= ends(entry));
         head(used.contains(&false), "gates have results that nothing takes")?;
         let logits = self.reveal.what == Revealed::Logits;
         let scale = self.gates[self.gates.len() - 1].scale;
-        head(logits && scale != self.output.scale, "output scale is not that of its gates")
+        head(logits && scale != self.output.scale, "output scale is not that of its gates")?;
+        self.kept()
+    }
+
+    /// Training takes a batch, and each state is stored at most once.
+    fn kept(&self) -> Result<(), CheckError> {
+        let head = |wrong: bool, reason| if wrong { Err(CheckError::Head(reason)) } else { Ok(()) };
+        let trains = matches!(self.reveal.what, Revealed::Loss | Revealed::State | Revealed::Nothing);
+        head(trains != self.training.is_some(), "result is not one of its kind")?;
+        let Some(training) = &self.training else { return Ok(()) };
+        head(training.batch == 0 || training.batch > LARGEST, "batch is out of bounds")?;
+        let fits = |state: &StateSpec| {
+            let len = state.shape.iter().try_fold(1usize, |a, b| a.checked_mul(*b));
+            len.is_some_and(|len| len > 0 && len <= LARGEST) && sensible(state.before) && sensible(state.after)
+        };
+        head(!training.states.iter().all(fits), "states are out of bounds")?;
+        let mut stored = vec![0u32; training.states.len()];
+        let stores =
+            self.gates.iter().filter_map(|entry| if let Gate::Store(kept) = &entry.gate { Some(kept) } else { None });
+        stores.for_each(|kept| stored[kept.state] += 1);
+        head(stored.iter().any(|times| *times > 1), "states are stored twice")?;
+        let changed =
+            training.states.iter().zip(&stored).any(|(state, times)| *times == 0 && state.before != state.after);
+        head(changed, "states change their scale and are not stored")
     }
 
     /// The result's scale follows from the operands'.
@@ -155,6 +190,15 @@ impl Plan {
             Gate::Subtract(_) => own == of(0) && own == of(1),
             Gate::Lookup(_) => true,
             Gate::ArgMax(_) => own == Scale::bits(0),
+            Gate::State(_)
+            | Gate::Store(_)
+            | Gate::Product(_)
+            | Gate::Reduce(_)
+            | Gate::Spread(_)
+            | Gate::Dropout(_)
+            | Gate::Times(_)
+            | Gate::ReluBack(_)
+            | Gate::MaxBack(_) => self.trained_scale(entry, of),
             Gate::Reveal(_) if self.reveal.what == Revealed::Label => own == Scale::bits(0),
             Gate::Cut(_) | Gate::Max(_) | Gate::Relu(_) | Gate::Clip(_) | Gate::Truncate(_) | Gate::Reveal(_) => {
                 own == of(0)
@@ -167,10 +211,19 @@ impl Plan {
     fn form(&self, number: usize, entry: &Entry, forms: &[Form]) -> Checked<Form> {
         let operands: Vec<Form> = entry.inputs.iter().map(|input| forms[*input as usize]).collect();
         let gate = &entry.gate;
-        need((number == 0) == matches!(gate, Gate::Input(_)), "an input is the first gate and no other")?;
         match (gate, operands.as_slice()) {
             (Gate::Input(gate), []) => {
-                need(gate.len == self.input_len(), "its length is not that of the input")?;
+                let batch = self.training.as_ref().map_or(1, |training| training.batch);
+                let len = match (number, &self.training) {
+                    (0, None) => self.input_len(),
+                    (_, Some(_)) if number < INPUTS => {
+                        let per_item = if number == 0 { self.input_len() } else { self.output.classes };
+                        per_item.checked_mul(batch).ok_or("its length is out of bounds")?
+                    }
+                    _ => return Err("an input is no first gate"),
+                };
+                need(gate.len == len, "its length is not that of the input")?;
+                need(self.training.is_some() || gate.owner == OWNER, "its owner is not the one that asks")?;
                 Ok(Form::Wire { len: gate.len, to: Receiver::Both, of_owner: true })
             }
             (Gate::Linear(gate), [Form::Wire { len, to, .. }]) => self.linear(gate, *len, *to),
@@ -223,6 +276,18 @@ impl Plan {
                 need((3..=self.ring).contains(&gate.width), "it cuts to fewer than 3 bits or to more than there are")?;
                 Ok(Form::Narrow { len: *len, width: gate.width })
             }
+            (
+                Gate::State(_)
+                | Gate::Store(_)
+                | Gate::Product(_)
+                | Gate::Reduce(_)
+                | Gate::Spread(_)
+                | Gate::Dropout(_)
+                | Gate::Times(_)
+                | Gate::ReluBack(_)
+                | Gate::MaxBack(_),
+                operands,
+            ) => self.trained(entry, operands),
             (gate, [operand]) => self.compared(number, gate, *operand),
             (Gate::Subtract(gate), [Form::Narrow { len: a, width: of_a }, Form::Narrow { len: b, width: of_b }]) => {
                 need(gate.len == *a && a == b, "its operands have another size")?;
@@ -349,8 +414,23 @@ impl Plan {
     }
 }
 
-/// An operand of scale `of`, times `factor`, has scale `own`.
+/// Whether the mask of a gate's wire is made again from other wires' masks.
+fn masks_of_others(gate: &Gate) -> bool {
+    matches!(
+        gate,
+        Gate::Arrange(_)
+            | Gate::Sum(_)
+            | Gate::Reduce(_)
+            | Gate::Spread(_)
+            | Gate::Dropout(_)
+            | Gate::Times(_)
+            | Gate::MaxBack(_)
+    )
+}
+
+/// An operand of scale `of`, times `factor`, has scale `own`. In training a factor may be negative.
 fn scaled(of: Scale, factor: u64, own: Scale) -> bool {
+    let factor = (factor as i64).unsigned_abs();
     let shift = i64::from(own.frac) - i64::from(of.frac);
     (0..62).contains(&shift) && u128::from(of.factor) * u128::from(factor) == u128::from(own.factor) << shift
 }

@@ -126,6 +126,7 @@ pub fn compile(graph: &Graph, ranges: &Ranges, options: &Options) -> Result<Plan
             softmax: graph.softmax,
         },
         ranges: ranges.source,
+        training: None,
         gates,
     };
     choose_forms(&mut plan, options);

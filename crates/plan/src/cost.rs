@@ -29,6 +29,13 @@ fn cost<R: Ring>(gate: &Gate) -> Cost {
         Gate::Multiply(gate) => gate.cost::<R>(),
         Gate::ArgMax(gate) => gate.cost(),
         Gate::Reveal(gate) => gate.cost(),
+        Gate::State(_) | Gate::Store(_) | Gate::Times(_) => Cost::default(),
+        Gate::Product(gate) => gate.cost::<R>(),
+        Gate::Reduce(gate) => gate.cost(),
+        Gate::Spread(gate) => gate.cost(),
+        Gate::Dropout(gate) => gate.cost(),
+        Gate::ReluBack(gate) => gate.cost::<R>(),
+        Gate::MaxBack(gate) => gate.cost::<R>(),
     }
 }
 
@@ -143,6 +150,14 @@ impl Plan {
             Gate::Multiply(gate) => gate.len * 4,
             Gate::ArgMax(gate) => gate.len * 12,
             Gate::Reveal(gate) => gate.len * 2,
+            Gate::State(gate) | Gate::Store(gate) => gate.len,
+            Gate::Product(gate) => gate.of.lens().iter().sum::<usize>() * 2 + gate.of.out_len() * 3,
+            Gate::Reduce(gate) => gate.axes.kept,
+            Gate::Spread(gate) => gate.axes.len(),
+            Gate::Dropout(gate) => gate.len,
+            Gate::Times(gate) => gate.len,
+            Gate::ReluBack(gate) => gate.len * 6,
+            Gate::MaxBack(gate) => gate.windows.pairs(gate.level) * 8,
         };
         let messages: usize =
             cost.exchanges.iter().map(|sent| sent[0].bytes(items) + sent[1].bytes(items)).max().unwrap_or(0);
@@ -172,6 +187,14 @@ impl Plan {
             Gate::Multiply(gate) => gate.len,
             Gate::ArgMax(gate) => 2 * gate.len,
             Gate::Reveal(gate) => gate.len,
+            Gate::State(gate) | Gate::Store(gate) => gate.len,
+            Gate::Product(gate) => gate.of.out_len(),
+            Gate::Reduce(gate) => gate.axes.kept,
+            Gate::Spread(gate) => gate.axes.len(),
+            Gate::Dropout(gate) => gate.len,
+            Gate::Times(gate) => gate.len,
+            Gate::ReluBack(gate) => gate.len,
+            Gate::MaxBack(gate) => gate.windows.len_before(gate.level),
         }
     }
 }

@@ -3,14 +3,19 @@
 use ariann_gates::add::Add;
 use ariann_gates::argmax::ArgMax;
 use ariann_gates::arrange::Rearrange;
+use ariann_gates::axes::{Reduce, Spread};
 use ariann_gates::clip::Clip;
 use ariann_gates::cut::Cut;
+use ariann_gates::dropout::Dropout;
 use ariann_gates::input::Input;
 use ariann_gates::linear::Linear;
 use ariann_gates::max::Max;
+use ariann_gates::max_back::MaxBack;
 use ariann_gates::multiply::Multiply;
 use ariann_gates::open::Open;
+use ariann_gates::product::Product;
 use ariann_gates::relu::Relu;
+use ariann_gates::relu_back::ReluBack;
 use ariann_gates::subtract::Subtract;
 use ariann_gates::truncate::Truncate;
 use ariann_gates::{Comparison, Receiver, Sign, SumShape, lookup, reveal};
@@ -53,6 +58,24 @@ pub struct Entry {
     pub gate: Gate,
 }
 
+impl Entry {
+    /// The gates whose values it takes: all inputs but one whose bits alone it takes.
+    pub fn operands(&self) -> &[u32] {
+        match &self.gate {
+            Gate::ReluBack(_) | Gate::MaxBack(_) => &self.inputs[..self.inputs.len().min(1)],
+            _ => &self.inputs,
+        }
+    }
+
+    /// The gate whose bits it takes.
+    pub fn bits(&self) -> Option<u32> {
+        match &self.gate {
+            Gate::ReluBack(_) | Gate::MaxBack(_) => self.inputs.get(1).copied(),
+            _ => None,
+        }
+    }
+}
+
 /// A gate and its parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -89,6 +112,51 @@ pub enum Gate {
     ArgMax(ArgMax),
     /// The result, to its receiver.
     Reveal(reveal::Reveal),
+    /// A tensor that outlives a step of training, as a share.
+    State(Kept),
+    /// The share of a state after the step.
+    Store(Kept),
+    /// Two wires to the share of a product over the batch.
+    Product(Product),
+    /// Sums over axes: share to share, wire to wire.
+    Reduce(Reduce),
+    /// Values spread over axes: share to share, wire to wire.
+    Spread(Spread),
+    /// A public pattern sets values to zero: share to share, wire to wire.
+    Dropout(Dropout),
+    /// Times a public constant: share to share, wire to wire.
+    Times(Times),
+    /// Wire of w bits to wire of k bits, by the bit of the ReLU that is its second operand.
+    #[serde(rename = "relu_back")]
+    ReluBack(ReluBack),
+    /// Wire of k bits to wire of k bits, by the bits of the level of a maximum that is its second operand.
+    #[serde(rename = "max_back")]
+    MaxBack(MaxBack),
+}
+
+/// A public constant `by`, as an integer factor and another scale: the result's unit is by·(operand's unit) / factor, to a
+/// relative error of 2^-5.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Times {
+    /// Values.
+    pub len: usize,
+    /// What ring elements are multiplied by.
+    pub factor: i64,
+    /// What the values are multiplied by.
+    pub by: f64,
+}
+
+impl Eq for Times {}
+
+/// A tensor that a party keeps from step to step, as its share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// Which of the plan's states.
+    pub state: usize,
+    /// Values.
+    pub len: usize,
 }
 
 /// A function by lookup. The table follows from the scales of operand and result.
@@ -173,6 +241,15 @@ impl Gate {
             Gate::Multiply(_) => "multiply",
             Gate::ArgMax(_) => "argmax",
             Gate::Reveal(_) => "reveal",
+            Gate::State(_) => "state",
+            Gate::Store(_) => "store",
+            Gate::Product(_) => "product",
+            Gate::Reduce(_) => "reduce",
+            Gate::Spread(_) => "spread",
+            Gate::Dropout(_) => "dropout",
+            Gate::Times(_) => "times",
+            Gate::ReluBack(_) => "relu back",
+            Gate::MaxBack(_) => "max back",
         }
     }
 }

@@ -16,9 +16,12 @@ mod gate;
 mod pixels;
 mod scales;
 
+use std::collections::BTreeMap;
+
 use ariann_gates::Receiver;
 use ariann_gates::linear::{Linear, Weights};
 use ariann_graph::RangeSource;
+use ariann_graph::training::Role;
 use serde::{Deserialize, Serialize};
 
 pub use check::CheckError;
@@ -27,7 +30,7 @@ pub use cost::{Totals, gate_cost};
 pub use encode::{EncodeError, LayerWords, encode_weights};
 pub use file::PlanFileError;
 pub use forecast::{Forecast, Link, Rates};
-pub use gate::{Compared, Entry, Gate, Lookup, Scale};
+pub use gate::{Compared, Entry, Gate, Kept, Lookup, Scale, Times};
 pub use pixels::{Filter, Order, Pixels, Resize};
 pub use scales::ScaleError;
 
@@ -54,8 +57,50 @@ pub struct Plan {
     pub output: OutputSpec,
     /// Where the value ranges come from.
     pub ranges: RangeSource,
+    /// What a step of training keeps; none in a prediction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<Training>,
     /// Gates in order.
     pub gates: Vec<Entry>,
+}
+
+/// What a step of training, or an evaluation between steps, takes and keeps. Its gates work on whole batches: it is run with
+/// one item, which is the batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Items of a batch.
+    pub batch: usize,
+    /// The states, which all plans of one training have in the same order.
+    pub states: Vec<StateSpec>,
+}
+
+/// A tensor that outlives a step, as additive shares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateSpec {
+    /// Its name in the model; a velocity has its parameter's.
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its scale before the step.
+    pub before: Scale,
+    /// Its scale after the step: the same, but where scales are chosen anew.
+    pub after: Scale,
+}
+
+impl StateSpec {
+    /// Values.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// It has no value.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// The one thing that a run reveals.
@@ -76,6 +121,12 @@ pub enum Revealed {
     Logits,
     /// The index of the greatest.
     Label,
+    /// The loss of a step of training, summed over its batch.
+    Loss,
+    /// A state: parameters of the model, or how many items were classified rightly.
+    State,
+    /// Nothing: what is computed stays shared.
+    Nothing,
 }
 
 /// The declared input.
@@ -135,7 +186,12 @@ impl Plan {
     pub fn revealed_len(&self) -> usize {
         match self.reveal.what {
             Revealed::Logits => self.output.classes,
-            Revealed::Label => 1,
+            Revealed::Label | Revealed::Loss => 1,
+            Revealed::State => self.gates.last().map_or(0, |entry| match &entry.gate {
+                Gate::Reveal(gate) => gate.len,
+                _ => 0,
+            }),
+            Revealed::Nothing => 0,
         }
     }
 
@@ -147,7 +203,8 @@ impl Plan {
             Gate::Relu(gate) => gate.to,
             Gate::Clip(gate) => gate.to,
             Gate::Lookup(gate) => gate.to,
-            Gate::Arrange(_) | Gate::Sum(_) => {
+            Gate::ReluBack(gate) => gate.to,
+            Gate::Arrange(_) | Gate::Sum(_) | Gate::Reduce(_) | Gate::Spread(_) | Gate::Dropout(_) | Gate::Times(_) => {
                 let known = entry.inputs.iter().map(|input| self.wire_to(*input));
                 known.reduce(|a, b| if a == Receiver::Both { b } else { a }).unwrap_or(Receiver::Both)
             }
@@ -155,11 +212,17 @@ impl Plan {
         }
     }
 
+    /// For every gate that compares and whose bits a later gate takes, the last one that does.
+    pub fn kept_bits(&self) -> BTreeMap<u32, u32> {
+        let takes = |(number, entry): (usize, &Entry)| Some((entry.bits()?, number as u32));
+        self.gates.iter().enumerate().filter_map(takes).collect()
+    }
+
     /// For every gate the last gate that reads its result.
     pub fn last_uses(&self) -> Vec<usize> {
         let mut last: Vec<usize> = (0..self.gates.len()).collect();
         for (number, entry) in self.gates.iter().enumerate() {
-            entry.inputs.iter().for_each(|input| last[*input as usize] = number);
+            entry.operands().iter().for_each(|input| last[*input as usize] = number);
         }
         last
     }

@@ -2,6 +2,7 @@
 
 pub mod arrange;
 pub mod bench;
+pub mod bilinear;
 pub mod element;
 pub mod fixed;
 pub mod pack;
@@ -9,6 +10,7 @@ pub mod product;
 pub mod tensor;
 
 pub use arrange::Arrange;
+pub use bilinear::{Axes, Bilinear, LinearShape};
 pub use element::Ring;
 pub use fixed::{FixedError, decode, encode};
 pub use product::conv::{ConvShape, ShapeError, conv2d};

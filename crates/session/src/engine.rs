@@ -443,6 +443,15 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
                 let theirs = self.swap(run, number, 0, message)?;
                 Value::Result(gate.finish(&ctx, opening, &theirs).map_err(failed)?)
             }
+            Gate::State(_)
+            | Gate::Store(_)
+            | Gate::Product(_)
+            | Gate::Reduce(_)
+            | Gate::Spread(_)
+            | Gate::Dropout(_)
+            | Gate::Times(_)
+            | Gate::ReluBack(_)
+            | Gate::MaxBack(_) => unreachable!("no gate of a prediction"),
         })
     }
 

@@ -205,6 +205,15 @@ impl<'a, R: Ring, D: Device> Maker<'a, R, D> {
                 Masks::Ranked(gate.deal(dealing, &ranked, sections))
             }
             Gate::Input(_) | Gate::Add(_) | Gate::Sum(_) | Gate::Reveal(_) => Masks::Words,
+            Gate::State(_)
+            | Gate::Store(_)
+            | Gate::Product(_)
+            | Gate::Reduce(_)
+            | Gate::Spread(_)
+            | Gate::Dropout(_)
+            | Gate::Times(_)
+            | Gate::ReluBack(_)
+            | Gate::MaxBack(_) => unreachable!("no gate of a prediction"),
         }
     }
 }

@@ -7,8 +7,8 @@ use ariann_ring::{ConvShape, Tensor};
 use super::constant::Constant;
 use super::error::{ImportError, Refusal};
 use super::shape::checked_len;
-use super::{Call, Importer, Value, curve, evaluate};
-use crate::graph::{Conv, Op, ValueId};
+use super::{Call, Importer, Purpose, Value, curve, evaluate};
+use crate::graph::{BatchNorm, Conv, Op, ValueId};
 
 /// Factors or summands of an item's elements.
 #[derive(Clone, PartialEq)]
@@ -297,7 +297,8 @@ fn scaled(
 
 pub(super) fn batch_normalization(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value, Refusal> {
     let x = call.data(0)?;
-    if call.attributes.flag("training_mode", false)? {
+    let training = importer.purpose == Purpose::Training;
+    if call.attributes.flag("training_mode", false)? && !training {
         return Err(Refusal::unsupported("it is in training mode", "export the model in evaluation mode"));
     }
     let item = importer.shape(x).to_vec();
@@ -316,6 +317,21 @@ pub(super) fn batch_normalization(importer: &mut Importer<'_>, call: &Call<'_>) 
     let [g, b, m, v] = [&gamma, &beta, &mean, &variance].map(|constant| constant.floats().unwrap_or(&[]));
     if v.iter().any(|&v| f64::from(v) + epsilon <= 0.0) {
         return Err(call.attributes.invalid("a variance is not positive").into());
+    }
+    if training {
+        let channels = item.first().copied().unwrap_or(1);
+        if count != channels {
+            let reason = format!("it normalises {count} values of items {item:?} each alone");
+            return Err(Refusal::unsupported(reason, "train with one factor a channel: spatial = 1"));
+        }
+        let momentum = 1.0 - f64::from(call.attributes.float("momentum", 0.9)?);
+        if !(0.0..=1.0).contains(&momentum) {
+            return Err(call.attributes.invalid("its momentum is not within 0 and 1").into());
+        }
+        let names = [&gamma, &beta, &mean, &variance].map(|constant| constant.name.clone());
+        let [gamma, beta, mean, variance] = [g, b, m, v].map(<[f32]>::to_vec);
+        let norm = BatchNorm { gamma, beta, mean, variance, epsilon, momentum, names };
+        return Ok(importer.push(&call.name, Op::BatchNorm(norm), vec![x], item)?);
     }
     let scale: Vec<f64> = g.iter().zip(v).map(|(&g, &v)| f64::from(g) / (f64::from(v) + epsilon).sqrt()).collect();
     let shift = b.iter().zip(m).zip(&scale).map(|((&b, &m), s)| (f64::from(b) - f64::from(m) * s) as f32).collect();

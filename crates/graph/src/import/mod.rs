@@ -48,17 +48,42 @@ pub const OPSETS: (i64, i64) = (7, 28);
 
 /// Reads an ONNX file. External data is looked for in its folder.
 pub fn import(path: &Path) -> Result<Graph, ImportError> {
-    let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    import_from(&bytes, Some(folder))
+    let (bytes, folder) = read(path)?;
+    import_from(&bytes, Some(folder), Purpose::Prediction)
 }
 
 /// Reads the bytes of an ONNX file that has no external data.
 pub fn import_bytes(bytes: &[u8]) -> Result<Graph, ImportError> {
-    import_from(bytes, None)
+    import_from(bytes, None, Purpose::Prediction)
 }
 
-fn import_from(bytes: &[u8], folder: Option<&Path>) -> Result<Graph, ImportError> {
+/// Reads an ONNX file to train it: batch normalisation and dropout stay, weights and layers are the model's own, under its names.
+pub fn import_for_training(path: &Path) -> Result<Graph, ImportError> {
+    let (bytes, folder) = read(path)?;
+    import_from(&bytes, Some(folder), Purpose::Training)
+}
+
+/// The same for the bytes of a file that has no external data.
+pub fn import_for_training_bytes(bytes: &[u8]) -> Result<Graph, ImportError> {
+    import_from(bytes, None, Purpose::Training)
+}
+
+fn read(path: &Path) -> Result<(Vec<u8>, &Path), ImportError> {
+    let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((bytes, folder))
+}
+
+/// What a graph is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// Batch normalisation becomes a scaling, dropout vanishes, scalings are folded.
+    Prediction,
+    /// They stay.
+    Training,
+}
+
+fn import_from(bytes: &[u8], folder: Option<&Path>, purpose: Purpose) -> Result<Graph, ImportError> {
     let model = ModelProto::decode(bytes).map_err(|e| ImportError::Decode { reason: e.to_string() })?;
     let graph = model.graph.as_ref().ok_or_else(|| ImportError::Decode { reason: "it holds no graph".into() })?;
     let opset = own_opset(&model)?;
@@ -67,6 +92,7 @@ fn import_from(bytes: &[u8], folder: Option<&Path>) -> Result<Graph, ImportError
     let output_name = inputs::output(graph)?;
     let live = order::live(graph, &sorted, &output_name);
     let importer = Importer {
+        purpose,
         model: &model,
         graph,
         folder,
@@ -86,7 +112,10 @@ fn import_from(bytes: &[u8], folder: Option<&Path>) -> Result<Graph, ImportError
     let (output, softmax) = result;
     let name = graph.name().to_string();
     let mut graph = Graph { name, input, nodes, output, output_name, softmax };
-    passes::run(&mut graph);
+    match purpose {
+        Purpose::Prediction => passes::run(&mut graph),
+        Purpose::Training => passes::run_for_training(&mut graph),
+    }
     Ok(graph)
 }
 
@@ -123,6 +152,7 @@ enum Value {
 }
 
 struct Importer<'m> {
+    purpose: Purpose,
     model: &'m ModelProto,
     graph: &'m GraphProto,
     folder: Option<&'m Path>,

@@ -96,7 +96,15 @@ pub(super) fn identity(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Value, R
     Ok(call.needed(0)?.clone())
 }
 
-pub(super) fn dropout(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Value, Refusal> {
+pub(super) fn dropout(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value, Refusal> {
+    if let (Purpose::Training, Value::Data(x)) = (importer.purpose, call.needed(0)?) {
+        let ratio = call.number(1, "ratio")?;
+        if ratio.is_some_and(|ratio| !(0.0..1.0).contains(&ratio)) {
+            return Err(call.attributes.invalid("its ratio is not within 0 and 1").into());
+        }
+        let shape = importer.shape(*x).to_vec();
+        return Ok(importer.push(&call.name, Op::Dropout { ratio }, vec![*x], shape)?);
+    }
     let is_false = |mode: &Constant| mode.integers().is_some_and(|values| values.iter().all(|&value| value == 0));
     if call.optional(2).is_some_and(|mode| !matches!(mode, Value::Constant(mode) if is_false(mode))) {
         return Err(Refusal::unsupported("it is in training mode", "export the model in evaluation mode"));

@@ -22,6 +22,32 @@ pub fn fold_scalings(graph: &mut Graph) {
     }
 }
 
+/// Terms that are added behind a layer without bias become its bias, as exporters write dense layers as MatMul and Add.
+pub fn join_biases(graph: &mut Graph) {
+    let mut node = 0;
+    while node < graph.nodes.len() {
+        let joined = scaling(graph, node).is_some_and(|scaling| {
+            let term = scaling.scale.iter().all(|&scale| scale == 1.0) && scaling.shift_by_channel();
+            term && maker_of(graph, node).is_some_and(|maker| graph.nodes[maker].op.bias().is_none())
+                && fold_back(graph, node, &scaling)
+        });
+        if joined { remove(graph, node) } else { node += 1 }
+    }
+}
+
+/// The layer with weights before a scaling, reshapes between, where nothing else reads it.
+fn maker_of(graph: &Graph, node: usize) -> Option<usize> {
+    let mut value = graph.nodes[node].inputs[0];
+    loop {
+        let maker = value.node().filter(|_| uses(graph, value) == 1)?;
+        match graph.nodes[maker].op {
+            Op::Reshape => value = graph.nodes[maker].inputs[0],
+            Op::Dense(_) | Op::Conv(_) => return Some(maker),
+            _ => return None,
+        }
+    }
+}
+
 /// One item: element i becomes `scale[i / places] · x + shift`, the shift one a channel or one an element.
 struct Scaling {
     scale: Vec<f32>,
@@ -79,27 +105,19 @@ fn scaling(graph: &Graph, node: usize) -> Option<Scaling> {
 
 /// Into the layer before it: rows of the weights and the bias are scaled, the shift is added.
 fn fold_back(graph: &mut Graph, node: usize, scaling: &Scaling) -> bool {
-    let mut value = graph.nodes[node].inputs[0];
-    let maker = loop {
-        let Some(maker) = value.node().filter(|_| uses(graph, value) == 1) else { return false };
-        match graph.nodes[maker].op {
-            Op::Reshape => value = graph.nodes[maker].inputs[0],
-            Op::Dense(_) | Op::Conv(_) => break maker,
-            _ => return false,
-        }
-    };
+    let Some(maker) = maker_of(graph, node) else { return false };
     let layer = &mut graph.nodes[maker];
     let outputs = match &layer.op {
         Op::Dense(dense) => dense.weights.shape()[0],
         Op::Conv(conv) => conv.shape.out_channels,
-        _ => unreachable!("the loop ends at a layer with weights"),
+        _ => unreachable!("maker_of finds layers with weights"),
     };
     let places = scaling.len() / outputs;
     let Some(scale) = scaling.scale_of_runs(places) else { return false };
     let (Op::Dense(Dense { weights, bias, bias_name, .. }) | Op::Conv(Conv { weights, bias, bias_name, .. })) =
         &mut layer.op
     else {
-        unreachable!("the loop ends at a layer with weights");
+        unreachable!("maker_of finds layers with weights");
     };
     let old = |element: usize| match bias.as_deref() {
         None => 0.0,

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::graph::{Graph, Node, Op, ValueId};
 
-pub use fold::fold_scalings;
+pub use fold::{fold_scalings, join_biases};
 pub use relu::{merge_relus, pool_before_relu, relu_after_arrange};
 
 /// All passes: reshapes merged, scalings folded, fewer signs to decide, layers without effect removed.
@@ -31,6 +31,20 @@ pub fn run(graph: &mut Graph) {
         merge_relus(graph);
         remove_dead(graph);
     }
+    leave_softmax(graph);
+    name_uniquely(graph);
+}
+
+/// What a graph for training goes through: no weight changes and no layer moves, but terms added right behind a layer with weights
+/// become its bias.
+pub fn run_for_training(graph: &mut Graph) {
+    remove_dead(graph);
+    merge_reshapes(graph);
+    remove_dead(graph);
+    drop_single_averages(graph);
+    join_biases(graph);
+    merge_reshapes(graph);
+    remove_dead(graph);
     leave_softmax(graph);
     name_uniquely(graph);
 }

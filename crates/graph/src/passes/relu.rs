@@ -77,10 +77,10 @@ pub fn merge_relus(graph: &mut Graph) {
             Op::Relu | Op::Softmax(_) => true,
             Op::Clip { lo, .. } => *lo >= 0.0,
             Op::Function(function) => function.never_negative(),
-            Op::MaxPool(_) | Op::AvgPool(_) | Op::Arrange(_) | Op::Add | Op::Reshape => {
+            Op::MaxPool(_) | Op::AvgPool(_) | Op::Arrange(_) | Op::Add | Op::Reshape | Op::Dropout { .. } => {
                 layer.inputs.iter().all(|input| never_negative[input.0])
             }
-            Op::Dense(_) | Op::Conv(_) => false,
+            Op::Dense(_) | Op::Conv(_) | Op::BatchNorm(_) => false,
         };
     }
 }

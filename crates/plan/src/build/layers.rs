@@ -4,7 +4,7 @@ use ariann_gates::add::Add;
 use ariann_gates::argmax::ArgMax;
 use ariann_gates::arrange::Rearrange;
 use ariann_gates::clip::Clip;
-use ariann_gates::input::Input;
+use ariann_gates::input::{Input, OWNER};
 use ariann_gates::linear::Linear;
 use ariann_gates::max::Max;
 use ariann_gates::relu::Relu;
@@ -51,7 +51,7 @@ impl Builder<'_> {
             scales.note(ValueId::INPUT, &[], 0.5 * Scale::bits(frac).unit());
         }
         let (name, len) = (self.graph.input.name.clone(), self.graph.input.len());
-        let gate = self.push(&name, "", &[], Scale::bits(frac), Gate::Input(Input { len }));
+        let gate = self.push(&name, "", &[], Scale::bits(frac), Gate::Input(Input { len, owner: OWNER }));
         self.give_wire(ValueId::INPUT, gate, Scale::bits(frac));
     }
 

@@ -112,7 +112,7 @@ impl<'a> Builder<'a> {
         let mut needed = vec![None; self.natural.len()];
         needed[self.graph.output.0] = Some(match self.head.reveal.what {
             Revealed::Logits => self.head.reveal.to,
-            Revealed::Label => Receiver::Both,
+            _ => Receiver::Both,
         });
         for node in self.graph.nodes.iter().rev() {
             let out = node.output.0;

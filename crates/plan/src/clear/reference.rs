@@ -174,6 +174,15 @@ impl<'p> Reference<'p> {
             Gate::Input(_) | Gate::Open(_) | Gate::ArgMax(_) | Gate::Reveal(_) => {
                 unreachable!("computed by the caller")
             }
+            Gate::State(_)
+            | Gate::Store(_)
+            | Gate::Product(_)
+            | Gate::Reduce(_)
+            | Gate::Spread(_)
+            | Gate::Dropout(_)
+            | Gate::Times(_)
+            | Gate::ReluBack(_)
+            | Gate::MaxBack(_) => unreachable!("no gate of a prediction"),
         }
     }
 

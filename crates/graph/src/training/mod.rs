@@ -1,0 +1,11 @@
+//! Training: the step of a network as one graph of a whole batch, with its gradients and its update.
+//!
+//! A [`StepGraph`] is made from a [`Graph`](crate::Graph) and a [`Recipe`] by reverse-mode differentiation
+//! (`differentiate.rs`). Its nodes are few and simple, so that a plan, the float executor (`execute.rs`) and the reader see
+//! the same list: what is multiplied, summed, compared and looked up in one step. The batch is part of every shape.
+
+mod recipe;
+mod step;
+
+pub use recipe::{Initial, Loss, Recipe, RecipeError, Schedule};
+pub use step::{Gradient, Role, State, StepGraph, StepNode, StepOp, StepRanges};
