@@ -1,5 +1,6 @@
 //! Tables and pages for people.
 
+mod chart;
 pub mod page;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};

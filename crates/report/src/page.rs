@@ -9,6 +9,8 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
+use crate::chart::ChartView;
+pub use crate::chart::{Chart, Curve};
 use crate::{bytes, count, seconds};
 
 /// What is to be shown.
@@ -47,6 +49,8 @@ pub struct Run {
     pub name: String,
     /// What there is to say about it as a whole.
     pub groups: Vec<Group>,
+    /// Curves of what was revealed.
+    pub charts: Vec<Chart>,
     /// Its gates in plan order.
     pub gates: Vec<Gate>,
 }
@@ -96,16 +100,20 @@ struct View<'a> {
 struct RunView<'a> {
     name: &'a str,
     groups: &'a [Group],
-    legend: Vec<Entry<'a>>,
+    charts: Vec<ChartView<'a>>,
+    kinds: Vec<Kind<'a>>,
     totals: Vec<Total>,
     gates: Vec<Row<'a>>,
 }
 
-/// A kind of gates in the legend.
+/// All gates of a kind: its colour, and what they took together.
 #[derive(Serialize)]
-struct Entry<'a> {
+struct Kind<'a> {
     class: String,
     kind: &'a str,
+    gates: usize,
+    comparisons: String,
+    cells: [String; 3],
 }
 
 /// One measure, divided by kinds of gates.
@@ -182,7 +190,8 @@ impl<'a> RunView<'a> {
         RunView {
             name: &run.name,
             groups: &run.groups,
-            legend: kinds.iter().map(|kind| Entry { class: class(kind), kind }).collect(),
+            charts: run.charts.iter().filter_map(Chart::view).collect(),
+            kinds: kinds.iter().map(|kind| Kind::new(kind, class(kind), &run.gates)).collect(),
             totals,
             gates: gates.map(|(number, gate)| Row::new(number, gate, &most, class(&gate.kind))).collect(),
         }
@@ -198,6 +207,23 @@ fn by_time(gates: &[Gate]) -> Vec<&str> {
     let mut kinds: Vec<_> = kinds.into_iter().collect();
     kinds.sort_by(|a, b| b.1.total_cmp(&a.1));
     kinds.into_iter().map(|(kind, _)| kind).collect()
+}
+
+impl<'a> Kind<'a> {
+    fn new(kind: &'a str, class: String, gates: &[Gate]) -> Self {
+        let own = || gates.iter().filter(|gate| gate.kind == kind);
+        let both = |text: fn(f64) -> String, of: &dyn Fn(&Gate, usize) -> f64| {
+            [0, 1].map(|party| text(own().map(|gate| of(gate, party)).sum())).join(" / ")
+        };
+        let comparisons = own().map(|gate| gate.comparisons).sum();
+        let cells = [
+            both(seconds, &|gate, party| gate.computing[party] + gate.exchanging[party]),
+            both(whole_bytes, &|gate, party| gate.sent[party] as f64),
+            both(whole_bytes, &|gate, party| gate.material[party] as f64),
+        ];
+        let comparisons = if comparisons > 0 { count(comparisons) } else { String::new() };
+        Kind { class, kind, gates: own().count(), comparisons, cells }
+    }
 }
 
 impl Total {

@@ -1,6 +1,6 @@
 //! The page: its tags are closed, it refers to nothing, and no name changes what it is made of.
 
-use ariann_report::page::{Fact, Gate, Group, Page, Run};
+use ariann_report::page::{Chart, Curve, Fact, Gate, Group, Page, Run};
 
 fn page(name: &str) -> Page {
     let fact = || Fact { what: name.to_string(), value: name.to_string() };
@@ -16,7 +16,14 @@ fn page(name: &str) -> Page {
     };
     let gates = vec![gate("linear", 0.5, 1000), gate("relu", 0.25, 4000), gate("relu", 0.0, 0)];
     let groups = vec![Group { title: name.to_string(), facts: vec![fact()] }];
-    Page { title: name.to_string(), facts: vec![fact()], runs: vec![Run { name: name.to_string(), groups, gates }] }
+    let curve = Curve { name: name.to_string(), points: vec![(1.0, 0.25), (2.0, 0.75), (3.0, f64::NAN)] };
+    let charts =
+        vec![Chart { title: name.to_string(), across: name.to_string(), unit: name.to_string(), curves: vec![curve] }];
+    Page {
+        title: name.to_string(),
+        facts: vec![fact()],
+        runs: vec![Run { name: name.to_string(), groups, charts, gates }],
+    }
 }
 
 /// Elements that have no end.
@@ -58,7 +65,7 @@ fn tags_are_closed_and_begin_as_html_does() {
     let html = page("conv1").html();
     assert!(html.starts_with("<!DOCTYPE html>\n<html lang=\"en\">") && html.trim_end().ends_with("</html>"));
     let tags = tags(&html);
-    for name in ["title", "style", "table", "svg", "rect", "caption"] {
+    for name in ["title", "style", "table", "svg", "rect", "caption", "figure", "polyline", "circle"] {
         assert!(tags.iter().any(|tag| tag == name), "{name}");
     }
 }
@@ -115,4 +122,15 @@ fn a_page_of_nothing_is_one() {
     let mut odd = page("conv1");
     odd.runs[0].gates[0].computing = [f64::NAN, f64::INFINITY];
     assert!(!odd.html().contains("width=\"NaN\""));
+}
+
+#[test]
+fn curves_stand_with_their_values() {
+    let html = page("accuracy").html();
+    assert!(html.contains("<title>accuracy 1: 0.250 accuracy</title>"), "{html}");
+    assert!(html.contains("<b>0.750 accuracy</b>") && !html.contains("NaN"), "{html}");
+    assert_eq!(html.matches("<circle").count(), 2, "a value that is none has no mark");
+    let mut none = page("accuracy");
+    none.runs[0].charts[0].curves[0].points.clear();
+    assert!(!none.html().contains("<figure"), "a chart without points is none");
 }
