@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{self, DealConfig, DealServe};
 use crate::delivery::{self, Parties};
+use crate::engine::Schedule;
 use crate::events::{Event, Events};
 use crate::hooks::Hooks;
 use crate::making::{BatchSeeds, Maker, slots_a_batch};
@@ -71,7 +72,8 @@ fn run<R: Ring>(
         return Err(SessionError::Config("--batch-slots 0: give at least 1".to_string()));
     }
     let cut = config.batch_slots.unwrap_or(most).min(most);
-    let mut batches = Batches { plan, weights: &weights, left: config.count, cut };
+    let schedule = Arc::new(Schedule::new(plan));
+    let mut batches = Batches { plan, schedule, weights: &weights, left: config.count, cut };
     let mut told = Told { made: 0, count: config.count, events };
     if let Some(parties) = parties {
         delivery::deliver::<R>(parties, batches, pool, &mut told, &mut report)?;
@@ -146,6 +148,7 @@ impl WeightsSeeds {
 /// What is still to be dealt.
 pub(crate) struct Batches<'a> {
     plan: &'a Plan,
+    schedule: Arc<Schedule>,
     weights: &'a WeightsSeeds,
     left: u32,
     /// Slots of one batch.
@@ -160,7 +163,7 @@ impl<'a> Batches<'a> {
         if slots == 0 {
             return Ok(None);
         }
-        Batch::draw(self.plan, self.weights, slots).map(Some)
+        Batch::draw(self.plan, self.schedule.clone(), self.weights, slots).map(Some)
     }
 }
 
@@ -290,7 +293,7 @@ pub(crate) struct Batch<'a, R: Ring> {
 }
 
 impl<'a, R: Ring> Batch<'a, R> {
-    fn draw(plan: &'a Plan, weights: &WeightsSeeds, slots: u32) -> Result<Self, SessionError> {
+    fn draw(plan: &'a Plan, schedule: Arc<Schedule>, weights: &WeightsSeeds, slots: u32) -> Result<Self, SessionError> {
         let seeds = BatchSeeds::draw()?;
         let mut id = [0; 16];
         entropy(&mut id)?;
@@ -318,7 +321,7 @@ impl<'a, R: Ring> Batch<'a, R> {
             Ok(Header::new(label, &form.layout, secrets.encode()?)?)
         };
         let headers = [header(0)?, header(1)?];
-        let maker = Maker::new(plan, &Cpu, &seeds, [&weights.seeds[0], &weights.seeds[1]]);
+        let maker = Maker::new(plan, schedule, &Cpu, &seeds, [&weights.seeds[0], &weights.seeds[1]]);
         Ok(Batch { parcel: Arc::new(Parcel { id, slots, headers, forms }), maker })
     }
 

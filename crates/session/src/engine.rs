@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use ariann_device::Device;
 use ariann_gates::add::Operand;
 use ariann_gates::argmax::{Candidates, Ranked};
-use ariann_gates::input::OWNER;
 use ariann_gates::linear::{LayerWeights, Linear};
 use ariann_gates::{Context, GateError, Keys, Level, Party, Receiver, Sections, Step};
 use ariann_material::{Batch, BatchId};
@@ -17,7 +16,7 @@ use ariann_ring::Ring;
 
 use crate::SessionError;
 use crate::hooks::Observer;
-use crate::masks::OwnMasks;
+use crate::masks::{OwnMasks, StepMasks};
 use crate::report::GateTime;
 use crate::sections::Reading;
 
@@ -86,12 +85,15 @@ pub struct Schedule {
     lookups: BTreeMap<u32, ariann_gates::lookup::Lookup>,
     /// The last gate that reads a gate's result.
     last: Vec<usize>,
+    /// The last gate that takes a gate's bits.
+    kept: BTreeMap<u32, u32>,
 }
 
 impl Schedule {
     /// Of `plan`.
     pub fn new(plan: &Plan) -> Self {
-        let mut schedule = Schedule { levels: BTreeMap::new(), lookups: BTreeMap::new(), last: plan.last_uses() };
+        let (levels, lookups) = (BTreeMap::new(), BTreeMap::new());
+        let mut schedule = Schedule { levels, lookups, last: plan.last_uses(), kept: plan.kept_bits() };
         for (number, entry) in plan.gates.iter().enumerate() {
             match &entry.gate {
                 Gate::Max(gate) => drop(schedule.levels.insert(number as u32, gate.level())),
@@ -115,9 +117,43 @@ impl Schedule {
         &self.lookups[&number]
     }
 
+    /// Whether a later gate takes the bits of gate `number`.
+    pub fn keeps_bits(&self, number: u32) -> bool {
+        self.kept.contains_key(&number)
+    }
+
+    /// The last gate that takes the bits of gate `number`.
+    pub fn last_use_of_bits(&self, number: u32) -> Option<u32> {
+        self.kept.get(&number).copied()
+    }
+
     /// The last gate that reads the result of gate `number`.
     pub fn last_use(&self, number: u32) -> usize {
         self.last[number as usize]
+    }
+}
+
+/// What a party brings to a run.
+pub struct Given<'a, R> {
+    /// Its own inputs, items one after the other, by the number of the gate; none for those of the other party.
+    pub inputs: [Option<&'a [R]>; 2],
+    /// Its shares of the plan's states. A run that succeeds renews those that the plan stores, another one leaves all as
+    /// they are.
+    pub states: Option<&'a mut Vec<Vec<R>>>,
+    /// The public seed of the patterns of dropout, and the number of the step.
+    pub dropout: [u64; 2],
+}
+
+impl<R> Default for Given<'_, R> {
+    fn default() -> Self {
+        Given { inputs: [None; 2], states: None, dropout: [0; 2] }
+    }
+}
+
+impl<'a, R> Given<'a, R> {
+    /// A prediction's: the encoded items, at their owner.
+    pub fn items(input: Option<&'a [R]>) -> Self {
+        Given { inputs: [input, None], ..Given::default() }
     }
 }
 
@@ -141,7 +177,7 @@ enum Value<R: Ring, D: Device> {
     /// The masked value, at a party that knows it.
     Wire(Option<D::Words<R>>),
     Ranked(Candidates<D::Words<R>>),
-    Result(Option<D::Words<R>>),
+    /// Of a gate without one, or of one whose last reader is done.
     Gone,
 }
 
@@ -149,10 +185,18 @@ enum Value<R: Ring, D: Device> {
 struct Run<'a, R: Ring, D: Device> {
     material: &'a Opened,
     slots: Range<u32>,
-    input: Option<&'a [R]>,
+    inputs: [Option<&'a [R]>; 2],
+    states: Option<&'a [Vec<R>]>,
+    dropout: [u64; 2],
     dealt: &'a Reading<'a>,
     prepared: Option<&'a Reading<'a>>,
     values: Vec<Value<R, D>>,
+    /// d̂ of gates whose bits a later gate takes.
+    bits: BTreeMap<u32, D::Bits>,
+    /// What becomes of states when the run succeeds.
+    stored: Vec<(usize, D::Words<R>)>,
+    /// What was revealed to this party.
+    result: Option<D::Words<R>>,
     link: &'a mut dyn Exchange,
     observer: &'a mut dyn Observer,
     /// Time and bytes of the gate at work.
@@ -180,13 +224,13 @@ impl<R: Ring, D: Device> Run<'_, R, D> {
 }
 
 impl<R: Ring, D: Device> Engine<'_, R, D> {
-    /// Runs all gates for the items of `slots`, which are reserved. `input` holds the data owner's encoded items, `times`
-    /// gains what each gate took. Returns the result at a party that the plan reveals it to.
+    /// Runs all gates for the items of `slots`, which are reserved. `times` gains what each gate took. Returns the result at
+    /// a party that the plan reveals one to.
     pub fn run(
         &self,
         material: &Opened,
         slots: Range<u32>,
-        input: Option<&[R]>,
+        given: Given<'_, R>,
         link: &mut dyn Exchange,
         observer: &mut dyn Observer,
         times: &mut Vec<GateTime>,
@@ -197,8 +241,23 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
         let prepared =
             material.prepared.as_ref().map(|batch| Reading::of_linear(batch, slots.clone(), self.plan)).transpose()?;
         let (dealt, prepared) = (&dealt, prepared.as_ref());
-        let mut run =
-            Run { material, slots, input, dealt, prepared, values, link, observer, time: GateTime::default() };
+        let Given { inputs, states, dropout } = given;
+        let mut run = Run {
+            material,
+            slots,
+            inputs,
+            states: states.as_ref().map(|states| states.as_slice()),
+            dropout,
+            dealt,
+            prepared,
+            values,
+            bits: BTreeMap::new(),
+            stored: Vec::new(),
+            result: None,
+            link,
+            observer,
+            time: GateTime::default(),
+        };
         for (number, entry) in self.plan.gates.iter().enumerate() {
             let number = number as u32;
             run.link.gate(number, &entry.name);
@@ -206,16 +265,20 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
             let began = Instant::now();
             let value = self.gate(&mut run, number, entry)?;
             run.values.push(value);
-            for input in entry.inputs.iter().filter(|input| self.schedule.last_use(**input) == number as usize) {
+            for input in entry.operands().iter().filter(|input| self.schedule.last_use(**input) == number as usize) {
                 run.values[*input as usize] = Value::Gone;
+            }
+            if let Some(bits) = entry.bits().filter(|bits| self.schedule.last_use_of_bits(*bits) == Some(number)) {
+                run.bits.remove(&bits);
             }
             run.time.seconds = began.elapsed().as_secs_f64();
             times[number as usize].add(&run.time);
         }
-        match run.values.pop() {
-            Some(Value::Result(result)) => Ok(result.map(|words| self.device.download(&words))),
-            _ => unreachable!("a checked plan ends in a result"),
+        let Run { stored, result, .. } = run;
+        if let Some(states) = states {
+            stored.into_iter().for_each(|(state, share)| states[state] = self.device.download(&share));
         }
+        Ok(result.map(|words| self.device.download(&words)))
     }
 
     fn context<'b>(&'b self, material: &'b Opened, slots: &Range<u32>, gate: u32) -> Context<'b, D> {
@@ -313,7 +376,8 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
 
     fn own_mask(&self, run: &Run<'_, R, D>, gate: u32) -> Option<D::Words<R>> {
         let Engine { plan, device, party, .. } = *self;
-        OwnMasks { plan, device, party, prg: &run.material.prg, slots: run.slots.clone() }.of(gate)
+        let step = Some(StepMasks { schedule: self.schedule, dropout: run.dropout });
+        OwnMasks { plan, device, party, prg: &run.material.prg, slots: run.slots.clone(), step }.of(gate)
     }
 
     fn gate(&self, run: &mut Run<'_, R, D>, number: u32, entry: &Entry) -> Result<Value<R, D>, SessionError> {
@@ -325,7 +389,7 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
         let first = entry.inputs.first().copied();
         Ok(match &entry.gate {
             Gate::Input(gate) => {
-                let masked = match run.input.filter(|_| self.party == OWNER) {
+                let masked = match run.inputs[number as usize].filter(|_| self.party == gate.owner) {
                     Some(x) => {
                         let (masked, message) = gate.send(&ctx, self.device.upload(x));
                         self.swap(run, number, 0, message)?;
@@ -441,11 +505,19 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
                     _ => unreachable!("a checked plan"),
                 };
                 let theirs = self.swap(run, number, 0, message)?;
-                Value::Result(gate.finish(&ctx, opening, &theirs).map_err(failed)?)
+                run.result = gate.finish(&ctx, opening, &theirs).map_err(failed)?;
+                Value::Gone
             }
-            Gate::State(_)
-            | Gate::Store(_)
-            | Gate::Product(_)
+            Gate::State(kept) => {
+                let states = run.states.expect("a step of training is given its states");
+                Value::Share(self.device.upload(&states[kept.state]))
+            }
+            Gate::Store(kept) => {
+                let share = self.device.copy(run.words(entry.inputs[0]));
+                run.stored.push((kept.state, share));
+                Value::Gone
+            }
+            Gate::Product(_)
             | Gate::Reduce(_)
             | Gate::Spread(_)
             | Gate::Dropout(_)

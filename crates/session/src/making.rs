@@ -1,6 +1,7 @@
 //! Making material: the dealer walks the plan once for each slot.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ariann_device::Device;
 use ariann_gates::argmax::Ranked;
@@ -11,7 +12,7 @@ use ariann_ring::Ring;
 
 use crate::SessionError;
 use crate::engine::Schedule;
-use crate::masks::OwnMasks;
+use crate::masks::{OwnMasks, StepMasks};
 
 /// Blocks hashed under one pair of keys K, K' at most (docs/security.md, assumption 2).
 const BLOCKS_A_BATCH: u64 = 1 << 30;
@@ -49,10 +50,12 @@ impl BatchSeeds {
 pub struct Maker<'a, R: Ring, D: Device> {
     plan: &'a Plan,
     device: &'a D,
-    schedule: Schedule,
+    schedule: Arc<Schedule>,
     parties: [Prg; 2],
     coins: Prg,
     hash: TreeHash,
+    /// The public seed of the patterns of dropout, and the number of the step.
+    dropout: [u64; 2],
     /// B or R_W of each linear gate.
     weights: BTreeMap<u32, D::Weights<R>>,
 }
@@ -69,8 +72,14 @@ enum Masks<W> {
 }
 
 impl<'a, R: Ring, D: Device> Maker<'a, R, D> {
-    /// Expands seeds and the weights' masks, once for all slots.
-    pub fn new(plan: &'a Plan, device: &'a D, batch: &BatchSeeds, weights: [&Seed; 2]) -> Self {
+    /// Expands seeds and the weights' masks, once for all slots. `schedule` is the plan's and serves all batches.
+    pub fn new(
+        plan: &'a Plan,
+        schedule: Arc<Schedule>,
+        device: &'a D,
+        batch: &BatchSeeds,
+        weights: [&Seed; 2],
+    ) -> Self {
         let seeds = weights.map(Prg::new);
         let weights = plan
             .linear_gates()
@@ -80,12 +89,18 @@ impl<'a, R: Ring, D: Device> Maker<'a, R, D> {
         Maker {
             plan,
             device,
-            schedule: Schedule::new(plan),
+            schedule,
             parties: [Prg::new(seed0), Prg::new(seed1)],
             coins: Prg::new(&batch.coins),
             hash: TreeHash::new(&batch.hash),
+            dropout: [0; 2],
             weights,
         }
+    }
+
+    /// For a step of training: the public seed of the patterns of dropout, and the number of the step.
+    pub fn of_step(self, dropout: [u64; 2]) -> Self {
+        Maker { dropout, ..self }
     }
 
     /// Makes slot number `slot` and hands over the sections of each gate, P0's and P1's, in plan order: no more than one
@@ -97,7 +112,7 @@ impl<'a, R: Ring, D: Device> Maker<'a, R, D> {
             let mut sections = material.map(Vec::with_capacity);
             let mask = self.gate(number as u32, slot, entry, &mut masks, &mut sections);
             masks.push(mask);
-            for input in entry.inputs.iter().filter(|input| self.schedule.last_use(**input) == number) {
+            for input in entry.operands().iter().filter(|input| self.schedule.last_use(**input) == number) {
                 masks[*input as usize] = Masks::Gone;
             }
             assert_eq!(
@@ -113,7 +128,8 @@ impl<'a, R: Ring, D: Device> Maker<'a, R, D> {
     /// The part of a wire's mask that `party` knows.
     fn part(&self, party: Party, slot: u32, gate: u32) -> Option<D::Words<R>> {
         let prg = &self.parties[party as usize];
-        OwnMasks { plan: self.plan, device: self.device, party, prg, slots: slot..slot + 1 }.of(gate)
+        let step = Some(StepMasks { schedule: &self.schedule, dropout: self.dropout });
+        OwnMasks { plan: self.plan, device: self.device, party, prg, slots: slot..slot + 1, step }.of(gate)
     }
 
     /// The sum of those parts that `wanted` asks for.

@@ -3,11 +3,21 @@
 use std::ops::Range;
 
 use ariann_device::Device;
-use ariann_gates::input::OWNER;
 use ariann_gates::{Party, Stream, kind};
 use ariann_plan::{Gate, Plan};
 use ariann_prg::Prg;
 use ariann_ring::Ring;
+
+use crate::engine::Schedule;
+
+/// What masks of a step of training follow from, beyond words.
+#[derive(Clone, Copy)]
+pub struct StepMasks<'a> {
+    /// Which elements meet.
+    pub schedule: &'a Schedule,
+    /// The public seed of the patterns of dropout, and the number of the step.
+    pub dropout: [u64; 2],
+}
 
 /// Whose words, of which slots.
 pub struct OwnMasks<'a, D: Device> {
@@ -21,6 +31,8 @@ pub struct OwnMasks<'a, D: Device> {
     pub prg: &'a Prg,
     /// The slots, one an item.
     pub slots: Range<u32>,
+    /// The step, in training.
+    pub step: Option<StepMasks<'a>>,
 }
 
 impl<D: Device> OwnMasks<'_, D> {
@@ -33,7 +45,7 @@ impl<D: Device> OwnMasks<'_, D> {
             self.device.expand(self.prg, &stream, R::BITS)
         };
         match &entry.gate {
-            Gate::Input(gate) => (self.party == OWNER).then(|| fresh(gate.len)),
+            Gate::Input(gate) => (self.party == gate.owner).then(|| fresh(gate.len)),
             Gate::Arrange(gate) => {
                 let parts: Vec<_> = entry.inputs.iter().map(|input| self.of::<R>(*input)).collect();
                 if parts.iter().all(Option::is_none) {

@@ -58,7 +58,7 @@ pub(crate) fn prepare<R: Ring, D: Device>(
             }
             let gate = gate as u32;
             let ctx = Context { party, device, prg: &opened.prg, hash: &opened.hash, gate, slots: first..end };
-            let masks = OwnMasks { plan, device, party, prg: &opened.prg, slots: first..end };
+            let masks = OwnMasks { plan, device, party, prg: &opened.prg, slots: first..end, step: None };
             let share = linear.prepare(&ctx, &weights[&gate], &dealt.of(gate), masks.of(entry.inputs[0]));
             let named = |source| SessionError::Gate { gate, name: entry.name.clone(), source };
             columns.push((gate, len, device.pack(&share.map_err(named)?, R::BITS)));

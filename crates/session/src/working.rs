@@ -16,7 +16,7 @@ use ariann_ring::Ring;
 
 use crate::arrivals::Arrivals;
 use crate::config::{self, Remote};
-use crate::engine::{AllWeights, Engine, Exchange, Opened, Pieces, Schedule};
+use crate::engine::{AllWeights, Engine, Exchange, Given, Opened, Pieces, Schedule};
 use crate::events::{Event, Events};
 use crate::fetching::Fetcher;
 use crate::hooks::{Hooks, Observer};
@@ -454,7 +454,8 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
             weights: &self.weights[&version],
         };
         let mut link = Link { peer, sent: 0, events };
-        match engine.run(&self.opened[&batch], slots, input, &mut link, self.observer.as_mut(), &mut self.report.gates)
+        let given = Given::items(input);
+        match engine.run(&self.opened[&batch], slots, given, &mut link, self.observer.as_mut(), &mut self.report.gates)
         {
             Ok(result) => {
                 self.report.online.bytes_sent += link.sent;

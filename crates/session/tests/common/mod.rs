@@ -5,6 +5,7 @@ pub mod builder;
 pub mod networks;
 pub mod recording;
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use ariann_data::Items;
@@ -16,7 +17,7 @@ use ariann_material::{Batch, BatchId, BatchWriter, Header, Label, Secret, Weight
 use ariann_plan::{Link, Optimize, Options, Plan, Reveal, SignChoice, encode_weights};
 use ariann_prg::{HashKeys, Prg, Seed, TreeHash};
 use ariann_ring::Ring;
-use ariann_session::engine::{AllWeights, Engine, Exchange, Opened, Schedule};
+use ariann_session::engine::{AllWeights, Engine, Exchange, Given, Opened, Schedule};
 use ariann_session::hooks::Observer;
 use ariann_session::making::{BatchSeeds, Maker};
 use ariann_session::masks::OwnMasks;
@@ -112,7 +113,8 @@ pub fn run_on<R: Ring, D: Device>(
     let folder = tempfile::tempdir().unwrap();
     let Seeds { batch: seeds, weights: weight_seeds } = seeds;
     let weight_prgs = [Prg::new(&weight_seeds[0]), Prg::new(&weight_seeds[1])];
-    let maker = Maker::<R, D>::new(plan, device, seeds, [&weight_seeds[0], &weight_seeds[1]]);
+    let schedule = Arc::new(Schedule::new(plan));
+    let maker = Maker::<R, D>::new(plan, schedule, device, seeds, [&weight_seeds[0], &weight_seeds[1]]);
     let slots = items.count as u32;
     let dealt = [Party::P0, Party::P1].map(|party| {
         let form = expected(plan, party).unwrap();
@@ -176,7 +178,9 @@ pub fn run_on<R: Ring, D: Device>(
         let schedule = Schedule::new(plan);
         let engine = Engine { plan, schedule: &schedule, device, party, weights: &weights[party as usize] };
         let mut times = Vec::new();
-        engine.run(&opened, 0..slots, input, &mut Threads { send, receive }, observer, &mut times).unwrap()
+        engine
+            .run(&opened, 0..slots, Given::items(input), &mut Threads { send, receive }, observer, &mut times)
+            .unwrap()
     };
     std::thread::scope(|scope| {
         let named = |name: &str| std::thread::Builder::new().name(name.to_string());
@@ -210,7 +214,7 @@ fn prepare<R: Ring, D: Device>(
             opened.dealt.read(slot, gate, &mut section).unwrap();
             let ctx = Context { party, device, prg: &opened.prg, hash: &opened.hash, gate, slots: slot..slot + 1 };
             let keys = Keys { sections: &section, section_len: section.len() };
-            let masks = OwnMasks { plan, device, party, prg: &opened.prg, slots: slot..slot + 1 };
+            let masks = OwnMasks { plan, device, party, prg: &opened.prg, slots: slot..slot + 1, step: None };
             let own = masks.of(plan.gates[gate as usize].inputs[0]);
             let share = linear.prepare(&ctx, &weights[&gate], &keys, own).unwrap();
             writer.write_section(slot, gate, &device.pack(&share, R::BITS)).unwrap();
