@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ConvShape;
+use crate::product::backward;
+use crate::{Axes, ConvShape, Matrix, Ring, conv2d, matmul};
 
 /// The public shape of a linear layer, for one item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -57,36 +58,6 @@ impl LinearShape {
             LinearShape::Dense { inputs, outputs } => (inputs * outputs) as u64,
             LinearShape::Conv(shape) => shape.multiply_adds(),
         }
-    }
-}
-
-/// Three axes of a tensor, of which the one in the middle is kept: sums run over the outer and the inner one, and a value a
-/// kept place is spread over them. Element (o, c, i) lies at `(o * kept + c) * inner + i`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Axes {
-    /// Places of the outer axis, such as the items of a batch.
-    pub outer: usize,
-    /// Places that are kept, such as channels.
-    pub kept: usize,
-    /// Places of the inner axis, such as the pixels of a channel.
-    pub inner: usize,
-}
-
-impl Axes {
-    /// Elements of the tensor.
-    pub fn len(&self) -> usize {
-        self.outer * self.kept * self.inner
-    }
-
-    /// The tensor has no element.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Elements that are summed to one.
-    pub fn terms(&self) -> usize {
-        self.outer * self.inner
     }
 }
 
@@ -151,6 +122,36 @@ impl Bilinear {
             | Bilinear::BackwardInput { shape, items }
             | Bilinear::BackwardWeights { shape, items } => *items as u64 * shape.multiply_adds(),
             Bilinear::Channels(axes) | Bilinear::Inner(axes) => axes.len() as u64,
+        }
+    }
+
+    /// The product of `a` and `b`; `out` is overwritten.
+    ///
+    /// # Panics
+    /// If a length does not fit, a convolution's shape is not [valid](ConvShape::validate), or a kernel forced by
+    /// `ARIANN_PRODUCTS` does not exist here.
+    pub fn apply<R: Ring>(&self, a: &[R], b: &[R], out: &mut [R]) {
+        assert_eq!([a.len(), b.len()], self.lens(), "elements of the operands");
+        assert_eq!(out.len(), self.out_len(), "elements of the product");
+        match self {
+            Bilinear::Forward { shape: LinearShape::Dense { inputs, outputs }, items } => {
+                matmul(Matrix::new(a, *items, *inputs), Matrix::new(b, *outputs, *inputs).transposed(), out);
+            }
+            Bilinear::BackwardInput { shape: LinearShape::Dense { inputs, outputs }, items } => {
+                matmul(Matrix::new(a, *items, *outputs), Matrix::new(b, *outputs, *inputs), out);
+            }
+            Bilinear::BackwardWeights { shape: LinearShape::Dense { inputs, outputs }, items } => {
+                matmul(Matrix::new(a, *items, *outputs).transposed(), Matrix::new(b, *items, *inputs), out);
+            }
+            Bilinear::Forward { shape: LinearShape::Conv(shape), items } => conv2d(shape, *items, b, a, out),
+            Bilinear::BackwardInput { shape: LinearShape::Conv(shape), items } => {
+                backward::inputs(shape, *items, a, b, out);
+            }
+            Bilinear::BackwardWeights { shape: LinearShape::Conv(shape), items } => {
+                backward::weights(shape, *items, a, b, out);
+            }
+            Bilinear::Channels(axes) => axes.channels(a, b, out),
+            Bilinear::Inner(axes) => axes.inner(a, b, out),
         }
     }
 }

@@ -133,7 +133,7 @@ impl ConvShape {
     }
 
     /// Terms of one output element.
-    fn depth(&self) -> usize {
+    pub(super) fn depth(&self) -> usize {
         self.in_channels / self.groups * self.kernel[0] * self.kernel[1]
     }
 }
@@ -189,7 +189,7 @@ pub(super) fn conv2d_rows<R: Ring>(
 }
 
 /// Row k = (channel, ky, kx) of the group, column n = (item, oy, ox): the input element under the kernel's element.
-struct Im2col<'a, R> {
+pub(super) struct Im2col<'a, R> {
     shape: &'a ConvShape,
     x: &'a [R],
     group: usize,
@@ -198,12 +198,13 @@ struct Im2col<'a, R> {
 }
 
 impl<'a, R: Ring> Im2col<'a, R> {
-    fn new(shape: &'a ConvShape, x: &'a [R], group: usize) -> Self {
+    pub(super) fn new(shape: &'a ConvShape, x: &'a [R], group: usize) -> Self {
         let out_width = shape.out_width();
         Self { shape, x, group, out_width, places: shape.out_height() * out_width }
     }
 
-    fn row(&self, k: usize, from: usize, mut out: &mut [R]) {
+    /// Columns from `from` on of row `k`.
+    pub(super) fn row(&self, k: usize, from: usize, mut out: &mut [R]) {
         let s = self.shape;
         let (kernel, area) = (s.kernel[1], s.kernel[0] * s.kernel[1]);
         let (channel, ky, kx) = (k / area, k % area / kernel, k % kernel);
