@@ -120,9 +120,11 @@ pub struct BatchNorm {
 impl BatchNorm {
     /// Factor and term of each channel, with running statistics.
     pub fn scale_shift(&self) -> (Vec<f64>, Vec<f64>) {
-        let scale = self.gamma.iter().zip(&self.variance).map(|(&gamma, &variance)| {
-            f64::from(gamma) / (f64::from(variance) + self.epsilon).sqrt()
-        });
+        let scale = self
+            .gamma
+            .iter()
+            .zip(&self.variance)
+            .map(|(&gamma, &variance)| f64::from(gamma) / (f64::from(variance) + self.epsilon).sqrt());
         let scale: Vec<f64> = scale.collect();
         let parts = self.beta.iter().zip(&self.mean).zip(&scale);
         let shift = parts.map(|((&beta, &mean), scale)| f64::from(beta) - f64::from(mean) * scale).collect();

@@ -68,14 +68,40 @@ fn depthwise<T: LinalgScalar>(shape: &ConvShape, weights: &[T], x: &[T], out: &m
     }
 }
 
+/// Places of a row of windows that one tap finds inside the image.
+#[derive(Clone, Copy)]
+pub(crate) struct Span {
+    /// The first window.
+    pub first: usize,
+    /// The one after the last window.
+    pub end: usize,
+    /// What the first one reads.
+    pub input: usize,
+    pub stride: usize,
+}
+
+impl Span {
+    /// Of `windows` windows on `size` places, for the tap at `offset`.
+    pub fn new(windows: usize, size: usize, stride: usize, offset: usize, pad: usize) -> Self {
+        let first = pad.saturating_sub(offset).div_ceil(stride).min(windows);
+        let end = (size + pad).saturating_sub(offset).div_ceil(stride).clamp(first, windows);
+        let input = (first * stride + offset).saturating_sub(pad);
+        Span { first, end, input, stride }
+    }
+
+    /// Each window and what it reads.
+    pub fn pairs(self) -> impl Iterator<Item = (usize, usize)> {
+        (self.first..self.end).map(move |window| (window, self.input + (window - self.first) * self.stride))
+    }
+}
+
 /// `row[i]` += `weight` · `line[i * stride + offset - pad]` where that is inside.
 fn add_row<T: LinalgScalar>(line: &[T], row: &mut [T], weight: T, stride: usize, offset: usize, pad: usize) {
-    let first = pad.saturating_sub(offset).div_ceil(stride).min(row.len());
-    let end = (line.len() + pad).saturating_sub(offset).div_ceil(stride).clamp(first, row.len());
+    let Span { first, end, input, .. } = Span::new(row.len(), line.len(), stride, offset, pad);
     if first == end {
         return;
     }
-    let line = &line[first * stride + offset - pad..];
+    let line = &line[input..];
     if stride == 1 {
         row[first..end].iter_mut().zip(line).for_each(|(out, &x)| *out = *out + weight * x);
     } else {
@@ -84,7 +110,7 @@ fn add_row<T: LinalgScalar>(line: &[T], row: &mut [T], weight: T, stride: usize,
 }
 
 /// Lays out what each output place reads: one row for a channel and tap, one column for a place.
-fn im2col<T: LinalgScalar>(shape: &ConvShape, x: &[T], columns: &mut [T]) {
+pub(crate) fn im2col<T: LinalgScalar>(shape: &ConvShape, x: &[T], columns: &mut [T]) {
     let (out_height, out_width) = (shape.out_height(), shape.out_width());
     let [kernel_height, kernel_width] = shape.kernel;
     let mut rows = columns.chunks_exact_mut(out_width);
@@ -128,14 +154,14 @@ fn fill_bias<T: LinalgScalar>(out: &mut [T], channels: usize, places: usize, bia
 }
 
 /// `out` += `a` · `b`.
-fn product<T: LinalgScalar>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, mut out: ArrayViewMut2<'_, T>) {
+pub(crate) fn product<T: LinalgScalar>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, mut out: ArrayViewMut2<'_, T>) {
     general_mat_mul(T::one(), &a, &b, T::one(), &mut out);
 }
 
-fn matrix<T>(data: &[T], rows: usize, columns: usize) -> ArrayView2<'_, T> {
+pub(crate) fn matrix<T>(data: &[T], rows: usize, columns: usize) -> ArrayView2<'_, T> {
     ArrayView2::from_shape((rows, columns), data).expect("lengths follow from the layer's shape")
 }
 
-fn matrix_mut<T>(data: &mut [T], rows: usize, columns: usize) -> ArrayViewMut2<'_, T> {
+pub(crate) fn matrix_mut<T>(data: &mut [T], rows: usize, columns: usize) -> ArrayViewMut2<'_, T> {
     ArrayViewMut2::from_shape((rows, columns), data).expect("lengths follow from the layer's shape")
 }

@@ -324,7 +324,8 @@ pub(super) fn batch_normalization(importer: &mut Importer<'_>, call: &Call<'_>) 
             let reason = format!("it normalises {count} values of items {item:?} each alone");
             return Err(Refusal::unsupported(reason, "train with one factor a channel: spatial = 1"));
         }
-        let momentum = 1.0 - f64::from(call.attributes.float("momentum", 0.9)?);
+        // Six decimal places: what a float32 near 0.9 says of 0.1.
+        let momentum = (1e6 * (1.0 - f64::from(call.attributes.float("momentum", 0.9)?))).round() / 1e6;
         if !(0.0..=1.0).contains(&momentum) {
             return Err(call.attributes.invalid("its momentum is not within 0 and 1").into());
         }

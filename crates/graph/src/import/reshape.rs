@@ -4,7 +4,8 @@ use super::constant::Constant;
 use super::error::Refusal;
 use super::layout::Operand;
 use super::shape::reshape;
-use super::{Call, Importer, Value};
+use super::{Call, Importer, Purpose, Value};
+use crate::graph::Op;
 
 pub(super) fn flatten(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Value, Refusal> {
     let axis = call.attributes.int("axis", 1)?;

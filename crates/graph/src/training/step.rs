@@ -66,6 +66,13 @@ pub enum Role {
     Count,
 }
 
+impl Role {
+    /// A tensor of the model: it leaves with it.
+    pub fn is_of_model(self) -> bool {
+        matches!(self, Role::Parameter | Role::Frozen | Role::Running)
+    }
+}
+
 /// One operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepNode {
