@@ -96,7 +96,7 @@ impl Plan {
         head(mean.iter().any(|mean| !mean.is_finite()), "input mean is not finite")?;
         head(std.iter().any(|std| !std.is_finite() || *std <= 0.0), "input deviation is not positive")?;
         self.input.pixels.check(&self.input.shape).map_err(CheckError::Head)?;
-        head(self.gates.len() < 3 || self.gates.len() >= 1 << 24, "number of gates is out of bounds")?;
+        head(self.gates.len() < 2 || self.gates.len() >= 1 << 24, "number of gates is out of bounds")?;
         let mut forms: Vec<Form> = Vec::with_capacity(self.gates.len());
         let mut used = vec![false; self.gates.len()];
         let mut taken = vec![false; self.gates.len()];

@@ -77,6 +77,21 @@ pub enum CompileError {
     /// A coarse unit follows what values really are.
     #[error("--sign coarse takes its units from observed values; give --calibration FILE, or use --sign exact")]
     CoarseUnproven,
+    /// A step of the optimiser is below what fixed point tells.
+    #[error(
+        "{layer}: a rate of {lr:e} changes a parameter by at most {max:.1e} a step, less than the {least:.1e} that this ring tells \
+         apart; use a greater rate, or --ring 64"
+    )]
+    Rate {
+        /// The parameter.
+        layer: String,
+        /// The learning rate, or the weight decay.
+        lr: f64,
+        /// The least change.
+        least: f64,
+        /// The greatest change that the rehearsal saw.
+        max: f64,
+    },
     /// The ranges belong to another graph.
     #[error("the value ranges list {got} layers and the model has {expected}; calibrate again with this model")]
     Ranges {
@@ -129,7 +144,7 @@ pub fn compile(graph: &Graph, ranges: &Ranges, options: &Options) -> Result<Plan
         training: None,
         gates,
     };
-    choose_forms(&mut plan, options);
+    choose_forms(&mut plan, options.optimize, &options.link, options.items);
     Ok(plan)
 }
 
@@ -155,8 +170,8 @@ impl Plan {
     }
 }
 
-/// Gives each comparison the form that `options` ask for.
-fn choose_forms(plan: &mut Plan, options: &Options) {
+/// Gives each comparison the form that `optimize` asks for.
+pub(crate) fn choose_forms(plan: &mut Plan, optimize: Optimize, link: &Link, items: usize) {
     let (ring, rates) = (plan.ring, Rates::default());
     for entry in &mut plan.gates {
         let Some(bits) = entry.gate.compares().map(|compared| compared.bits) else { continue };
@@ -167,19 +182,12 @@ fn choose_forms(plan: &mut Plan, options: &Options) {
             let mut gate = entry.gate.clone();
             *gate.form_mut().expect("it compares") = form;
             let cost = gate_cost(&gate, ring);
-            let seconds = Forecast::of(
-                &cost,
-                gate.compares().map(|compared| compared.bits),
-                form,
-                options.items,
-                &options.link,
-                &rates,
-            )
-            .seconds();
+            let seconds =
+                Forecast::of(&cost, gate.compares().map(|compared| compared.bits), form, items, link, &rates).seconds();
             (seconds, cost.material.iter().sum::<usize>(), cost.exchanges.len())
         };
         let (dpf, chunks) = (with(Comparison::Dpf), with(Comparison::Chunks));
-        let better = match options.optimize {
+        let better = match optimize {
             Optimize::Time => chunks.0 < dpf.0,
             Optimize::Latency => chunks.2 < dpf.2 || (chunks.2 == dpf.2 && chunks.0 < dpf.0),
             Optimize::Material => chunks.1 < dpf.1,

@@ -15,6 +15,7 @@ mod forecast;
 mod gate;
 mod pixels;
 mod scales;
+pub mod training;
 
 use std::collections::BTreeMap;
 

@@ -214,7 +214,7 @@ impl<'a> Scales<'a> {
                 asked.map(|asked| asked - count / 2.0)
             }
             Op::Relu | Op::Clip { .. } | Op::MaxPool(_) | Op::Arrange(_) | Op::Reshape => asked,
-            Op::Add | Op::Function(_) | Op::Softmax(_) => None,
+            Op::Add | Op::Function(_) | Op::Softmax(_) | Op::BatchNorm(_) | Op::Dropout { .. } => None,
         }
     }
 

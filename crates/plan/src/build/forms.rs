@@ -63,6 +63,7 @@ impl Builder<'_> {
             let node = &self.graph.nodes[user];
             match &node.op {
                 Op::Relu | Op::Add | Op::AvgPool(_) | Op::Arrange(_) | Op::Function(_) | Op::Softmax(_) => {}
+                Op::BatchNorm(_) | Op::Dropout { .. } => {}
                 Op::Clip { lo, hi } => wanted.room = wanted.room.max(f64::from(lo.abs().max(hi.abs()))),
                 Op::Dense(_) | Op::Conv(_) => wanted.rectified = false,
                 Op::MaxPool(_) => {

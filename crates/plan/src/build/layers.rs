@@ -66,6 +66,9 @@ impl Builder<'_> {
             Op::Clip { lo, hi } => self.clip(node, [*lo, *hi]),
             Op::Function(function) => self.function(node, *function),
             Op::Softmax(row) => self.softmax(node, *row),
+            Op::BatchNorm(_) | Op::Dropout { .. } => {
+                Err(unsupported(node, "it is folded when a model is imported to predict"))
+            }
             Op::Reshape => {
                 self.note_greatest(node);
                 Ok(())
@@ -180,16 +183,8 @@ impl Builder<'_> {
             pads: [pool.pads[0], pool.pads[1]],
             dilation: pool.dilation,
         };
-        let comparisons = |steps: &[Pooling]| -> usize {
-            let of = |windows: Windows| (0..windows.levels()).map(|level| windows.pairs(level)).sum::<usize>();
-            steps.iter().map(|step| of(Windows::Pool(step.clone()))).sum()
-        };
-        // By rows and then by columns where that needs fewer comparisons.
-        let separate = separated(&whole);
-        let whole = vec![whole];
-        let steps = if comparisons(&separate) < comparisons(&whole) { separate } else { whole };
         let mut part = 0;
-        for step in steps {
+        for step in steps(whole) {
             let windows = Windows::Pool(step);
             for level in 0..windows.levels() {
                 part += 1;
@@ -280,6 +275,17 @@ impl Builder<'_> {
         self.push(&name, "reveal", &[x], Scale::bits(0), Gate::Reveal(reveal));
         Ok(())
     }
+}
+
+/// A pooling as it is computed: by rows and then by columns where that needs fewer comparisons.
+pub(crate) fn steps(whole: Pooling) -> Vec<Pooling> {
+    let comparisons = |steps: &[Pooling]| -> usize {
+        let of = |windows: Windows| (0..windows.levels()).map(|level| windows.pairs(level)).sum::<usize>();
+        steps.iter().map(|step| of(Windows::Pool(step.clone()))).sum()
+    };
+    let separate = separated(&whole);
+    let whole = vec![whole];
+    if comparisons(&separate) < comparisons(&whole) { separate } else { whole }
 }
 
 /// A pooling as two: windows of one column, then of one row.

@@ -4,6 +4,8 @@ mod forms;
 mod layers;
 mod softmax;
 
+pub(crate) use layers::steps;
+
 use ariann_gates::linear::{HOLDER, Weights};
 use ariann_gates::{Party, Receiver, Sign};
 use ariann_graph::{Graph, Op, ValueId};
@@ -76,6 +78,8 @@ impl<'a> Builder<'a> {
             let wires = node.inputs.iter().all(|input| natural[input.0] == Natural::Wire);
             let (form, input) = match &node.op {
                 Op::Dense(_) | Op::Conv(_) | Op::Add | Op::Softmax(_) => (Natural::Share, false),
+                // Refused when its layer is built.
+                Op::BatchNorm(_) | Op::Dropout { .. } => (Natural::Share, false),
                 Op::Relu | Op::Clip { .. } | Op::Function(_) => (Natural::Wire, false),
                 Op::MaxPool(_) => (Natural::Narrow, false),
                 Op::Reshape => (natural[first], of_input[first]),
@@ -120,7 +124,7 @@ impl<'a> Builder<'a> {
                 Op::Dense(_) | Op::Conv(_) => Some(self.operand_to()),
                 // These read a narrow wire, cut from this one.
                 Op::Relu | Op::Clip { .. } | Op::MaxPool(_) => Some(Receiver::Both),
-                Op::Function(_) | Op::Softmax(_) | Op::Add => None,
+                Op::Function(_) | Op::Softmax(_) | Op::Add | Op::BatchNorm(_) | Op::Dropout { .. } => None,
                 Op::Reshape => needed[out],
                 Op::AvgPool(_) | Op::Arrange(_) if self.natural[out] == Natural::Wire => needed[out],
                 Op::AvgPool(_) | Op::Arrange(_) => None,

@@ -1,0 +1,104 @@
+//! From the graph of a training step to a plan: every value gets a scale by the rules of docs/protocol.md ("Training"), and
+//! every node the gates that compute it.
+
+mod build;
+mod nodes;
+mod scales;
+mod states;
+mod update;
+
+use ariann_gates::{Party, Receiver, reveal};
+use ariann_graph::RangeSource;
+use ariann_graph::training::{StepGraph, StepRanges};
+
+use crate::compile::choose_forms;
+use crate::{
+    CompileError, Entry, Gate, InputSpec, Kept, Link, Optimize, OutputSpec, Plan, Reveal, Revealed, Scale, SignChoice,
+    StateSpec, Training, VERSION,
+};
+use build::Builder;
+use scales::Scales;
+
+pub use states::{StateError, decode_state, encode_states};
+
+/// Bits of margin above the ranges of a rehearsal.
+pub const MARGIN: u32 = 4;
+
+/// What the planner may choose for training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingOptions {
+    /// k: 32 or 64.
+    pub ring: u32,
+    /// Bits of margin above the ranges: [`MARGIN`].
+    pub margin: u32,
+    /// Who brings the items.
+    pub features: Party,
+    /// Who brings the labels.
+    pub labels: Party,
+    /// Who learns the loss of each step, where anybody does; the graph must compute it.
+    pub loss: Option<Receiver>,
+    /// The declared input: shape of one item and what happens to its values first.
+    pub input: InputSpec,
+    /// What the form of each comparison is chosen for.
+    pub optimize: Optimize,
+    /// How ReLU decides a sign.
+    pub sign: SignChoice,
+    /// The link that the forecast is made for.
+    pub link: Link,
+    /// Scales of the states before the step, when another plan stored them; those of this plan otherwise.
+    pub before: Option<Vec<Scale>>,
+}
+
+/// Compiles one step, or one evaluation, with the ranges of a rehearsal.
+pub fn compile(step: &StepGraph, ranges: &StepRanges, options: &TrainingOptions) -> Result<Plan, CompileError> {
+    if options.ring != 32 && options.ring != 64 {
+        return Err(CompileError::Ring(options.ring));
+    }
+    if step.nodes.len() != ranges.nodes.len() || step.states.len() != ranges.states.len() {
+        return Err(CompileError::Ranges { expected: step.nodes.len(), got: ranges.nodes.len() });
+    }
+    let scales = Scales::new(step, ranges, options)?;
+    let (gates, states) = Builder::new(step, scales, options).build()?;
+    let (what, to) = match options.loss {
+        Some(to) => (Revealed::Loss, to),
+        None => (Revealed::Nothing, Receiver::Both),
+    };
+    let mut plan = Plan {
+        version: VERSION,
+        model: step.name.clone(),
+        ring: options.ring,
+        weights: ariann_gates::linear::Weights::Shared,
+        reveal: Reveal { what, to },
+        input: options.input.clone(),
+        output: OutputSpec {
+            name: "output".to_string(),
+            classes: step.classes,
+            scale: gates.last().expect("a plan has gates").scale,
+            softmax: false,
+        },
+        ranges: RangeSource::Calibrated { items: usize::try_from(ranges.steps).unwrap_or(usize::MAX) },
+        training: Some(Training { batch: step.batch, states }),
+        gates,
+    };
+    choose_forms(&mut plan, options.optimize, &options.link, 1);
+    Ok(plan)
+}
+
+/// The plan that reveals one state of `plan`'s training as it is after its steps.
+pub fn reveal_state(plan: &Plan, state: usize, to: Receiver) -> Plan {
+    let training = plan.training.as_ref().expect("a plan of training");
+    let stored = |state: &StateSpec| StateSpec { before: state.after, ..state.clone() };
+    let states: Vec<StateSpec> = training.states.iter().map(stored).collect();
+    let (len, scale, name) = (states[state].len(), states[state].after, states[state].name.clone());
+    let entry = |inputs: Vec<u32>, gate: Gate| Entry { name: name.clone(), inputs, scale, gate };
+    Plan {
+        reveal: Reveal { what: Revealed::State, to },
+        output: OutputSpec { scale, ..plan.output.clone() },
+        training: Some(Training { batch: training.batch, states }),
+        gates: vec![
+            entry(vec![], Gate::State(Kept { state, len })),
+            entry(vec![0], Gate::Reveal(reveal::Reveal { len, width: plan.ring, to })),
+        ],
+        ..plan.clone()
+    }
+}

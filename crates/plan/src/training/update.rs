@@ -1,0 +1,148 @@
+//! What a step stores: parameters and velocities, running statistics, counts.
+//!
+//! A velocity has f_v fractional bits, chosen so that the learning rate divided by the batch is an integer c below 2^6 at the
+//! scale of the parameters: lr / batch = c·2^(f_v - f_w). So w -= c·v is local, and exact. The velocity's own step
+//! v = momentum·v + g is a sum at the gradient's scale, rounded once.
+
+use ariann_gates::add::Add;
+use ariann_graph::training::{Role, StepOp};
+
+use super::build::{Builder, Held};
+use super::scales::bits;
+use crate::scales::ScaleError;
+use crate::{CompileError, Gate, Kept, Scale};
+
+/// Bits of the integer that a learning rate becomes: its relative error is below 2^-6.
+const RATE_BITS: i32 = 6;
+/// Bits of momentum: 1 - momentum is then known to a hundredth for a momentum of 0.9.
+const MOMENTUM_BITS: i32 = 9;
+/// Bits of the factors of a running statistic.
+const RUNNING_BITS: i32 = 10;
+
+impl Builder<'_> {
+    pub(super) fn update(&mut self, index: usize) -> Result<(), CompileError> {
+        let node = &self.step.nodes[index];
+        let StepOp::Update { state, velocity, lr, momentum, nesterov, weight_decay } = node.op else {
+            unreachable!("an update")
+        };
+        let (name, inputs) = (node.name.as_str(), node.inputs.clone());
+        let gradient = *inputs.last().expect("an update has a gradient");
+        let (len, max, batch) = (self.len(gradient), self.scales.max(index), self.step.batch as f64);
+        let (weights, master) = self.share(inputs[0])?;
+        // The gradient's scale is that of the sum.
+        let most = self.scales.budget_of(max.max(self.scales.max(gradient)));
+        let held = self.share(gradient)?;
+        let held = self.plain(name, held, most, self.scales.max(gradient), len)?;
+        let gradient = self.cut(name, "gradient", held, held.1.frac - most, self.scales.max(gradient), len)?;
+        let fine = gradient.1.frac;
+        let rate = lr / batch;
+        let wanted = (f64::from(master.frac) + rate.log2()).ceil() as i32 - RATE_BITS;
+        let frac = wanted.min(fine - if velocity.is_some() { MOMENTUM_BITS } else { 0 });
+        // The greatest velocity must count.
+        if max * 2f64.powi(frac) < 1.0 {
+            return Err(CompileError::Rate {
+                layer: name.to_string(),
+                lr,
+                least: 2f64.powi(-frac) * rate,
+                max: max * rate,
+            });
+        }
+        let mut operands = vec![gradient];
+        if velocity.is_some() {
+            let mut held = self.share(inputs[1])?;
+            if self.options.before.is_none() {
+                // What the step before left, at the scale that this one leaves.
+                held.1 = Scale::bits(frac);
+            }
+            operands.push(self.with(name, "momentum", held, momentum, fine, len));
+        }
+        if weight_decay > 0.0 {
+            let wire = self.wire(inputs[0])?;
+            let share = self.shared(name, wire, len);
+            let decay = weight_decay * batch;
+            if (decay * 2f64.powi(fine - share.1.frac)).round() < 1.0 {
+                let least = 2f64.powi(share.1.frac - fine);
+                return Err(CompileError::Rate { layer: name.to_string(), lr: weight_decay, least, max: decay });
+            }
+            operands.push(self.with(name, "decay", share, decay, fine, len));
+        }
+        let sum = self.added(name, &operands, len)?;
+        let moved = self.cut(name, "velocity", sum, fine - frac, max, len)?;
+        if let Some(velocity) = velocity {
+            self.store(name, velocity, moved, len);
+        }
+        let moved = if nesterov && velocity.is_some() {
+            let ahead = self.with(name, "ahead", moved, momentum, fine, len);
+            let sum = self.added(name, &[gradient, ahead], len)?;
+            self.cut(name, "nesterov", sum, fine - frac, 2.0 * max, len)?
+        } else {
+            moved
+        };
+        let constant = (rate * 2f64.powi(master.frac - frac)).round().max(1.0) as i64;
+        let change = self.times(name, "rate", moved, rate, constant, master, len);
+        let stored = self.weighted(&format!("{name}/parameter"), &[(weights, master), change], &[1, -1], len)?;
+        self.store(name, state, stored, len);
+        Ok(())
+    }
+
+    /// A share times a positive constant, at `frac` fractional bits.
+    fn with(&mut self, name: &str, part: &str, held: Held, by: f64, frac: i32, len: usize) -> Held {
+        let factor = (by * 2f64.powi(frac - held.1.frac)).round() as i64;
+        self.times(name, part, held, by, factor.max(1), Scale::bits(frac), len)
+    }
+
+    fn added(&mut self, name: &str, operands: &[Held], len: usize) -> Result<Held, CompileError> {
+        if let [one] = operands { Ok(*one) } else { self.weighted(name, operands, &vec![1; operands.len()], len) }
+    }
+
+    fn store(&mut self, name: &str, state: usize, (share, scale): Held, len: usize) {
+        self.states[state].after = scale;
+        let role = match self.states[state].role {
+            Role::Velocity => "store velocity",
+            _ => "store",
+        };
+        self.push(name, role, &[share], scale, Gate::Store(Kept { state, len }));
+    }
+
+    /// r = (1 - m)·r + m·x.
+    pub(super) fn running(&mut self, index: usize, state: usize, momentum: f64) -> Result<(), CompileError> {
+        let node = &self.step.nodes[index];
+        let (name, inputs) = (node.name.as_str(), node.inputs.clone());
+        let (len, old) = (self.len(inputs[0]), self.share(inputs[0])?);
+        let max = self.scales.max(inputs[1]).max(self.scales.max(inputs[0]));
+        // As many bits as leave room for the factors.
+        let frac = old.1.frac.min(self.scales.budget_of(max) - RUNNING_BITS);
+        let old_at = self.cut(name, "statistic", old, old.1.frac - frac, max, len)?;
+        let new = self.share(inputs[1])?;
+        let new = self.plain(name, new, frac, max, len)?;
+        let new = self.cut(name, "observed", new, new.1.frac - frac, max, len)?;
+        let sum = frac + RUNNING_BITS;
+        let kept = self.with(name, "kept", old_at, 1.0 - momentum, sum, len);
+        let new = self.with(name, "moved", new, momentum, sum, len);
+        let held = self.added(name, &[kept, new], len)?;
+        // Back at its own scale.
+        let held = self.cut(name, "rounded", held, sum - old.1.frac, max, len)?;
+        let held = match held.1.frac < old.1.frac {
+            true => self.weighted(name, &[held, old], &[1, 0], len)?,
+            false => held,
+        };
+        self.store(name, state, held, len);
+        Ok(())
+    }
+
+    pub(super) fn count(&mut self, index: usize, state: usize) -> Result<(), CompileError> {
+        let node = &self.step.nodes[index];
+        let name = node.name.as_str();
+        let spec = &self.states[state];
+        let (kept, scale) = (Kept { state, len: 1 }, spec.before);
+        let before = self.push(name, "before", &[], scale, Gate::State(kept));
+        let (one, of) = self.share(node.inputs[0])?;
+        if of != scale || bits(self.scales.max(node.inputs[0])) > 30 {
+            return Err(ScaleError::Range { layer: name.to_string() }.into());
+        }
+        let gate = Gate::Add(Add { len: 1, multipliers: vec![1, 1] });
+        let held = (self.push(name, "sum", &[before, one], scale, gate), scale);
+        self.store(name, state, held, 1);
+        Ok(())
+    }
+}
