@@ -18,6 +18,7 @@ use crate::SessionError;
 use crate::hooks::Observer;
 use crate::masks::{OwnMasks, StepMasks};
 use crate::report::GateTime;
+pub use crate::sections::Dealt;
 use crate::sections::Reading;
 
 /// The channel to the other party.
@@ -68,7 +69,7 @@ pub struct Opened {
     /// Its id.
     pub id: BatchId,
     /// As dealt.
-    pub dealt: Batch,
+    pub dealt: Dealt,
     /// What this party prepared from it; none when it prepares nothing.
     pub prepared: Option<Batch>,
     /// The party's seed.

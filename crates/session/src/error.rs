@@ -49,6 +49,12 @@ pub enum SessionError {
     /// The plan file.
     #[error(transparent)]
     Plan(#[from] ariann_plan::PlanFileError),
+    /// The job file.
+    #[error(transparent)]
+    Job(#[from] crate::training::JobError),
+    /// A training that does not converge.
+    #[error("{0}")]
+    Diverged(String),
     /// The model file.
     #[error(transparent)]
     Model(#[from] ariann_graph::ImportError),
@@ -133,7 +139,11 @@ impl SessionError {
             SessionError::Gate { source: GateError::Message(_), .. } => Fault::Peer,
             SessionError::Gate { source: GateError::Sections(_), .. } => Fault::Machine,
             SessionError::Gate { .. } => Fault::Dealer,
-            SessionError::Plan(_) | SessionError::Config(_) | SessionError::Exhausted(_) => Fault::Operator,
+            SessionError::Plan(_)
+            | SessionError::Job(_)
+            | SessionError::Config(_)
+            | SessionError::Exhausted(_)
+            | SessionError::Diverged(_) => Fault::Operator,
             SessionError::Model(ImportError::Read { source, .. })
             | SessionError::Data(DataError::Read { source, .. })
             | SessionError::File { source, .. } => of_file(source),

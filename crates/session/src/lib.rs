@@ -28,6 +28,7 @@ pub mod serve;
 mod setup;
 mod streaming;
 mod suite;
+pub mod training;
 mod working;
 
 pub use error::{Fault, SessionError};

@@ -36,7 +36,7 @@ pub(crate) fn prepare<R: Ring, D: Device>(
     events: &mut dyn Events,
 ) -> Result<(), SessionError> {
     let layout = Layout::new(plan.prepared_sections(party))?;
-    let label = Label { kind: Kind::Prepared, ..opened.dealt.header().label().clone() };
+    let label = Label { kind: Kind::Prepared, ..opened.dealt.stored().header().label().clone() };
     let slots = label.slots;
     let header = Header::new(label, &layout, Secret::new(Zeroizing::new(Vec::new()))?)?;
     let mut writer = store.prepare(&header, &layout)?;
@@ -44,7 +44,7 @@ pub(crate) fn prepare<R: Ring, D: Device>(
     let mut first = 0;
     while first < slots {
         let end = if first < mark { mark } else { (first + group).min(slots) };
-        let dealt = Reading::of_linear(&opened.dealt, first..end, plan)?;
+        let dealt = Reading::of_linear(opened.dealt.stored(), first..end, plan)?;
         let mut columns = Vec::new();
         for (gate, entry) in plan.gates.iter().enumerate() {
             let len = layout.sections()[gate] as usize;

@@ -1,4 +1,5 @@
-//! A run's material, read ahead of its gates: while a party computes or waits, a thread reads and checks what comes next.
+//! A run's material, read ahead of its gates: while a party computes or waits, a thread reads and checks what comes next, from
+//! the disk or, in training, from the dealer.
 
 use std::error::Error;
 use std::ops::Range;
@@ -8,6 +9,8 @@ use ariann_gates::Sections;
 use ariann_material::{Ahead, Batch, Part};
 use ariann_plan::{Gate, Plan};
 
+use crate::training::Arriving;
+
 /// Bytes of one gate's sections, of all items of a run, that are in memory at once; larger ones are read in parts.
 const WHOLE: u64 = 64 << 20;
 /// Bytes that are read ahead.
@@ -15,8 +18,68 @@ const AHEAD: u64 = 48 << 20;
 /// Parts of a section as they are kept: one chunk each.
 const PART: u64 = 1 << 20;
 
-/// The sections of a batch for the slots of one run, in plan order.
-pub(crate) struct Reading<'a> {
+/// Where dealt material is.
+pub enum Dealt {
+    /// In a file of the state folder.
+    Stored(Batch),
+    /// On its way from the dealer: one turn of training.
+    Arriving(Arriving),
+}
+
+impl Dealt {
+    /// The batch of a prediction.
+    pub fn stored(&self) -> &Batch {
+        match self {
+            Dealt::Stored(batch) => batch,
+            Dealt::Arriving(_) => unreachable!("a prediction's material is stored before it is used"),
+        }
+    }
+}
+
+/// The sections of a run, in plan order.
+pub(crate) enum Reading<'a> {
+    Stored(Shelf<'a>),
+    Arriving(&'a Arriving),
+}
+
+impl<'a> Reading<'a> {
+    /// Begins to read the sections of `slots` that are kept whole, of the gates that use them online: linear ones are used when
+    /// they are prepared.
+    pub fn online(dealt: &'a Dealt, slots: Range<u32>, plan: &Plan) -> Result<Self, ariann_material::Error> {
+        let gates = plan.gates.iter().enumerate().filter(|(_, entry)| !matches!(entry.gate, Gate::Linear(_)));
+        match dealt {
+            Dealt::Stored(batch) => Shelf::of_gates(batch, slots, gates.map(|(gate, _)| gate as u32)),
+            Dealt::Arriving(arriving) => Ok(Reading::Arriving(arriving)),
+        }
+    }
+
+    /// The same, of the plan's linear gates.
+    pub fn of_linear(batch: &'a Batch, slots: Range<u32>, plan: &Plan) -> Result<Self, ariann_material::Error> {
+        Shelf::of_gates(batch, slots, plan.linear_gates().map(|(gate, _)| gate))
+    }
+
+    /// The sections of one gate.
+    pub fn of(&self, gate: u32) -> Stored<'_> {
+        Stored { reading: self, gate }
+    }
+
+    fn section_len(&self, gate: u32) -> u64 {
+        match self {
+            Reading::Stored(shelf) => shelf.section_len(gate),
+            Reading::Arriving(arriving) => arriving.section_len(gate),
+        }
+    }
+
+    fn copy(&self, gate: u32, item: usize, range: Range<u64>, out: &mut [u8]) -> Result<(), Failure> {
+        match self {
+            Reading::Stored(shelf) => shelf.copy(gate, item, range, out),
+            Reading::Arriving(arriving) => arriving.copy(gate, range.start as usize..range.end as usize, out),
+        }
+    }
+}
+
+/// The sections of a batch for the slots of one run.
+pub(crate) struct Shelf<'a> {
     batch: &'a Batch,
     slots: Range<u32>,
     state: Mutex<State>,
@@ -31,24 +94,12 @@ struct State {
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-impl<'a> Reading<'a> {
-    /// Begins to read the sections of `slots` that are kept whole, of the gates that use them online: linear ones are used when
-    /// they are prepared.
-    pub fn online(batch: &'a Batch, slots: Range<u32>, plan: &Plan) -> Result<Self, ariann_material::Error> {
-        let gates = plan.gates.iter().enumerate().filter(|(_, entry)| !matches!(entry.gate, Gate::Linear(_)));
-        Self::of_gates(batch, slots, gates.map(|(gate, _)| gate as u32))
-    }
-
-    /// The same, of the plan's linear gates.
-    pub fn of_linear(batch: &'a Batch, slots: Range<u32>, plan: &Plan) -> Result<Self, ariann_material::Error> {
-        Self::of_gates(batch, slots, plan.linear_gates().map(|(gate, _)| gate))
-    }
-
+impl<'a> Shelf<'a> {
     fn of_gates(
         batch: &'a Batch,
         slots: Range<u32>,
         gates: impl Iterator<Item = u32>,
-    ) -> Result<Self, ariann_material::Error> {
+    ) -> Result<Reading<'a>, ariann_material::Error> {
         let sections = batch.layout().sections();
         let whole = |gate: &u32| (1..=WHOLE).contains(&(sections[*gate as usize] * slots.len() as u64));
         let gates: Vec<u32> = gates.filter(whole).collect();
@@ -62,12 +113,7 @@ impl<'a> Reading<'a> {
             Some(batch.ahead(order, at_once as usize)?)
         };
         let state = Mutex::new(State { ahead, gate: None, kept: Vec::new() });
-        Ok(Reading { batch, slots, state })
-    }
-
-    /// The sections of one gate.
-    pub fn of(&self, gate: u32) -> Stored<'_> {
-        Stored { reading: self, gate }
+        Ok(Reading::Stored(Shelf { batch, slots, state }))
     }
 
     fn section_len(&self, gate: u32) -> u64 {

@@ -16,7 +16,7 @@ use ariann_ring::Ring;
 
 use crate::arrivals::Arrivals;
 use crate::config::{self, Remote};
-use crate::engine::{AllWeights, Engine, Exchange, Given, Opened, Pieces, Schedule};
+use crate::engine::{AllWeights, Dealt, Engine, Exchange, Given, Opened, Pieces, Schedule};
 use crate::events::{Event, Events};
 use crate::fetching::Fetcher;
 use crate::hooks::{Hooks, Observer};
@@ -328,7 +328,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
     /// The weights version of a batch.
     pub fn version(&mut self, batch: BatchId) -> Result<WeightsVersion, SessionError> {
         self.open_dealt(batch)?;
-        Ok(self.opened[&batch].dealt.header().label().weights)
+        Ok(self.opened[&batch].dealt.stored().header().label().weights)
     }
 
     fn open_dealt(&mut self, batch: BatchId) -> Result<(), SessionError> {
@@ -336,7 +336,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
             let dealt = self.shared.store.open_batch(batch, &self.expected)?;
             let secrets = Secrets::decode(dealt.header());
             let (prg, hash) = (Prg::new(&secrets.seed), TreeHash::new(&secrets.hash));
-            self.opened.insert(batch, Opened { id: batch, dealt, prepared: None, prg, hash });
+            self.opened.insert(batch, Opened { id: batch, dealt: Dealt::Stored(dealt), prepared: None, prg, hash });
         }
         Ok(())
     }
@@ -354,7 +354,7 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
     /// Setup for the weights version of `batch`: exchanged when `send`, else from what is kept.
     pub fn prepare_weights(&mut self, batch: BatchId, send: Option<&mut Peer>) -> Result<(), SessionError> {
         let version = self.version(batch)?;
-        let secrets = Secrets::decode(self.opened[&batch].dealt.header());
+        let secrets = Secrets::decode(self.opened[&batch].dealt.stored().header());
         let seed = Prg::new(&secrets.weights);
         if let Some(own) = &self.shared.own {
             setup::bind_version(&self.shared.store, version, own)?;

@@ -61,6 +61,7 @@ fn kinds(plan: &Plan, number: usize) -> BTreeSet<u8> {
         }
         Gate::ArgMax(gate) => compared(gate.form, &[kind::MASK, kind::TABLE, kind::INDEX_MASK, kind::INDEX_TABLE]),
         Gate::Add(_) | Gate::Arrange(_) | Gate::Sum(_) | Gate::Cut(_) | Gate::Subtract(_) | Gate::Reveal(_) => vec![],
+        gate => unreachable!("{} is no gate of a prediction", gate.kind()),
     })
 }
 

@@ -17,7 +17,7 @@ use ariann_material::{Batch, BatchId, BatchWriter, Header, Label, Secret, Weight
 use ariann_plan::{Link, Optimize, Options, Plan, Reveal, SignChoice, encode_weights};
 use ariann_prg::{HashKeys, Prg, Seed, TreeHash};
 use ariann_ring::Ring;
-use ariann_session::engine::{AllWeights, Engine, Exchange, Given, Opened, Schedule};
+use ariann_session::engine::{AllWeights, Dealt, Engine, Exchange, Given, Opened, Schedule};
 use ariann_session::hooks::Observer;
 use ariann_session::making::{BatchSeeds, Maker};
 use ariann_session::masks::OwnMasks;
@@ -169,7 +169,7 @@ pub fn run_on<R: Ring, D: Device>(
     let party = |party: Party, dealt: Batch, send, receive, observer: &mut dyn Observer, input: Option<&[R]>| {
         let mut opened = Opened {
             id: BatchId([7; 16]),
-            dealt,
+            dealt: Dealt::Stored(dealt),
             prepared: None,
             prg: Prg::new(&seeds.parties[party as usize]),
             hash: TreeHash::new(&seeds.hash),
@@ -204,14 +204,14 @@ fn prepare<R: Ring, D: Device>(
     if form.layout.slot_bytes() == 0 {
         return None;
     }
-    let label = Label { kind: form.kind, ..opened.dealt.header().label().clone() };
+    let label = Label { kind: form.kind, ..opened.dealt.stored().header().label().clone() };
     let header = Header::new(label, &form.layout, Secret::new(Zeroizing::new(Vec::new())).unwrap()).unwrap();
     let mut writer =
         BatchWriter::create(&folder.join(format!("{}.prepared", party as u8)), &header, &form.layout).unwrap();
-    for slot in 0..opened.dealt.slots() {
+    for slot in 0..opened.dealt.stored().slots() {
         for (gate, linear) in plan.linear_gates().filter(|(_, linear)| linear.prepares(party)) {
-            let mut section = vec![0; opened.dealt.layout().sections()[gate as usize] as usize];
-            opened.dealt.read(slot, gate, &mut section).unwrap();
+            let mut section = vec![0; opened.dealt.stored().layout().sections()[gate as usize] as usize];
+            opened.dealt.stored().read(slot, gate, &mut section).unwrap();
             let ctx = Context { party, device, prg: &opened.prg, hash: &opened.hash, gate, slots: slot..slot + 1 };
             let keys = Keys { sections: &section, section_len: section.len() };
             let masks = OwnMasks { plan, device, party, prg: &opened.prg, slots: slot..slot + 1, step: None };
