@@ -1,9 +1,10 @@
 //! Prints the rates of the products: `cargo run --release -p ariann-ring --example products [WHAT] [MILLISECONDS]`.
 //!
-//! WHAT is `kernels` (every kernel on a few shapes), or a part of a network's name (`all` for every one): its layers with the kernel in use. Both if nothing is said.
+//! WHAT is `kernels` (every kernel on a few shapes), `training` (products forwards and backwards), or a part of a network's name (`all` for every one): its layers with the kernel in use. All if nothing is said.
 
 use std::time::Duration;
 
+use ariann_ring::bench::backward::backward;
 use ariann_ring::bench::layers::{LayerRow, layers, limits, networks};
 use ariann_ring::{Kernel, Ring};
 
@@ -11,8 +12,14 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let what = arguments.next().unwrap_or_default();
     let each = Duration::from_millis(arguments.next().and_then(|text| text.parse().ok()).unwrap_or(200));
-    if what != "kernels" {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool of one thread");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool of one thread");
+    if what.is_empty() || what == "training" {
+        pool.install(|| {
+            trained::<u32>(each);
+            trained::<u64>(each);
+        });
+    }
+    if what != "kernels" && what != "training" {
         let limits = limits(each);
         let tiles = |rate: Option<f64>| rate.map_or("none".into(), |rate| format!("{rate:.0} G/s"));
         println!(
@@ -54,6 +61,15 @@ fn show<R: Ring>(what: &str, each: Duration) {
         let rate = sum(|row| row.multiply_adds as f64) / kept / 1e6;
         println!("  sum {:36} {once:9.3} ms {kept:9.3} ms {rate:8.2} G/s\n", "");
     }
+}
+
+fn trained<R: Ring>(each: Duration) {
+    println!("training, u{}, one thread", R::BITS);
+    for row in backward::<R>(each) {
+        let (network, layer, items, product) = (row.network, &row.layer, row.items, row.product);
+        println!("  {network:13} x {items:3} {layer:35} {product:8} {:9.3} ms {:8.2} G/s", row.ms, row.rate);
+    }
+    println!();
 }
 
 fn kernels(each: Duration) {

@@ -1,5 +1,6 @@
 //! Rates of the products on one thread, against the rate of 32-bit float multiply-adds on the same core.
 
+pub mod backward;
 pub mod layers;
 
 use std::time::{Duration, Instant};

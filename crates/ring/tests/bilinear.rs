@@ -123,6 +123,7 @@ fn layers_of_networks() {
         (square([1, 1, 24], 14, 3, 1, 1), 3),
         (square([1, 2, 24], 15, 5, 2, 2), 3),
         (square([4, 6, 3], 9, 3, 1, 1), 2),
+        (square([5, 130, 2], 6, 3, 1, 1), 3),
     ] {
         layer(shape, items);
     }

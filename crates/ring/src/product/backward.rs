@@ -6,6 +6,8 @@ use crate::{ConvShape, Ring};
 
 /// Bytes of intermediate columns that are held at once, if one item has no more: what stays near a core.
 const COLUMNS: usize = 1 << 20;
+/// Outputs below which the transpose of a gradient of weights is computed (`examples/products training`).
+const TURNED: usize = 128;
 
 /// The gradient of the input: `gradient` is items x O x Ho x Wo, `out` items x C x H x W and is overwritten.
 pub fn inputs<R: Ring>(shape: &ConvShape, items: usize, gradient: &[R], weights: &[R], out: &mut [R]) {
@@ -30,7 +32,7 @@ fn flipped(shape: &ConvShape) -> Option<ConvShape> {
         ..shape.clone()
     };
     // Places outside the gradient are multiplied too: with few inside, columns cost less.
-    let worth = 4 * shape.multiply_adds() >= back.multiply_adds();
+    let worth = 2 * shape.multiply_adds() >= back.multiply_adds();
     (shape.stride == [1, 1] && worth).then_some(back)
 }
 
@@ -124,11 +126,12 @@ pub fn weights<R: Ring>(shape: &ConvShape, items: usize, gradient: &[R], x: &[R]
     let together = (COLUMNS / size_of::<R>() / depth).clamp(64, all.max(64));
     let mut columns = vec![R::ZERO; depth * together.min(all)];
     let mut rows = vec![R::ZERO; outputs * together.min(all)];
-    // Transposed: the columns are then read as they lie.
-    let mut sum = vec![R::ZERO; depth * outputs];
+    // With few outputs the transpose is computed: the many columns are then read as they lie.
+    let turned = outputs < TURNED;
+    let mut sum = vec![R::ZERO; if turned { depth * outputs } else { 0 }];
     for (group, out) in out.chunks_exact_mut(outputs * depth).enumerate() {
         let source = Im2col::new(shape, x, group);
-        sum.fill(R::ZERO);
+        if turned { &mut sum[..] } else { &mut *out }.fill(R::ZERO);
         for from in (0..all).step_by(together) {
             let count = together.min(all - from);
             let (columns, rows) = (&mut columns[..depth * count], &mut rows[..outputs * count]);
@@ -139,9 +142,13 @@ pub fn weights<R: Ring>(shape: &ConvShape, items: usize, gradient: &[R], x: &[R]
                 places_of(gradient, (group * outputs + output) * places, places, shape.out_len(), from, rows);
             }
             let (columns, rows) = (Matrix::new(columns, depth, count), Matrix::new(rows, outputs, count));
-            matmul_add(columns, rows.transposed(), &mut sum);
+            if turned {
+                matmul_add(columns, rows.transposed(), &mut sum);
+            } else {
+                matmul_add(rows, columns.transposed(), out);
+            }
         }
-        for (output, out) in out.chunks_exact_mut(depth).enumerate() {
+        for (output, out) in out.chunks_exact_mut(depth).enumerate().filter(|_| turned) {
             out.iter_mut().zip(sum.iter().skip(output).step_by(outputs)).for_each(|(out, sum)| *out = *sum);
         }
     }
