@@ -15,8 +15,8 @@ use prost::Message;
 use builder::{Builder, MOST_SIZE};
 
 /// Names of the networks.
-pub const NAMES: [&str; 8] =
-    ["network1", "network2", "lenet", "alexnet-cifar", "alexnet-64", "vgg16-32", "vgg16-64", "resnet18"];
+pub const NAMES: [&str; 9] =
+    ["network1", "network2", "lenet", "alexnet-cifar", "alexnet-64", "vgg16-32", "vgg16-64", "resnet8", "resnet18"];
 
 /// What can be chosen of a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ pub(super) struct Recipe {
 }
 
 /// In the order of [`NAMES`](super::NAMES).
-pub(super) const ALL: [Recipe; 8] = [
+pub(super) const ALL: [Recipe; 9] = [
     Recipe { name: "network1", input: [1, 28, 28], classes: 10, build: network1 },
     Recipe { name: "network2", input: [1, 28, 28], classes: 10, build: network2 },
     Recipe { name: "lenet", input: [1, 28, 28], classes: 10, build: lenet },
@@ -19,6 +19,7 @@ pub(super) const ALL: [Recipe; 8] = [
     Recipe { name: "alexnet-64", input: [3, 64, 64], classes: 200, build: alexnet_64 },
     Recipe { name: "vgg16-32", input: [3, 32, 32], classes: 10, build: vgg16 },
     Recipe { name: "vgg16-64", input: [3, 64, 64], classes: 200, build: vgg16 },
+    Recipe { name: "resnet8", input: [3, 32, 32], classes: 10, build: resnet8 },
     Recipe { name: "resnet18", input: [3, 224, 224], classes: 2, build: resnet18 },
 ];
 
@@ -132,8 +133,25 @@ fn resnet18(net: &mut Builder, classes: usize) -> Built {
     net.dense("fc", classes)
 }
 
+/// The network of the MLPerf Tiny image classification task: its shortcuts are not normalised.
+fn resnet8(net: &mut Builder, classes: usize) -> Built {
+    net.conv("conv1", 16, SAME3, false)?;
+    net.batch_norm("bn1", 1.0);
+    net.relu("relu");
+    for (stage, channels, stride) in [(1, 16, 1), (2, 32, 2), (3, 64, 2)] {
+        residual_block(net, &format!("layer{stage}.0"), channels, stride, false)?;
+    }
+    net.global_average("avgpool");
+    net.dense("fc", classes)
+}
+
 /// Two convolutions beside a shortcut, which has a convolution of its own where the size changes.
 fn basic_block(net: &mut Builder, name: &str, channels: usize, stride: usize) -> Built {
+    residual_block(net, name, channels, stride, true)
+}
+
+/// The same, where the shortcut's convolution is normalised or has a bias.
+fn residual_block(net: &mut Builder, name: &str, channels: usize, stride: usize, normalised: bool) -> Built {
     let start = net.tip();
     net.conv(&format!("{name}.conv1"), channels, Windows::new(3, stride, 1), false)?;
     net.batch_norm(&format!("{name}.bn1"), 1.0);
@@ -144,8 +162,10 @@ fn basic_block(net: &mut Builder, name: &str, channels: usize, stride: usize) ->
     let mut shortcut = start.clone();
     if stride != 1 {
         let branch = net.go_on(start);
-        net.conv(&format!("{name}.downsample.0"), channels, Windows::new(1, stride, 0), false)?;
-        net.batch_norm(&format!("{name}.downsample.1"), 1.0);
+        net.conv(&format!("{name}.downsample.0"), channels, Windows::new(1, stride, 0), !normalised)?;
+        if normalised {
+            net.batch_norm(&format!("{name}.downsample.1"), 1.0);
+        }
         shortcut = net.go_on(branch);
     }
     net.add(&format!("{name}.add"), &shortcut);

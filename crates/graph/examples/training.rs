@@ -1,0 +1,110 @@
+//! Training in float32: seconds a step of networks of the zoo, in one thread, and with `mnist` how well network1 learns.
+//!
+//! `cargo run --release -p ariann-graph --example training`
+//! `ARIANN_DATA=FOLDER cargo run --release -p ariann-graph --example training -- mnist [STEPS]`
+
+use std::io::Read;
+use std::path::Path;
+use std::time::Instant;
+
+use ariann_graph::import_for_training_bytes;
+use ariann_graph::training::{Initial, Loss, Recipe, Schedule, Trainer, evaluation, order, training_step};
+use ariann_graph::zoo::{Options, network};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn recipe(loss: Loss, batch: usize, lr: f64) -> Recipe {
+    Recipe {
+        loss,
+        epochs: 1,
+        batch,
+        lr,
+        schedule: Schedule::Constant,
+        momentum: 0.9,
+        nesterov: false,
+        weight_decay: 0.0,
+        freeze: vec![],
+        dropout: 0.5,
+        seed: 0,
+        initial: Initial::Fresh,
+    }
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "mnist") {
+        let steps = arguments.get(1).map_or(Ok(400), |steps| steps.parse())?;
+        return mnist(steps);
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    println!("| network | batch | values kept | multiply-adds (M) | seconds a step |");
+    println!("|---|---|---|---|---|");
+    for (name, batch) in [("network1", 128), ("lenet", 128), ("resnet8", 32), ("alexnet-cifar", 32)] {
+        pool.install(|| time(name, batch))?;
+    }
+    Ok(())
+}
+
+fn time(name: &str, batch: usize) -> Result<(), Failure> {
+    let graph = import_for_training_bytes(&network(name, &Options::default())?.onnx)?;
+    let step = training_step(&graph, &recipe(Loss::CrossEntropy, batch, 0.01), 0.01, true)?;
+    let mut trainer = Trainer::new(&step);
+    let features: Vec<f32> = (0..batch * step.item_len).map(|i| (i * 7919 % 256) as f32 / 256.0).collect();
+    let labels: Vec<u32> = (0..batch).map(|item| (item % step.classes) as u32).collect();
+    let mut run = |number| {
+        let start = Instant::now();
+        trainer.run(&step, &features, &labels, number);
+        start.elapsed().as_secs_f64()
+    };
+    run(0);
+    let mut seconds: Vec<f64> = (1..8).map(run).collect();
+    seconds.sort_by(f64::total_cmp);
+    let products = step.nodes.iter().filter_map(|node| match &node.op {
+        ariann_graph::training::StepOp::Product(product) => Some(product.multiply_adds()),
+        _ => None,
+    });
+    let (values, products) = (step.nodes.iter().map(|node| node.len).sum::<usize>(), products.sum::<u64>());
+    println!("| {name} | {batch} | {values} | {:.0} | {:.4} |", products as f64 / 1e6, seconds[3]);
+    Ok(())
+}
+
+fn unpacked(path: &Path, head: usize) -> Result<Vec<u8>, Failure> {
+    let file = std::fs::File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(file).read_to_end(&mut bytes)?;
+    Ok(bytes.split_off(head))
+}
+
+fn mnist(steps: usize) -> Result<(), Failure> {
+    let folder = std::env::var("ARIANN_DATA").map_err(|_| "ARIANN_DATA names no folder")?;
+    let folder = Path::new(&folder).join("mnist");
+    let part = |name: &str| -> Result<(Vec<f32>, Vec<u32>), Failure> {
+        let images = unpacked(&folder.join(format!("{name}-images-idx3-ubyte.gz")), 16)?;
+        let labels = unpacked(&folder.join(format!("{name}-labels-idx1-ubyte.gz")), 8)?;
+        let pixel = |&byte: &u8| (f32::from(byte) / 255.0 - 0.1307) / 0.3081;
+        Ok((images.iter().map(pixel).collect(), labels.into_iter().map(u32::from).collect()))
+    };
+    let (images, labels) = part("train")?;
+    let (test_images, test_labels) = part("test-even")?;
+    let batch = 128;
+    let graph = import_for_training_bytes(&network("network1", &Options::default())?.onnx)?;
+    let recipe = recipe(Loss::Mse, batch, 0.01);
+    let step = training_step(&graph, &recipe, recipe.lr, true)?;
+    let mut trainer = Trainer::new(&step);
+    let order = order(labels.len() as u32, recipe.seed, 0);
+    for (number, items) in order.chunks_exact(batch).cycle().take(steps).enumerate() {
+        let features: Vec<f32> =
+            items.iter().flat_map(|&item| &images[item as usize * 784..][..784]).copied().collect();
+        let own: Vec<u32> = items.iter().map(|&item| labels[item as usize]).collect();
+        let outcome = trainer.run(&step, &features, &own, number as u64);
+        if number % 50 == 0 {
+            println!("step {number}: loss {:.4}", outcome.loss.unwrap_or(f64::NAN) / batch as f64);
+        }
+    }
+    let count = test_labels.len();
+    let evaluation = evaluation(&graph, &recipe, count)?;
+    trainer.run(&evaluation, &test_images, &test_labels, 0);
+    let right = trainer.states().last().map_or(0.0, |count| count[0]);
+    println!("{right} of {count} test images after {steps} steps: {:.2} %", 100.0 * right / count as f32);
+    Ok(())
+}
