@@ -37,7 +37,12 @@ pub fn check(path: &Path) -> Result<(), SessionError> {
 /// One network's runs.
 pub fn run(name: &str, outcome: &Outcome) -> Run {
     let groups = vec![results(outcome), time(outcome), amounts(outcome), plan(outcome)];
-    Run { name: name.to_string(), groups, charts: Vec::new(), gates: outcome.gates().iter().map(|gate| gate.row()).collect() }
+    Run {
+        name: name.to_string(),
+        groups,
+        charts: Vec::new(),
+        gates: outcome.gates().iter().map(|gate| gate.row()).collect(),
+    }
 }
 
 fn fact(what: &str, value: String) -> Fact {

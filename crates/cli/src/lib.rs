@@ -9,6 +9,7 @@ mod html;
 mod options;
 mod output;
 mod run;
+mod train;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -56,6 +57,8 @@ enum Command {
     Query(commands::query::Args),
     /// All at once: dealer, P0 and P1 as three processes on this machine, over TLS.
     Predict(commands::predict::Args),
+    /// Private training: all at once on this machine, or one role of it.
+    Train(commands::train::Args),
     /// One-time material of a party: what is left, whether it is whole, and the removal of what is spent.
     Material(commands::material::Args),
     /// Look at this machine, at a role's configuration and at those it talks to; say what is wrong and what to do.
@@ -113,6 +116,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> ExitCode {
         Command::Serve(args) => commands::serve::run(args, &hooks, &output),
         Command::Query(args) => commands::query::run(args, &hooks, &output),
         Command::Predict(args) => commands::predict::run(args, &output),
+        Command::Train(args) => commands::train::run(args, &output),
         Command::Material(args) => commands::material::run(&args, &output),
         Command::Doctor(_) => unreachable!("run above"),
         Command::Zoo(args) => commands::zoo::run(&args, &output),

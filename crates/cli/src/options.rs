@@ -134,7 +134,7 @@ fn parse_crop(text: &str) -> Result<[u32; 2], String> {
         .ok_or_else(|| "give height and width, as in 224x224".to_string())
 }
 
-fn parse_optimize(text: &str) -> Result<Optimize, String> {
+pub fn parse_optimize(text: &str) -> Result<Optimize, String> {
     match text {
         "time" => Ok(Optimize::Time),
         "latency" => Ok(Optimize::Latency),
@@ -143,7 +143,7 @@ fn parse_optimize(text: &str) -> Result<Optimize, String> {
     }
 }
 
-fn parse_sign(text: &str) -> Result<SignChoice, String> {
+pub fn parse_sign(text: &str) -> Result<SignChoice, String> {
     match text {
         "exact" => Ok(SignChoice::Exact),
         "coarse" => Ok(SignChoice::Coarse),
@@ -151,7 +151,7 @@ fn parse_sign(text: &str) -> Result<SignChoice, String> {
     }
 }
 
-fn parse_ring(text: &str) -> Result<u32, String> {
+pub fn parse_ring(text: &str) -> Result<u32, String> {
     match text {
         "32" => Ok(32),
         "64" => Ok(64),
@@ -159,7 +159,7 @@ fn parse_ring(text: &str) -> Result<u32, String> {
     }
 }
 
-fn parse_range(text: &str) -> Result<[f64; 2], String> {
+pub fn parse_range(text: &str) -> Result<[f64; 2], String> {
     let parse = |text: &str| text.trim().parse::<f64>().ok();
     text.split_once(',')
         .and_then(|(lo, hi)| Some([parse(lo)?, parse(hi)?]))

@@ -12,4 +12,5 @@ pub mod plan;
 pub mod predict;
 pub mod query;
 pub mod serve;
+pub mod train;
 pub mod zoo;

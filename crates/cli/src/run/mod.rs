@@ -20,7 +20,7 @@ use crate::forecast;
 use crate::options::PlanOptions;
 use crate::output::Output;
 
-pub use comparison::Comparison;
+pub use comparison::{Comparison, labels};
 pub use document::machine;
 
 /// What to run.

@@ -1,0 +1,139 @@
+//! What training will cost, before it starts.
+
+use ariann_plan::{Link, Plan, Rates};
+use ariann_report::{bytes, count, seconds};
+use ariann_session::training::Job;
+use serde_json::{Value, json};
+
+use super::prepare::Prepared;
+
+/// Of one run of a plan.
+#[derive(Clone, Copy, Debug)]
+pub struct StepCost {
+    pub comparisons: u64,
+    pub multiply_adds: u64,
+    pub material: [u64; 2],
+    pub online: [u64; 2],
+    pub exchanges: u64,
+    pub memory: [u64; 2],
+    pub seconds: f64,
+}
+
+impl StepCost {
+    pub fn new(plan: &Plan, link: &Link) -> StepCost {
+        let totals = plan.totals(1);
+        StepCost {
+            comparisons: totals.comparisons,
+            multiply_adds: totals.multiply_adds,
+            material: totals.material_bytes,
+            online: totals.online_bytes,
+            exchanges: totals.exchanges,
+            memory: totals.memory_bytes,
+            // Nothing is reserved on disk, and no session begins.
+            seconds: plan.forecast_seconds(1, link, &Rates { run: 0.0, ..Rates::default() }),
+        }
+    }
+}
+
+/// A job's cost.
+pub struct Cost {
+    pub step: StepCost,
+    pub steps: u64,
+    pub evaluation: Option<(StepCost, u64)>,
+}
+
+impl Cost {
+    pub fn new(job: &Job, link: &Link) -> Cost {
+        let of = |plan: usize| StepCost::new(&job.plans[plan], link);
+        let epochs = job.epochs.len() as u64;
+        Cost {
+            step: of(job.epochs[0].plan),
+            steps: epochs * u64::from(job.steps),
+            evaluation: job.evaluation.map(|test| (of(test.plan), epochs * u64::from(test.batches))),
+        }
+    }
+
+    /// Forecast of all turns.
+    pub fn seconds(&self) -> f64 {
+        let tests = self.evaluation.map_or(0.0, |(cost, runs)| cost.seconds * runs as f64);
+        self.step.seconds * self.steps as f64 + tests
+    }
+
+    /// As people read it.
+    pub fn text(&self, prepared: &Prepared, job: &Job) -> String {
+        let [trained, frozen] = prepared.parameters();
+        let pair = |values: [u64; 2]| format!("{} for P0, {} for P1", bytes(values[0]), bytes(values[1]));
+        let frozen = if frozen > 0 { format!(", {} frozen", count(frozen)) } else { String::new() };
+        let StepCost { comparisons, multiply_adds, material, online, exchanges, memory, seconds: step } = self.step;
+        let mut facts = vec![
+            ("parameters", format!("{}{frozen}", count(trained))),
+            (
+                "steps",
+                format!(
+                    "{} epochs of {} steps of {} items = {}",
+                    job.epochs.len(),
+                    job.steps,
+                    job.recipe.batch,
+                    count(self.steps)
+                ),
+            ),
+            ("a step: comparisons, multiply-adds", format!("{}, {}", count(comparisons), count(multiply_adds))),
+            ("a step: material", pair(material)),
+            (
+                "a step: online",
+                format!("P0 sends {}, P1 {}, in {exchanges} exchanges", bytes(online[0]), bytes(online[1])),
+            ),
+            ("memory for values", pair(memory)),
+            ("ring", format!("{} bits", job.plans[0].ring)),
+            ("forecast", format!("{} a step, {} in all", seconds(step), duration(self.seconds()))),
+        ];
+        if let Some((cost, runs)) = &self.evaluation {
+            let runs = count(*runs);
+            facts.insert(2, ("tests", format!("{runs} batches, {} each", seconds(cost.seconds))));
+        }
+        let revealed = job.reveals_list();
+        let revealed = if revealed.is_empty() { "nothing".to_string() } else { revealed.join("; ") };
+        facts.push(("revealed", revealed));
+        aligned(&facts)
+    }
+
+    /// As scripts read it.
+    pub fn document(&self) -> Value {
+        let pair = |values: [u64; 2]| json!({ "p0": values[0], "p1": values[1] });
+        let StepCost { comparisons, multiply_adds, material, online, exchanges, memory, seconds } = self.step;
+        json!({
+            "comparisons": comparisons,
+            "multiply_adds": multiply_adds,
+            "material_bytes": pair(material),
+            "online_bytes": pair(online),
+            "exchanges": exchanges,
+            "memory_bytes": pair(memory),
+            "forecast_seconds": seconds,
+        })
+    }
+}
+
+/// Two columns.
+pub fn aligned(facts: &[(&str, String)]) -> String {
+    let width = facts.iter().map(|fact| fact.0.chars().count()).max().unwrap_or(0);
+    facts.iter().map(|(what, value)| format!("{what:width$}  {value}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Seconds, minutes or hours.
+pub fn duration(value: f64) -> String {
+    match value {
+        v if v >= 5400.0 => format!("{:.1} h", v / 3600.0),
+        v if v >= 90.0 => format!("{:.1} min", v / 60.0),
+        v => seconds(v),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_times_read_well() {
+        assert_eq!([duration(12.5), duration(300.0), duration(7200.0)], ["12.50 s", "5.0 min", "2.0 h"]);
+    }
+}
