@@ -8,7 +8,7 @@ use ariann_ring::pack::{self, PackError};
 use ariann_ring::{Arrange, PackedWeights, Ring};
 use rayon::prelude::*;
 
-use crate::{Device, Keys, Lift, LinearShape, Piece, Source, Stream, SumShape, Window};
+use crate::{Axes, Bilinear, Device, Keys, Lift, LinearShape, Piece, Source, Stream, SumShape, Window};
 
 mod chunks;
 mod compare;
@@ -174,6 +174,49 @@ impl Device for Cpu {
     fn sum<R: Ring>(&self, items: usize, shape: &SumShape, x: &Vec<R>) -> Vec<R> {
         let mut out = vec![R::ZERO; items * shape.out_len()];
         shape.apply(items, x, &mut out);
+        out
+    }
+
+    fn bilinear<R: Ring>(&self, of: &Bilinear, a: &Vec<R>, b: &Vec<R>) -> Vec<R> {
+        let mut out = vec![R::ZERO; of.out_len()];
+        match of {
+            Bilinear::Channels(axes) => accelerate(loops::Channels { axes, x: a, by: b, out: &mut out }),
+            Bilinear::Inner(axes) => accelerate(loops::Inner { axes, x: a, y: b, out: &mut out }),
+            product => product.apply(a, b, &mut out),
+        }
+        out
+    }
+
+    fn reduce_axes<R: Ring>(&self, axes: &Axes, x: &Vec<R>) -> Vec<R> {
+        let mut out = vec![R::ZERO; axes.kept];
+        accelerate(loops::Reduce { axes, x, out: &mut out });
+        out
+    }
+
+    fn spread_axes<R: Ring>(&self, axes: &Axes, x: &Vec<R>) -> Vec<R> {
+        let mut out = vec![R::ZERO; axes.len()];
+        axes.spread(x, &mut out);
+        out
+    }
+
+    fn keep<R: Ring>(&self, a: &mut Vec<R>, pattern: &[bool]) {
+        a.iter_mut().zip(pattern).for_each(|(a, kept)| *a = a.and(R::spread(u8::from(*kept))));
+    }
+
+    fn part<R: Ring>(
+        &self,
+        items: usize,
+        len: usize,
+        pairs: [&[u32]; 3],
+        singles: [&[u32]; 2],
+        g: &Vec<R>,
+        y: &Vec<R>,
+    ) -> Vec<R> {
+        let mut out = vec![R::ZERO; items * len];
+        let (ys, gs) = (y.chunks(pairs[0].len().max(1)), g.chunks((g.len() / items.max(1)).max(1)));
+        for ((out, g), y) in out.chunks_mut(len.max(1)).zip(gs).zip(ys.chain(std::iter::repeat(&[][..]))) {
+            accelerate(loops::Part { pairs, singles, g, y, out });
+        }
         out
     }
 

@@ -17,8 +17,8 @@ use ariann_prg::{Prg, TreeHash};
 use ariann_ring::pack::PackError;
 use ariann_ring::{Arrange, Ring};
 
-pub use cpu::Cpu;
 pub use ariann_ring::{Axes, Bilinear, LinearShape};
+pub use cpu::Cpu;
 pub use shape::SumShape;
 
 /// Where words come from: `len` of them for each slot, at the addresses of `kind` and `gate`.
@@ -192,6 +192,25 @@ pub trait Device: Sync {
     fn arrange<R: Ring>(&self, items: usize, arrange: &Arrange, operands: &[&Self::Words<R>]) -> Self::Words<R>;
     /// Sums over windows of `items` items.
     fn sum<R: Ring>(&self, items: usize, shape: &SumShape, x: &Self::Words<R>) -> Self::Words<R>;
+    /// The product of two operands, summed as `of` says.
+    fn bilinear<R: Ring>(&self, of: &Bilinear, a: &Self::Words<R>, b: &Self::Words<R>) -> Self::Words<R>;
+    /// Sums over the outer and the inner axis.
+    fn reduce_axes<R: Ring>(&self, axes: &Axes, x: &Self::Words<R>) -> Self::Words<R>;
+    /// One value a kept place, for all places of the outer and the inner axis.
+    fn spread_axes<R: Ring>(&self, axes: &Axes, x: &Self::Words<R>) -> Self::Words<R>;
+    /// `a` where the public pattern is true, 0 elsewhere.
+    fn keep<R: Ring>(&self, a: &mut Self::Words<R>, pattern: &[bool]);
+    /// Backwards through pairs, for every item of `len` elements: from zeros, for each pair `out[a] += y`,
+    /// `out[b] += g[paired] - y`, and for each element without a partner `out[single] += g[carried]`.
+    fn part<R: Ring>(
+        &self,
+        items: usize,
+        len: usize,
+        pairs: [&[u32]; 3],
+        singles: [&[u32]; 2],
+        g: &Self::Words<R>,
+        y: &Self::Words<R>,
+    ) -> Self::Words<R>;
     /// `-a`.
     fn negate<R: Ring>(&self, a: &mut Self::Words<R>);
     /// For every item, the elements at `index` of its `len`.

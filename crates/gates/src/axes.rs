@@ -6,7 +6,8 @@
 //! Online     no message.
 //! Error      none: exact modulo 2^k.
 
-use ariann_device::Axes;
+use ariann_device::{Axes, Device};
+use ariann_ring::Ring;
 
 use crate::Cost;
 
@@ -27,6 +28,11 @@ pub struct Spread {
 }
 
 impl Reduce {
+    /// The sums of a share, of masked values or of masks.
+    pub fn apply<R: Ring, D: Device>(&self, device: &D, x: &D::Words<R>) -> D::Words<R> {
+        device.reduce_axes(&self.axes, x)
+    }
+
     /// See the head of this file.
     pub fn cost(&self) -> Cost {
         Cost::default()
@@ -34,6 +40,11 @@ impl Reduce {
 }
 
 impl Spread {
+    /// The values of a share, of masked values or of masks, spread.
+    pub fn apply<R: Ring, D: Device>(&self, device: &D, x: &D::Words<R>) -> D::Words<R> {
+        device.spread_axes(&self.axes, x)
+    }
+
     /// See the head of this file.
     pub fn cost(&self) -> Cost {
         Cost::default()

@@ -6,6 +6,9 @@
 //! Online     no message.
 //! Error      none.
 
+use ariann_device::Device;
+use ariann_ring::Ring;
+
 use crate::Cost;
 
 /// A pattern over `len` values.
@@ -21,6 +24,14 @@ pub struct Dropout {
 }
 
 impl Dropout {
+    /// What the pattern of the step keeps of a share, of masked values or of masks.
+    pub fn apply<R: Ring, D: Device>(&self, device: &D, x: &D::Words<R>, pattern: &[bool]) -> D::Words<R> {
+        debug_assert_eq!(pattern.len(), self.len);
+        let mut kept = device.copy(x);
+        device.keep(&mut kept, pattern);
+        kept
+    }
+
     /// See the head of this file.
     pub fn cost(&self) -> Cost {
         Cost::default()

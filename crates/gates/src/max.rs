@@ -62,11 +62,22 @@ impl Max {
         alpha: &D::Words<R>,
         sections: &mut [Vec<u8>; 2],
     ) -> D::Words<R> {
+        self.deal_keeping(dealing, level, alpha, sections).0
+    }
+
+    /// The same, with the masks r_d of the bits.
+    pub fn deal_keeping<R: Ring, D: Device>(
+        &self,
+        dealing: &Dealing<'_, D>,
+        level: &Level,
+        alpha: &D::Words<R>,
+        sections: &mut [Vec<u8>; 2],
+    ) -> (D::Words<R>, D::Bits) {
         let (c, b) = difference(dealing.device, alpha, 1, level, self.width);
         let r_d = self.drelu().deal(dealing, &c, sections);
         let r = dealing.mask(kind::MASK, level.a.len());
         self.select().deal(dealing, &r_d, &c, &r, sections);
-        merge(dealing.device, alpha, b, &r, 1, level, self.width)
+        (merge(dealing.device, alpha, b, &r, 1, level, self.width), r_d)
     }
 
     /// The first message.
@@ -102,6 +113,16 @@ enum Stage<'a, R: Ring, D: Device> {
 impl<'a, R: Ring, D: Device> State<'a, R, D> {
     /// The wires after this level, or the next message.
     pub fn next(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Progress<D::Words<R>, Self> {
+        self.next_keeping(ctx, theirs, &mut None)
+    }
+
+    /// The same; leaves d̂ in `kept` when it is known.
+    pub fn next_keeping(
+        self,
+        ctx: &Context<'_, D>,
+        theirs: &[u8],
+        kept: &mut Option<D::Bits>,
+    ) -> Progress<D::Words<R>, Self> {
         let State { max, x, b, level, stage } = self;
         let wait = |b, stage: Stage<'a, R, D>| State { max, x, b, level, stage };
         let (difference, material, bits) = match stage {
@@ -119,6 +140,7 @@ impl<'a, R: Ring, D: Device> State<'a, R, D> {
         };
         let offset = max.drelu().key_bytes()[Party::P1 as usize];
         let share = max.select().share(ctx, &material, offset, &d, &difference)?;
+        *kept = Some(d);
         let (opening, message) = Opening::new(ctx, share, max.width, Receiver::Both);
         Ok(Step::Exchange(message, wait(b, Stage::Opening(opening))))
     }

@@ -58,10 +58,20 @@ impl Relu {
         alpha: &D::Words<R>,
         sections: &mut [Vec<u8>; 2],
     ) -> D::Words<R> {
+        self.deal_keeping(dealing, alpha, sections).0
+    }
+
+    /// The same, with the masks r_d of the bits.
+    pub fn deal_keeping<R: Ring, D: Device>(
+        &self,
+        dealing: &Dealing<'_, D>,
+        alpha: &D::Words<R>,
+        sections: &mut [Vec<u8>; 2],
+    ) -> (D::Words<R>, D::Bits) {
         let r_d = self.sign.deal(&self.drelu(), self.width, dealing, alpha, sections);
         let r = dealing.mask(kind::MASK, self.len);
         self.select::<R>().deal(dealing, &r_d, alpha, &r, sections);
-        r
+        (r, r_d)
     }
 
     /// The first message.
@@ -103,6 +113,16 @@ struct Comparing<'a, R: Ring, D: Device> {
 impl<R: Ring, D: Device> State<'_, R, D> {
     /// The wire at a party that receives it, or the next message.
     pub fn next(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Progress<Option<D::Words<R>>, Self> {
+        self.next_keeping(ctx, theirs, &mut None)
+    }
+
+    /// The same; leaves d̂ in `kept` when it is known.
+    pub fn next_keeping(
+        self,
+        ctx: &Context<'_, D>,
+        theirs: &[u8],
+        kept: &mut Option<D::Bits>,
+    ) -> Progress<Option<D::Words<R>>, Self> {
         let Comparing { relu, x, coarse, material, bits } = match self.0 {
             Stage::Comparing(comparing) => comparing,
             Stage::Opening(opening) => return Ok(Step::Done(opening.finish(ctx, theirs)?)),
@@ -116,6 +136,7 @@ impl<R: Ring, D: Device> State<'_, R, D> {
         };
         let offset = relu.drelu().key_bytes()[Party::P1 as usize];
         let share = relu.select::<R>().share(ctx, &material, offset, &d, x)?;
+        *kept = Some(d);
         let (opening, message) = Opening::new(ctx, share, R::BITS, relu.to);
         Ok(Step::Exchange(message, State(Stage::Opening(opening))))
     }

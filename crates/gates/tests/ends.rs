@@ -12,7 +12,7 @@ in_both_rings!(an_input_is_masked_by_its_owner_alone, shares_and_wires_are_revea
 
 fn an_input_is_masked_by_its_owner_alone<R: Ring>() {
     let (world, mut random) = (World::new(1), Random::new(2));
-    let (gate, items) = (Input { len: 29 }, 3);
+    let (gate, items) = (Input { len: 29, owner: ariann_gates::input::OWNER }, 3);
     let x: Vec<R> = random.words(29 * items);
     let [ctx0, ctx1] = world.both(0, items);
     assert_eq!(OWNER, Party::P1);

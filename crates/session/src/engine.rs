@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ariann_device::Device;
 use ariann_gates::add::Operand;
 use ariann_gates::argmax::{Candidates, Ranked};
+use ariann_gates::dropout::Dropout;
 use ariann_gates::linear::{LayerWeights, Linear};
 use ariann_gates::{Context, GateError, Keys, Level, Party, Receiver, Sections, Step};
 use ariann_material::{Batch, BatchId};
@@ -97,6 +98,7 @@ impl Schedule {
         let mut schedule = Schedule { levels, lookups, last: plan.last_uses(), kept: plan.kept_bits() };
         for (number, entry) in plan.gates.iter().enumerate() {
             match &entry.gate {
+                // Backwards the same pairs meet.
                 Gate::Max(gate) => drop(schedule.levels.insert(number as u32, gate.level())),
                 Gate::Lookup(gate) => {
                     let operand = plan.gates[entry.inputs[0] as usize].scale;
@@ -242,6 +244,7 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
         let prepared =
             material.prepared.as_ref().map(|batch| Reading::of_linear(batch, slots.clone(), self.plan)).transpose()?;
         let (dealt, prepared) = (&dealt, prepared.as_ref());
+        assert!(self.plan.training.is_none() || slots.len() == 1, "a batch of training is one item");
         let Given { inputs, states, dropout } = given;
         let mut run = Run {
             material,
@@ -359,7 +362,7 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
         run: &mut Run<'_, R, D>,
         gate: u32,
         mut step: Step<T, S>,
-        next: impl Fn(S, &Context<'_, D>, &[u8]) -> Result<Step<T, S>, GateError>,
+        mut next: impl FnMut(S, &Context<'_, D>, &[u8]) -> Result<Step<T, S>, GateError>,
     ) -> Result<T, SessionError> {
         let mut index = 0;
         loop {
@@ -417,10 +420,8 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
                 self.moved(run, entry.inputs[0], moved)
             }
             Gate::Sum(shape) => {
-                let source = entry.inputs[0];
-                let known = !matches!(run.values[source as usize], Value::Wire(None));
-                let sums = known.then(|| self.device.sum(run.items(), shape, run.words(source)));
-                self.moved(run, source, sums)
+                let items = run.items();
+                self.moved_one(run, entry.inputs[0], |x| self.device.sum(items, shape, x))
             }
             Gate::Open(gate) => {
                 let share = run.words(entry.inputs[0]);
@@ -446,14 +447,20 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
             Gate::Max(gate) => {
                 let x = self.take(run, first);
                 let step = gate.start(&ctx, &stored, self.schedule.level(number), &x).map_err(failed)?;
-                let y = self.finish(run, number, step, |state, ctx, theirs| state.next(ctx, theirs))?;
+                let mut kept = None;
+                let y =
+                    self.finish(run, number, step, |state, ctx, theirs| state.next_keeping(ctx, theirs, &mut kept))?;
+                self.keep(run, number, kept);
                 self.give(run, first, x);
                 Value::Wire(Some(y))
             }
             Gate::Relu(gate) => {
                 let x = self.take(run, first);
                 let step = gate.start(&ctx, &stored, &x).map_err(failed)?;
-                let y = self.finish(run, number, step, |state, ctx, theirs| state.next(ctx, theirs))?;
+                let mut kept = None;
+                let y =
+                    self.finish(run, number, step, |state, ctx, theirs| state.next_keeping(ctx, theirs, &mut kept))?;
+                self.keep(run, number, kept);
                 self.give(run, first, x);
                 Value::Wire(y)
             }
@@ -518,13 +525,38 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
                 run.stored.push((kept.state, share));
                 Value::Gone
             }
-            Gate::Product(_)
-            | Gate::Reduce(_)
-            | Gate::Spread(_)
-            | Gate::Dropout(_)
-            | Gate::Times(_)
-            | Gate::ReluBack(_)
-            | Gate::MaxBack(_) => unreachable!("no gate of a prediction"),
+            Gate::Product(gate) => {
+                let [a, b] = [entry.inputs[0], entry.inputs[1]];
+                let own = [a, b].map(|gate| self.own_mask(run, gate));
+                Value::Share(gate.share(&ctx, &stored, [run.words(a), run.words(b)], own).map_err(failed)?)
+            }
+            Gate::Reduce(gate) => self.moved_one(run, entry.inputs[0], |x| gate.apply(self.device, x)),
+            Gate::Spread(gate) => self.moved_one(run, entry.inputs[0], |x| gate.apply(self.device, x)),
+            Gate::Dropout(gate) => {
+                let pattern = pattern(run.dropout, gate);
+                self.moved_one(run, entry.inputs[0], |x| gate.apply(self.device, x, &pattern))
+            }
+            Gate::Times(gate) => self.moved_one(run, entry.inputs[0], |x| {
+                let mut scaled = self.device.copy(x);
+                self.device.scale(&mut scaled, gate.factor as u64);
+                scaled
+            }),
+            Gate::ReluBack(gate) => {
+                let bits = &run.bits[&entry.bits().expect("a checked plan")];
+                let started = gate.start(&ctx, &stored, bits, run.words(entry.inputs[0]));
+                let (opening, message) = started.map_err(self.named(number))?;
+                let theirs = self.swap(run, number, 0, message)?;
+                Value::Wire(opening.finish(&ctx, &theirs).map_err(failed)?)
+            }
+            Gate::MaxBack(gate) => {
+                let forward = entry.bits().expect("a checked plan");
+                let (level, g) = (self.schedule.level(forward), entry.inputs[0]);
+                let started = gate.start(&ctx, &stored, level, &run.bits[&forward], run.words(g));
+                let (opening, message) = started.map_err(self.named(number))?;
+                let theirs = self.swap(run, number, 0, message)?;
+                let before = gate.finish(&ctx, level, run.words(g), opening, &theirs);
+                Value::Wire(Some(before.map_err(failed)?))
+            }
         })
     }
 
@@ -547,6 +579,24 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
 
     fn give(&self, run: &mut Run<'_, R, D>, gate: Option<u32>, words: D::Words<R>) {
         run.values[gate.expect("a checked plan") as usize] = Value::Wire(Some(words));
+    }
+
+    /// Keeps d̂ where a later gate takes it.
+    fn keep(&self, run: &mut Run<'_, R, D>, number: u32, bits: Option<D::Bits>) {
+        if let Some(bits) = bits.filter(|_| self.schedule.keeps_bits(number)) {
+            run.bits.insert(number, bits);
+        }
+    }
+
+    /// What `work` makes of a share is a share, of a wire a wire.
+    fn moved_one(
+        &self,
+        run: &Run<'_, R, D>,
+        source: u32,
+        work: impl FnOnce(&D::Words<R>) -> D::Words<R>,
+    ) -> Value<R, D> {
+        let known = !matches!(run.values[source as usize], Value::Wire(None));
+        self.moved(run, source, known.then(|| work(run.words(source))))
     }
 
     /// Elements in other places: a share of shares, a wire of wires.
@@ -588,6 +638,11 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
         let words = self.device.unpack(keys, 0, linear.shape.out_len(), R::BITS);
         words.map(Some).map_err(|source| self.named(gate)(GateError::Material(source)))
     }
+}
+
+/// The pattern of a gate of the step `dropout`, a public seed and a number.
+pub(crate) fn pattern([seed, step]: [u64; 2], gate: &Dropout) -> Vec<bool> {
+    ariann_graph::training::pattern(seed, step, gate.pattern, gate.len, gate.keep)
 }
 
 /// Who the plan says receives the result.

@@ -105,24 +105,41 @@ impl<'a, R: Ring, D: Device> Maker<'a, R, D> {
 
     /// Makes slot number `slot` and hands over the sections of each gate, P0's and P1's, in plan order: no more than one
     /// gate's are in memory at once.
-    pub fn slot<E>(&self, slot: u32, mut hand_over: impl FnMut(u32, &[Vec<u8>; 2]) -> Result<(), E>) -> Result<(), E> {
+    pub fn slot<E>(
+        &self,
+        slot: u32,
+        mut hand_over: impl FnMut(u32, &mut [Vec<u8>; 2]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut masks: Vec<Masks<D::Words<R>>> = Vec::with_capacity(self.plan.gates.len());
+        // r_d of gates whose bits a later gate takes.
+        let mut bits = BTreeMap::new();
         for (number, entry) in self.plan.gates.iter().enumerate() {
             let material = self.plan.cost(number).material;
             let mut sections = material.map(Vec::with_capacity);
-            let mask = self.gate(number as u32, slot, entry, &mut masks, &mut sections);
+            let mask = self.gate(number as u32, slot, entry, &mut masks, &mut bits, &mut sections);
             masks.push(mask);
             for input in entry.operands().iter().filter(|input| self.schedule.last_use(**input) == number) {
                 masks[*input as usize] = Masks::Gone;
+            }
+            let last = |bits: &u32| self.schedule.last_use_of_bits(*bits) == Some(number as u32);
+            if let Some(spent) = entry.bits().filter(last) {
+                bits.remove(&spent);
             }
             assert_eq!(
                 [sections[0].len(), sections[1].len()],
                 material,
                 "a section has the length that the plan gives it"
             );
-            hand_over(number as u32, &sections)?;
+            hand_over(number as u32, &mut sections)?;
         }
         Ok(())
+    }
+
+    /// Keeps r_d where a later gate takes it.
+    fn keep(&self, bits: &mut BTreeMap<u32, D::Bits>, number: u32, r_d: D::Bits) {
+        if self.schedule.keeps_bits(number) {
+            bits.insert(number, r_d);
+        }
     }
 
     /// The part of a wire's mask that `party` knows.
@@ -147,6 +164,7 @@ impl<'a, R: Ring, D: Device> Maker<'a, R, D> {
         slot: u32,
         entry: &Entry,
         masks: &mut [Masks<D::Words<R>>],
+        bits: &mut BTreeMap<u32, D::Bits>,
         sections: &mut [Vec<u8>; 2],
     ) -> Masks<D::Words<R>> {
         let dealing = Dealing {
@@ -189,9 +207,15 @@ impl<'a, R: Ring, D: Device> Maker<'a, R, D> {
                 // The mask of a share or of a whole wire follows from the parties' words.
                 _ => Masks::Words,
             },
-            Gate::Max(gate) => Masks::Wire(gate.deal(dealing, self.schedule.level(number), &alpha(masks), sections)),
+            Gate::Max(gate) => {
+                let level = self.schedule.level(number);
+                let (mask, r_d) = gate.deal_keeping(dealing, level, &alpha(masks), sections);
+                self.keep(bits, number, r_d);
+                Masks::Wire(mask)
+            }
             Gate::Relu(gate) => {
-                gate.deal(dealing, &alpha(masks), sections);
+                let (_, r_d) = gate.deal_keeping(dealing, &alpha(masks), sections);
+                self.keep(bits, number, r_d);
                 Masks::Words
             }
             Gate::Clip(gate) => {
@@ -221,15 +245,27 @@ impl<'a, R: Ring, D: Device> Maker<'a, R, D> {
                 Masks::Ranked(gate.deal(dealing, &ranked, sections))
             }
             Gate::Input(_) | Gate::Add(_) | Gate::Sum(_) | Gate::Reveal(_) => Masks::Words,
-            Gate::State(_)
-            | Gate::Store(_)
-            | Gate::Product(_)
-            | Gate::Reduce(_)
-            | Gate::Spread(_)
-            | Gate::Dropout(_)
-            | Gate::Times(_)
-            | Gate::ReluBack(_)
-            | Gate::MaxBack(_) => unreachable!("no gate of a prediction"),
+            Gate::State(_) | Gate::Store(_) | Gate::Reduce(_) | Gate::Dropout(_) | Gate::Times(_) => Masks::Words,
+            Gate::Spread(gate) => match &masks[entry.inputs[0] as usize] {
+                Masks::Wire(alpha) => Masks::Wire(gate.apply(self.device, alpha)),
+                _ => Masks::Words,
+            },
+            Gate::Product(gate) => {
+                let [a, b] = [entry.inputs[0], entry.inputs[1]].map(whole);
+                gate.deal(dealing, [&a, &b], sections);
+                Masks::Words
+            }
+            Gate::ReluBack(gate) => {
+                let r_d = &bits[&entry.bits().expect("a checked plan")];
+                gate.deal(dealing, r_d, &alpha(masks), sections);
+                Masks::Words
+            }
+            Gate::MaxBack(gate) => {
+                let forward = entry.bits().expect("a checked plan");
+                let level = self.schedule.level(forward);
+                gate.deal(dealing, level, &bits[&forward], &alpha(masks), sections);
+                Masks::Words
+            }
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use ariann_device::Device;
-use ariann_gates::{Party, Stream, kind};
+use ariann_gates::{Party, Stream, kind, max_back};
 use ariann_plan::{Gate, Plan};
 use ariann_prg::Prg;
 use ariann_ring::Ring;
 
-use crate::engine::Schedule;
+use crate::engine::{Schedule, pattern};
 
 /// What masks of a step of training follow from, beyond words.
 #[derive(Clone, Copy)]
@@ -60,7 +60,26 @@ impl<D: Device> OwnMasks<'_, D> {
                 Some(gate.apply(self.device, items, &parts.iter().collect::<Vec<_>>()))
             }
             Gate::Sum(shape) => self.of::<R>(entry.inputs[0]).map(|part| self.device.sum(items, shape, &part)),
+            Gate::Reduce(gate) => self.of::<R>(entry.inputs[0]).map(|part| gate.apply(self.device, &part)),
+            Gate::Spread(gate) => self.of::<R>(entry.inputs[0]).map(|part| gate.apply(self.device, &part)),
+            Gate::Dropout(gate) => self.of::<R>(entry.inputs[0]).map(|mut part| {
+                self.device.keep(&mut part, &pattern(self.of_step().dropout, gate));
+                part
+            }),
+            Gate::Times(gate) => self.of::<R>(entry.inputs[0]).map(|mut part| {
+                self.device.scale(&mut part, gate.factor as u64);
+                part
+            }),
+            Gate::MaxBack(_) => {
+                let level = self.of_step().schedule.level(entry.bits().expect("a checked plan"));
+                let g = self.of::<R>(entry.inputs[0]).expect("both have a part in an opened wire's mask");
+                Some(max_back::part(self.device, level, items, &g, &fresh(level.a.len())))
+            }
             _ => Some(fresh(self.plan.result_len(gate as usize))),
         }
+    }
+
+    fn of_step(&self) -> StepMasks<'_> {
+        self.step.expect("a step of training has its masks made with its schedule")
     }
 }

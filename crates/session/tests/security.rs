@@ -60,7 +60,12 @@ fn kinds(plan: &Plan, number: usize) -> BTreeSet<u8> {
             compared(gate.form, &[kind::MASK, kind::INDEX_MASK, kind::INDEX_TABLE])
         }
         Gate::ArgMax(gate) => compared(gate.form, &[kind::MASK, kind::TABLE, kind::INDEX_MASK, kind::INDEX_TABLE]),
+        Gate::Product(_) => vec![kind::CORRECTION],
+        Gate::ReluBack(_) | Gate::MaxBack(_) => vec![kind::TABLE, kind::MASK],
         Gate::Add(_) | Gate::Arrange(_) | Gate::Sum(_) | Gate::Cut(_) | Gate::Subtract(_) | Gate::Reveal(_) => vec![],
+        Gate::State(_) | Gate::Store(_) | Gate::Reduce(_) | Gate::Spread(_) | Gate::Dropout(_) | Gate::Times(_) => {
+            vec![]
+        }
         gate => unreachable!("{} is no gate of a prediction", gate.kind()),
     })
 }

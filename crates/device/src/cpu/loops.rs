@@ -1,7 +1,7 @@
 //! Plain loops that are worth the processor's widest vectors.
 
 use ariann_prg::Loop;
-use ariann_ring::Ring;
+use ariann_ring::{Axes, Ring};
 
 /// See [`crate::Device::differences`].
 pub(super) struct Differences<'a, R: Ring> {
@@ -43,6 +43,74 @@ impl<R: Ring> Loop for Cut<'_, R> {
     fn run(self) {
         for ((out, share), mask) in self.out.iter_mut().zip(self.share).zip(self.mask) {
             *out = share.add(*mask).add(self.add).shr(self.shift).and(self.low);
+        }
+    }
+}
+
+/// See [`Axes::reduce`].
+pub(super) struct Reduce<'a, R: Ring> {
+    pub axes: &'a Axes,
+    pub x: &'a [R],
+    pub out: &'a mut [R],
+}
+
+impl<R: Ring> Loop for Reduce<'_, R> {
+    #[inline(always)]
+    fn run(self) {
+        self.axes.reduce(self.x, self.out);
+    }
+}
+
+/// See [`Axes::channels`].
+pub(super) struct Channels<'a, R: Ring> {
+    pub axes: &'a Axes,
+    pub x: &'a [R],
+    pub by: &'a [R],
+    pub out: &'a mut [R],
+}
+
+impl<R: Ring> Loop for Channels<'_, R> {
+    #[inline(always)]
+    fn run(self) {
+        self.axes.channels(self.x, self.by, self.out);
+    }
+}
+
+/// See [`Axes::inner`].
+pub(super) struct Inner<'a, R: Ring> {
+    pub axes: &'a Axes,
+    pub x: &'a [R],
+    pub y: &'a [R],
+    pub out: &'a mut [R],
+}
+
+impl<R: Ring> Loop for Inner<'_, R> {
+    #[inline(always)]
+    fn run(self) {
+        self.axes.inner(self.x, self.y, self.out);
+    }
+}
+
+/// See [`crate::Device::part`], of one item.
+pub(super) struct Part<'a, R: Ring> {
+    pub pairs: [&'a [u32]; 3],
+    pub singles: [&'a [u32]; 2],
+    pub g: &'a [R],
+    pub y: &'a [R],
+    pub out: &'a mut [R],
+}
+
+impl<R: Ring> Loop for Part<'_, R> {
+    #[inline(always)]
+    fn run(self) {
+        let Part { pairs: [a, b, paired], singles: [single, carried], g, y, out } = self;
+        for ((a, b), (paired, y)) in a.iter().zip(b).zip(paired.iter().zip(y)) {
+            let (a, b) = (*a as usize, *b as usize);
+            out[a] = out[a].add(*y);
+            out[b] = out[b].add(g[*paired as usize].sub(*y));
+        }
+        for (single, carried) in single.iter().zip(carried) {
+            out[*single as usize] = out[*single as usize].add(g[*carried as usize]);
         }
     }
 }

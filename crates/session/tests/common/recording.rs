@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;
 
-use ariann_device::{Cpu, Device, Keys, Lift, LinearShape, Piece, Source, Stream, SumShape, Window};
+use ariann_device::{Axes, Bilinear, Cpu, Device, Keys, Lift, LinearShape, Piece, Source, Stream, SumShape, Window};
 use ariann_fss::Party;
 use ariann_material::BatchId;
 use ariann_prg::{Address, Prg, TreeHash};
@@ -146,6 +146,29 @@ impl Device for Recording {
     }
     fn sum<R: Ring>(&self, items: usize, shape: &SumShape, x: &Vec<R>) -> Vec<R> {
         Cpu.sum(items, shape, x)
+    }
+    fn bilinear<R: Ring>(&self, of: &Bilinear, a: &Vec<R>, b: &Vec<R>) -> Vec<R> {
+        Cpu.bilinear(of, a, b)
+    }
+    fn reduce_axes<R: Ring>(&self, axes: &Axes, x: &Vec<R>) -> Vec<R> {
+        Cpu.reduce_axes(axes, x)
+    }
+    fn spread_axes<R: Ring>(&self, axes: &Axes, x: &Vec<R>) -> Vec<R> {
+        Cpu.spread_axes(axes, x)
+    }
+    fn keep<R: Ring>(&self, a: &mut Vec<R>, pattern: &[bool]) {
+        Cpu.keep(a, pattern)
+    }
+    fn part<R: Ring>(
+        &self,
+        items: usize,
+        len: usize,
+        pairs: [&[u32]; 3],
+        singles: [&[u32]; 2],
+        g: &Vec<R>,
+        y: &Vec<R>,
+    ) -> Vec<R> {
+        Cpu.part(items, len, pairs, singles, g, y)
     }
     fn negate<R: Ring>(&self, a: &mut Vec<R>) {
         Cpu.negate(a)
