@@ -162,25 +162,25 @@ impl<'a> Builder<'a> {
         if shift <= 0 {
             return Ok(held);
         }
-        let (x, scale, width) = self.window(name, part, held, shift, max, len)?;
+        let (x, scale, width) = self.window(name, part, held, (shift, 3), max, len)?;
         let gate = Gate::Truncate(Truncate { len, width });
         Ok((self.push(name, &format!("{part} cut"), &[x], scale, gate), scale))
     }
 
-    /// A share opened by a window.
+    /// A share opened by a window that drops `shift` bits and has at least `least`.
     pub fn window(
         &mut self,
         name: &str,
         part: &str,
         (share, scale): Held,
-        shift: i32,
+        (shift, least): (i32, u32),
         max: f64,
         len: usize,
     ) -> Result<(u32, Scale, u32), CompileError> {
         // The whole ring would be opened as a wire of k bits.
         let whole = shift <= 0 && self.top(name, max, scale, 0)? == self.options.ring;
         let shift = if whole { 1 } else { shift.max(0) };
-        let top = self.top(name, max, scale, shift)?.max(shift as u32 + 3);
+        let top = self.top(name, max, scale, shift)?.max(shift as u32 + least);
         let window = Window { shift: shift as u32, top };
         let scale = Scale { frac: scale.frac - shift, ..scale };
         let gate = Gate::Open(Open { len, window, to: Receiver::Both });
@@ -294,7 +294,7 @@ impl<'a> Builder<'a> {
                 let held = self.share(node)?;
                 let frac = self.scales.frac(node);
                 let held = self.plain(name, held, frac, max, len)?;
-                self.window(name, "compared", held, held.1.frac - frac, max, len)?
+                self.window(name, "compared", held, (held.1.frac - frac, 3), max, len)?
             }
         };
         self.forms[node].narrow = Some(narrow);

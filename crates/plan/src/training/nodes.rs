@@ -356,13 +356,15 @@ impl Builder<'_> {
     fn average_back(&mut self, index: usize, average: &AvgPool) -> Result<(), CompileError> {
         let (name, len, input) = (self.name(index), self.len(index), self.step.nodes[index].inputs[0]);
         let pool = &average.pool;
-        let apart = (0..2).all(|axis| pool.stride[axis] >= pool.kernel[axis] && pool.dilation[axis] == 1);
+        let windows = [pool.out_height(), pool.out_width()];
+        let alone = |axis: usize| windows[axis] == 1 || pool.stride[axis] >= pool.kernel[axis];
+        let apart = (0..2).all(|axis| alone(axis) && pool.dilation[axis] == 1);
         let count = u64::from(average.counts[0][0]) * u64::from(average.counts[1][0]);
         let even = (0..2).all(|axis| average.counts[axis].iter().all(|count| *count == average.counts[axis][0]));
         if !apart || !even || pool.pads != [0; 4] {
             return Err(unsupported(name, "gradients of overlapping or padded averages"));
         }
-        let [rows, columns] = [pool.out_height(), pool.out_width()];
+        let [rows, columns] = windows;
         let taps = (0..pool.kernel[0]).flat_map(|y| (0..pool.kernel[1]).map(move |x| (y, x)));
         let block = |(y, x): (usize, usize)| Block {
             source: 0,
@@ -396,25 +398,26 @@ impl Builder<'_> {
         let max = self.scales.max(input);
         let held = self.plain(name, held, held.1.frac, max, len)?;
         let width = LOOKUP_WIDTH;
+        let frac = match function {
+            Function::Exp => width as i32 - 2 - bits(-LEAST_POWER),
+            _ => width as i32 - 2 - LOOKUP_MARGIN - bits(max),
+        };
+        // Rounded first where a window above the table's bits would not fit the ring.
+        let high = held.1.frac - frac + width as i32 > self.scales.ring();
+        let (share, scale) = if high { self.cut(name, "operand", held, held.1.frac - frac, max, len)? } else { held };
+        let shift = (scale.frac - frac).max(0) as u32;
         let x = if function == Function::Exp {
             // Powers of what is far below zero are zero; beyond the table they would be anything.
-            let frac = width as i32 - 1 - bits(-LEAST_POWER) - 1;
-            let (x, scale, wide) = self.window(name, "powers", held, held.1.frac - frac, max.max(-LEAST_POWER), len)?;
+            let (x, scale, wide) = self.window(name, "powers", (share, scale), (shift as i32, width), max, len)?;
             self.clip(index, x, scale, wide, [LEAST_POWER, 0.0])?;
             let (x, scale) = self.forms[index].wire.take().expect("a clip gives a wire");
             let gate = Gate::Cut(Cut { len, width });
             self.push(name, "table operand", &[x], scale, gate)
         } else {
-            let frac = width as i32 - 2 - LOOKUP_MARGIN - bits(max);
-            let shift = (held.1.frac - frac).max(0);
-            let window = Window { shift: shift as u32, top: (shift as u32 + width).min(self.options.ring) };
-            let scale = Scale::bits(held.1.frac - shift);
+            let window = Window { shift, top: shift + width };
+            let scale = Scale { frac: scale.frac - shift as i32, ..scale };
             let open = Gate::Open(Open { len, window, to: Receiver::Both });
-            let x = self.push(name, "table operand", &[held.0], scale, open);
-            if window.width() < width {
-                return Err(unsupported(name, "its operand has too few bits"));
-            }
-            x
+            self.push(name, "table operand", &[share], scale, open)
         };
         let frac = match function {
             Function::Exp | Function::Reciprocal => PROBABILITY.min(self.scales.frac(index).max(PROBABILITY - 4)),
@@ -462,7 +465,7 @@ impl Builder<'_> {
         let operands = [(chosen, product_scale), (greatest, scale), unit];
         let (difference, scale) = self.weighted(name, &operands, &[1, -1, 1], batch)?;
         let max = 2.0 * self.scales.max(logits) + scale.unit();
-        let (difference, scale, width) = self.window(name, "compared", (difference, scale), 0, max, batch)?;
+        let (difference, scale, width) = self.window(name, "compared", (difference, scale), (0, 3), max, batch)?;
         let relu = Relu { len: batch, width, to: Receiver::Both, form: self.form(), sign: Sign::Exact };
         let right = self.push(name, "right", &[difference], scale, Gate::Relu(relu));
         let axes = Axes { outer: batch, kept: 1, inner: 1 };

@@ -13,7 +13,7 @@ use super::TrainingOptions;
 use crate::CompileError;
 use crate::scales::{ScaleError, divisors};
 
-/// Fractional bits that suffice for any operand, by ring.
+/// Useful bits, f + log2 rms, that suffice for any operand, by ring.
 const ENOUGH: [i32; 2] = [18, 24];
 /// Fractional bits of parameters between steps at most, by ring.
 const MASTER: [i32; 2] = [28, 40];
@@ -104,7 +104,17 @@ impl<'a> Scales<'a> {
 
     /// Greatest magnitude of a value.
     pub fn max(&self, node: usize) -> f64 {
-        self.ranges.nodes[node].max_abs
+        match self.step.nodes[node].op {
+            // With a margin of its own.
+            StepOp::State(state) => self.state_max(state) * 2f64.powi(MASTER_MARGIN - self.margin),
+            _ => self.ranges.nodes[node].max_abs,
+        }
+    }
+
+    /// Greatest magnitude of a state, before the first step and after each.
+    fn state_max(&self, state: usize) -> f64 {
+        let initial = self.step.states[state].initial.iter().fold(0f64, |max, x| max.max(f64::from(x.abs())));
+        self.ranges.states[state].max_abs.max(initial)
     }
 
     /// Root mean square of a value.
@@ -136,7 +146,8 @@ impl<'a> Scales<'a> {
 
     /// Fractional bits that a value of such magnitude leaves.
     pub fn budget_of(&self, max: f64) -> i32 {
-        self.ring - 2 - self.margin - bits(max)
+        // With room for what a window's opening adds.
+        self.ring - 2 - self.margin - bits(max * 1.01)
     }
 
     /// Fractional bits of a share.
@@ -149,9 +160,8 @@ impl<'a> Scales<'a> {
         match self.step.states[state].role {
             Role::Count => 0,
             _ => {
-                let initial = self.step.states[state].initial.iter().fold(0f64, |max, x| max.max(f64::from(x.abs())));
-                let max = self.ranges.states[state].max_abs.max(initial);
-                MASTER[usize::from(self.ring == 64)].min(self.ring - 2 - MASTER_MARGIN - bits(max))
+                let fits = self.ring - 2 - MASTER_MARGIN - bits(self.state_max(state) * 1.01);
+                MASTER[usize::from(self.ring == 64)].min(fits)
             }
         }
     }
@@ -225,7 +235,7 @@ impl<'a> Scales<'a> {
         let of: Vec<usize> = (0..nodes.len()).map(|node| groups.of(node)).collect();
         // Useful bits count where a value is multiplied; the smallest root mean square of a group's operands decides.
         let mut offset = vec![f64::INFINITY; nodes.len()];
-        let mut cap = vec![self.enough(); nodes.len()];
+        let mut cap = vec![i32::MAX / 4; nodes.len()];
         let mut pairs: Vec<(usize, usize, i32)> = Vec::new();
         for (index, node) in nodes.iter().enumerate() {
             let fits = self.budget_of(self.max(index));
@@ -270,6 +280,9 @@ impl<'a> Scales<'a> {
             }
         }
         let offset: Vec<f64> = offset.into_iter().map(|rms| if rms.is_finite() { rms } else { 0.0 }).collect();
+        for (cap, offset) in cap.iter_mut().zip(&offset) {
+            *cap = (*cap).min(self.enough() - offset.floor().max(-60.0) as i32);
+        }
         self.spread_bits(&of, &offset, &cap, &pairs);
         self.refuse()
     }

@@ -2,7 +2,8 @@
 //!
 //! A velocity has f_v fractional bits, chosen so that the learning rate divided by the batch is an integer c below 2^6 at the
 //! scale of the parameters: lr / batch = c·2^(f_v - f_w). So w -= c·v is local, and exact. The velocity's own step
-//! v = momentum·v + g is a sum at the gradient's scale, rounded once.
+//! v = momentum·v + g is a sum at the gradient's scale, rounded once. Velocities that are small beside what the parameters
+//! tell apart keep more bits, and c·v is rounded, without bias, before it is taken off.
 
 use ariann_gates::add::Add;
 use ariann_graph::training::{Role, StepOp};
@@ -14,6 +15,8 @@ use crate::{CompileError, Gate, Kept, Scale};
 
 /// Bits of the integer that a learning rate becomes: its relative error is below 2^-6.
 const RATE_BITS: i32 = 6;
+/// Bits of the greatest velocity at least.
+const VELOCITY_BITS: i32 = 12;
 /// Bits of momentum: 1 - momentum is then known to a hundredth for a momentum of 0.9.
 const MOMENTUM_BITS: i32 = 9;
 /// Bits of the factors of a running statistic.
@@ -34,19 +37,21 @@ impl Builder<'_> {
         let held = self.share(gradient)?;
         let held = self.plain(name, held, most, self.scales.max(gradient), len)?;
         let gradient = self.cut(name, "gradient", held, held.1.frac - most, self.scales.max(gradient), len)?;
-        let fine = gradient.1.frac;
         let rate = lr / batch;
         let wanted = (f64::from(master.frac) + rate.log2()).ceil() as i32 - RATE_BITS;
-        let frac = wanted.min(fine - if velocity.is_some() { MOMENTUM_BITS } else { 0 });
-        // The greatest velocity must count.
-        if max * 2f64.powi(frac) < 1.0 {
-            return Err(CompileError::Rate {
-                layer: name.to_string(),
-                lr,
-                least: 2f64.powi(-frac) * rate,
-                max: max * rate,
-            });
+        // The greatest change of a step must count.
+        if max * rate * 2f64.powi(master.frac) < 1.0 {
+            let least = 2f64.powi(-master.frac);
+            return Err(CompileError::Rate { layer: name.to_string(), lr, least, max: max * rate });
         }
+        // Small velocities keep bits that the parameters do not have; their change is rounded once more.
+        let wanted = wanted.max(VELOCITY_BITS - bits(max));
+        // A coarse gradient is brought to the bits that the velocity has room for.
+        let fine = match velocity {
+            Some(_) => gradient.1.frac.max((wanted + MOMENTUM_BITS).min(most)),
+            None => gradient.1.frac,
+        };
+        let frac = wanted.min(fine - if velocity.is_some() { MOMENTUM_BITS } else { 0 });
         let mut operands = vec![gradient];
         if velocity.is_some() {
             let mut held = self.share(inputs[1])?;
@@ -78,8 +83,10 @@ impl Builder<'_> {
         } else {
             moved
         };
-        let constant = (rate * 2f64.powi(master.frac - frac)).round().max(1.0) as i64;
-        let change = self.times(name, "rate", moved, rate, constant, master, len);
+        let up = (frac - master.frac - rate.log2().ceil() as i32 + RATE_BITS).max(0);
+        let constant = (rate * 2f64.powi(master.frac + up - frac)).round().max(1.0) as i64;
+        let change = self.times(name, "rate", moved, rate, constant, Scale::bits(master.frac + up), len);
+        let change = self.cut(name, "change", change, up, if nesterov { 2.0 } else { 1.0 } * max * rate, len)?;
         let stored = self.weighted(&format!("{name}/parameter"), &[(weights, master), change], &[1, -1], len)?;
         self.store(name, state, stored, len);
         Ok(())
@@ -109,13 +116,14 @@ impl Builder<'_> {
         let node = &self.step.nodes[index];
         let (name, inputs) = (node.name.as_str(), node.inputs.clone());
         let (len, old) = (self.len(inputs[0]), self.share(inputs[0])?);
-        let max = self.scales.max(inputs[1]).max(self.scales.max(inputs[0]));
+        let [of_old, of_new] = [self.scales.max(inputs[0]), self.scales.max(inputs[1])];
+        let max = of_old.max(of_new);
         // As many bits as leave room for the factors.
         let frac = old.1.frac.min(self.scales.budget_of(max) - RUNNING_BITS);
-        let old_at = self.cut(name, "statistic", old, old.1.frac - frac, max, len)?;
+        let old_at = self.cut(name, "statistic", old, old.1.frac - frac, of_old, len)?;
         let new = self.share(inputs[1])?;
-        let new = self.plain(name, new, frac, max, len)?;
-        let new = self.cut(name, "observed", new, new.1.frac - frac, max, len)?;
+        let new = self.plain(name, new, frac, of_new, len)?;
+        let new = self.cut(name, "observed", new, new.1.frac - frac, of_new, len)?;
         let sum = frac + RUNNING_BITS;
         let kept = self.with(name, "kept", old_at, 1.0 - momentum, sum, len);
         let new = self.with(name, "moved", new, momentum, sum, len);
