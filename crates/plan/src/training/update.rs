@@ -130,9 +130,12 @@ impl Builder<'_> {
         let held = self.added(name, &[kept, new], len)?;
         // Back at its own scale.
         let held = self.cut(name, "rounded", held, sum - old.1.frac, max, len)?;
-        let held = match held.1.frac < old.1.frac {
-            true => self.weighted(name, &[held, old], &[1, 0], len)?,
-            false => held,
+        let held = match old.1.frac - held.1.frac {
+            1.. => {
+                let gate = Gate::Add(Add { len, multipliers: vec![1 << (old.1.frac - held.1.frac)] });
+                (self.push(name, "fine", &[held.0], old.1, gate), old.1)
+            }
+            _ => held,
         };
         self.store(name, state, held, len);
         Ok(())
