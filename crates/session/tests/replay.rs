@@ -183,6 +183,7 @@ fn rounding_bound(graph: &Graph, plan: &Plan) -> f64 {
                 of(0) * from * slope / entry.scale.unit() + 1.0
             }
             Gate::Cut(_) | Gate::Max(_) | Gate::Truncate(_) | Gate::ArgMax(_) | Gate::Reveal(_) => of(0),
+            _ => unreachable!("no gate of a prediction"),
         });
     }
     *apart.last().unwrap()

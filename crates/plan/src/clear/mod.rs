@@ -58,6 +58,15 @@ pub struct ClearRun {
     pub excess: Option<Excess>,
 }
 
+/// What a step of training leaves beside its states.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClearStep {
+    /// What it reveals, in integer units.
+    pub result: Option<Vec<i64>>,
+    /// The first value, in the order of gates, that left its bound.
+    pub excess: Option<Excess>,
+}
+
 impl ClearRun {
     /// The results as numbers.
     pub fn decoded(&self) -> Vec<f32> {

@@ -1,13 +1,14 @@
 //! The computation itself, gate by gate.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use ariann_gates::{LinearShape, Window};
 use ariann_graph::Graph;
 use ariann_ring::{Matrix, conv2d, fixed, matmul};
 
-use super::{ClearError, ClearRun, Excess, Rounding, bound};
-use crate::{Gate, LayerWords, Plan, encode_weights};
+use super::{ClearError, ClearRun, ClearStep, Excess, Rounding, bound};
+use crate::{Entry, Gate, LayerWords, Plan, encode_weights};
 
 /// Values that pass through the gates together, at most.
 const TOGETHER: usize = 1 << 20;
@@ -26,6 +27,20 @@ enum Value {
     /// Candidates of an argmax and their indices.
     Ranked(Vec<i64>, Vec<i64>),
     Gone,
+}
+
+/// What the gates of some items are given.
+struct Given<'a> {
+    inputs: [Option<Vec<i64>>; 2],
+    states: &'a [Vec<i64>],
+    dropout: [u64; 2],
+}
+
+/// What they leave.
+#[derive(Default)]
+struct Left {
+    result: Option<Vec<i64>>,
+    stored: Vec<(usize, Vec<i64>)>,
 }
 
 impl Value {
@@ -62,23 +77,66 @@ impl<'p> Reference<'p> {
                 fixed::encode::<u64>(f64::from(value), self.plan.input_frac()).map(|x| x as i64).map_err(refuse)
             });
             let encoded = encoded.collect::<Result<Vec<i64>, _>>()?;
-            run.results.extend(self.items(first, encoded, rounding, &mut run.excess));
+            let items = first..first + encoded.len() / len;
+            let given = Given { inputs: [Some(encoded), None], states: &[], dropout: [0; 2] };
+            run.results.extend(self.items(items, given, rounding, &mut run.excess).result.unwrap_or_default());
         }
         Ok(run)
     }
 
-    fn items(&self, first: usize, x: Vec<i64>, rounding: &mut dyn Rounding, excess: &mut Option<Excess>) -> Vec<i64> {
-        let items = x.len() / self.plan.input_len();
-        let mut input = Some(x);
+    /// A plan of training, which has no weights of its own.
+    pub fn of_step(plan: &'p Plan) -> Self {
+        let bounds = (0..plan.gates.len()).map(|gate| bound(plan, gate)).collect();
+        Reference { plan, layers: BTreeMap::new(), bounds, last: plan.last_uses() }
+    }
+
+    /// Computes one step of training from `states`, the encoded features and labels of the batch, and `dropout`: the public
+    /// seed of the patterns and the number of the step. It leaves the states as they are after it.
+    pub fn run_step(
+        &self,
+        states: &mut [Vec<i64>],
+        features: Vec<i64>,
+        labels: Vec<i64>,
+        rounding: &mut dyn Rounding,
+        dropout: [u64; 2],
+    ) -> ClearStep {
+        let mut excess = None;
+        let given = Given { inputs: [Some(features), Some(labels)], states, dropout };
+        let Left { result, stored } = self.items(0..1, given, rounding, &mut excess);
+        stored.into_iter().for_each(|(state, words)| states[state] = words);
+        ClearStep { result, excess }
+    }
+
+    fn items(
+        &self,
+        of: Range<usize>,
+        given: Given<'_>,
+        rounding: &mut dyn Rounding,
+        excess: &mut Option<Excess>,
+    ) -> Left {
+        let (first, items) = (of.start, of.len());
+        let Given { mut inputs, states, dropout } = given;
         let mut values: Vec<Value> = Vec::with_capacity(self.plan.gates.len());
+        let mut left = Left::default();
+        // The bits of gates that a later gate takes.
+        let kept = self.plan.kept_bits();
+        let mut bits: BTreeMap<u32, Vec<bool>> = BTreeMap::new();
         for (number, entry) in self.plan.gates.iter().enumerate() {
             if let Some(bound) = self.bounds[number] {
                 let words = values[entry.inputs[0] as usize].words();
                 self.watch(number, bound, first, items, words, excess);
             }
             let operand = |index: usize| values[entry.inputs[index] as usize].words();
+            if kept.contains_key(&(number as u32)) {
+                bits.insert(number as u32, decided(&entry.gate, items, operand(0)));
+            }
             let value = match &entry.gate {
-                Gate::Input(_) => Value::Words(input.take().expect("a plan has one input")),
+                Gate::Input(_) => Value::Words(inputs[number].take().expect("inputs come first")),
+                Gate::State(kept) => Value::Words(states[kept.state].clone()),
+                Gate::Store(kept) => {
+                    left.stored.push((kept.state, operand(0).to_vec()));
+                    Value::Gone
+                }
                 Gate::ArgMax(gate) => {
                     let ranked = match &values[entry.inputs[0] as usize] {
                         Value::Ranked(words, indices) => (words.clone(), indices.clone()),
@@ -89,10 +147,13 @@ impl<'p> Reference<'p> {
                     };
                     argmax(gate.len, gate.level, items, ranked)
                 }
-                Gate::Reveal(_) => match &values[entry.inputs[0] as usize] {
-                    Value::Ranked(_, indices) => Value::Words(indices.clone()),
-                    other => Value::Words(other.words().to_vec()),
-                },
+                Gate::Reveal(_) => {
+                    left.result = Some(match &values[entry.inputs[0] as usize] {
+                        Value::Ranked(_, indices) => indices.clone(),
+                        other => other.words().to_vec(),
+                    });
+                    Value::Gone
+                }
                 Gate::Open(open) => {
                     let z = operand(0);
                     let mut out = z.to_vec();
@@ -101,22 +162,48 @@ impl<'p> Reference<'p> {
                     }
                     Value::Words(out)
                 }
+                Gate::Dropout(gate) => {
+                    let [seed, step] = dropout;
+                    let pattern = ariann_graph::training::pattern(seed, step, gate.pattern, gate.len, gate.keep);
+                    Value::Words(operand(0).iter().zip(pattern).map(|(x, kept)| x * i64::from(kept)).collect())
+                }
+                Gate::ReluBack(_) | Gate::MaxBack(_) => {
+                    Value::Words(self.backwards(entry, &bits[&entry.bits().expect("a checked plan")], operand(0)))
+                }
                 gate => {
                     let operands: Vec<&[i64]> = (0..entry.inputs.len()).map(operand).collect();
                     Value::Words(self.gate(number, gate, items, &operands))
                 }
             };
             values.push(value);
-            for input in &entry.inputs {
+            for input in entry.operands() {
                 if self.last[*input as usize] == number {
                     values[*input as usize] = Value::Gone;
                 }
             }
+            bits.retain(|of, _| kept[of] as usize != number);
         }
-        match values.pop() {
-            Some(Value::Words(words)) => words,
-            _ => unreachable!("a checked plan ends in a result"),
+        left
+    }
+
+    /// Gates that take the bits of a forward one.
+    fn backwards(&self, entry: &Entry, bits: &[bool], g: &[i64]) -> Vec<i64> {
+        let Gate::MaxBack(gate) = &entry.gate else {
+            return g.iter().zip(bits).map(|(g, bit)| g * i64::from(*bit)).collect();
+        };
+        let level = gate.windows.level(gate.level);
+        let mut out = vec![0i64; g.len() / level.out_len * level.in_len];
+        for (item, (out, g)) in out.chunks_mut(level.in_len).zip(g.chunks(level.out_len)).enumerate() {
+            let mut add = |to: u32, from: u32| {
+                out[to as usize] = out[to as usize].wrapping_add(g[from as usize]);
+            };
+            let bits = &bits[item * level.a.len()..];
+            for (bit, ((a, b), paired)) in bits.iter().zip(level.a.iter().zip(&level.b).zip(&level.paired)) {
+                add(if *bit { *a } else { *b }, *paired);
+            }
+            level.single.iter().zip(&level.carried).for_each(|(single, carried)| add(*single, *carried));
         }
+        out
     }
 
     /// Gates that need no rounding.
@@ -171,18 +258,31 @@ impl<'p> Reference<'p> {
             Gate::Multiply(_) => x.iter().zip(operands[1]).map(|(x, y)| x.wrapping_mul(*y)).collect(),
             Gate::Subtract(_) => x.iter().zip(operands[1]).map(|(x, y)| x.wrapping_sub(*y)).collect(),
             Gate::Cut(_) | Gate::Truncate(_) => x.to_vec(),
-            Gate::Input(_) | Gate::Open(_) | Gate::ArgMax(_) | Gate::Reveal(_) => {
-                unreachable!("computed by the caller")
+            Gate::Product(gate) => {
+                let mut out = vec![0u64; gate.of.out_len()];
+                gate.of.apply(&unsigned(x), &unsigned(operands[1]), &mut out);
+                signed(out)
             }
-            Gate::State(_)
+            Gate::Reduce(gate) => {
+                let mut out = vec![0u64; gate.axes.kept];
+                gate.axes.reduce(&unsigned(x), &mut out);
+                signed(out)
+            }
+            Gate::Spread(gate) => {
+                let mut out = vec![0u64; gate.axes.len()];
+                gate.axes.spread(&unsigned(x), &mut out);
+                signed(out)
+            }
+            Gate::Times(gate) => x.iter().map(|x| x.wrapping_mul(gate.factor)).collect(),
+            Gate::Input(_)
+            | Gate::Open(_)
+            | Gate::ArgMax(_)
+            | Gate::Reveal(_)
+            | Gate::State(_)
             | Gate::Store(_)
-            | Gate::Product(_)
-            | Gate::Reduce(_)
-            | Gate::Spread(_)
             | Gate::Dropout(_)
-            | Gate::Times(_)
             | Gate::ReluBack(_)
-            | Gate::MaxBack(_) => unreachable!("no gate of a prediction"),
+            | Gate::MaxBack(_) => unreachable!("computed by the caller"),
         }
     }
 
@@ -221,6 +321,19 @@ impl<'p> Reference<'p> {
             scale: self.plan.gates[entry.inputs[0] as usize].scale,
         });
     }
+}
+
+/// The bits that a gate compares: of each value, or of each pair.
+fn decided(gate: &Gate, items: usize, x: &[i64]) -> Vec<bool> {
+    let Gate::Max(gate) = gate else {
+        return x.iter().map(|x| *x >= 0).collect();
+    };
+    let level = gate.level();
+    let pairs = |x: &'_ [i64]| -> Vec<bool> {
+        level.a.iter().zip(&level.b).map(|(a, b)| x[*a as usize] >= x[*b as usize]).collect()
+    };
+    debug_assert_eq!(x.len(), items * level.in_len);
+    x.chunks(level.in_len).flat_map(pairs).collect()
 }
 
 fn argmax(len: usize, level: u32, items: usize, ranked: (Vec<i64>, Vec<i64>)) -> Value {
