@@ -36,6 +36,22 @@ pub enum Event {
         /// Their labels.
         predictions: Vec<u32>,
     },
+    /// The loss of a step of training, an item's mean; at a party that learns it.
+    Loss {
+        /// The step, from 1.
+        step: u64,
+        /// The loss.
+        loss: f64,
+    },
+    /// An epoch of training was tested; at a party that learns the accuracy.
+    Epoch {
+        /// The epoch, from 1.
+        epoch: u32,
+        /// Part of the tested items that were classified rightly.
+        accuracy: Option<f64>,
+        /// Mean loss of an item over its steps, where it is learned too.
+        loss: Option<f64>,
+    },
     /// Something the operator should know.
     Notice {
         /// What.

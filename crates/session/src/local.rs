@@ -92,8 +92,7 @@ impl Local<'_> {
         let (dealer_pin, pin0, pin1) = (dealer_pin?, pin0?, pin1?);
         let plan = self.folder.join("plan.json");
         self.plan.write(&plan)?;
-        let (say, hear) = channel();
-        let mut watch = Watch { roles: Vec::new(), say, hear, events, interrupted: self.interrupted };
+        let mut watch = Watch::new(&self.program, self.folder, events, self.interrupted);
 
         let slots = self.items.div_ceil(self.batch as usize) * self.batch as usize;
         let count = u32::try_from(slots)
@@ -115,7 +114,7 @@ impl Local<'_> {
             threads: 2 * self.threads,
             deadlines: Deadlines::default(),
         };
-        let dealer_at = watch.start(self, "dealer", "deal", &deal)?;
+        let dealer_at = watch.start("dealer", &["deal"], &deal)?;
         let dealer = dealer_at.map(|address| Remote { address: address.to_string(), fingerprint: dealer_pin });
         let serve = ServeConfig {
             plan: plan.clone(),
@@ -138,7 +137,7 @@ impl Local<'_> {
             link: self.link,
             deadlines: Deadlines::default(),
         };
-        let address = watch.start(self, "p0", "serve", &serve)?.map(|address| address.to_string()).unwrap_or_default();
+        let address = watch.start("p0", &["serve"], &serve)?.map(|address| address.to_string()).unwrap_or_default();
         let query = QueryConfig {
             plan,
             input: absolute(&self.input)?,
@@ -157,13 +156,13 @@ impl Local<'_> {
             threads: self.threads,
             deadlines: Deadlines::default(),
         };
-        watch.spawn(self, "p1", "query", &query)?;
+        watch.spawn("p1", &["query"], &query)?;
         watch.until_ended()?;
         Ok(Reports { dealer: watch.report("dealer")?, p0: watch.report("p0")?, p1: watch.report("p1")? })
     }
 
     fn identity(&self, name: &str) -> Result<String, SessionError> {
-        Ok(Identity::create(self.folder, name, VALIDITY)?.fingerprint().to_string())
+        identity(self.folder, name)
     }
 
     fn own(&self, name: &str) -> IdentityConfig {
@@ -171,29 +170,44 @@ impl Local<'_> {
     }
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, SessionError> {
+/// Makes an identity for this run; its fingerprint.
+pub(crate) fn identity(folder: &Path, name: &str) -> Result<String, SessionError> {
+    Ok(Identity::create(folder, name, VALIDITY)?.fingerprint().to_string())
+}
+
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, SessionError> {
     std::path::absolute(path).map_err(|source| SessionError::file("resolving", path, source))
 }
 
 /// Listens to all roles at once.
-struct Watch<'a> {
+pub(crate) struct Watch<'a> {
+    /// The program, and the folder for its roles' configurations.
+    program: &'a Path,
+    folder: &'a Path,
     roles: Vec<Role>,
     say: Sender<(usize, Said)>,
     hear: Receiver<(usize, Said)>,
     events: &'a mut dyn Events,
     interrupted: fn() -> bool,
+    /// The roles that tell losses and accuracies.
+    tellers: [Option<usize>; 2],
 }
 
-impl Watch<'_> {
+impl<'a> Watch<'a> {
+    /// Of no role yet.
+    pub fn new(program: &'a Path, folder: &'a Path, events: &'a mut dyn Events, interrupted: fn() -> bool) -> Self {
+        let (say, hear) = channel();
+        Watch { program, folder, roles: Vec::new(), say, hear, events, interrupted, tellers: [None; 2] }
+    }
+
     /// Starts a role and waits until it listens; tells where.
-    fn start<C: serde::Serialize>(
+    pub fn start<C: serde::Serialize>(
         &mut self,
-        local: &Local<'_>,
         name: &'static str,
-        command: &str,
+        command: &[&str],
         config: &C,
     ) -> Result<Option<SocketAddr>, SessionError> {
-        self.spawn(local, name, command, config)?;
+        self.spawn(name, command, config)?;
         let index = self.roles.len() - 1;
         loop {
             let (role, said) = self.listen()?;
@@ -224,18 +238,18 @@ impl Watch<'_> {
         }
     }
 
-    fn spawn<C: serde::Serialize>(
+    /// Starts a role.
+    pub fn spawn<C: serde::Serialize>(
         &mut self,
-        local: &Local<'_>,
         name: &'static str,
-        command: &str,
+        command: &[&str],
         config: &C,
     ) -> Result<(), SessionError> {
-        let path = local.folder.join(format!("{name}.toml"));
+        let path = self.folder.join(format!("{name}.toml"));
         let text = toml::to_string(config).map_err(|error| SessionError::Config(error.to_string()))?;
         std::fs::write(&path, text).map_err(|source| SessionError::file("writing", &path, source))?;
-        let child = Command::new(&local.program)
-            .arg(command)
+        let child = Command::new(self.program)
+            .args(command)
             .arg("--config")
             .arg(&path)
             .args(["--json", "--supervised"])
@@ -244,7 +258,7 @@ impl Watch<'_> {
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn();
-        let mut child = child.map_err(|source| SessionError::file("starting", &local.program, source))?;
+        let mut child = child.map_err(|source| SessionError::file("starting", self.program, source))?;
         let stdout = child.stdout.take().expect("piped");
         let (say, index) = (self.say.clone(), self.roles.len());
         std::thread::spawn(move || {
@@ -259,8 +273,8 @@ impl Watch<'_> {
         Ok(())
     }
 
-    fn note(&mut self, role: usize, said: Said) {
-        let role = &mut self.roles[role];
+    fn note(&mut self, index: usize, said: Said) {
+        let role = &mut self.roles[index];
         match said {
             Said::Ended => role.ended = true,
             Said::Line(mut line) => match line["event"].as_str() {
@@ -273,10 +287,11 @@ impl Watch<'_> {
                 }
                 Some("progress") => {
                     let number = |key: &str| line[key].as_u64().unwrap_or(0);
-                    let stages = ["dealing", "preparing", "predicting"];
+                    let stages = ["dealing", "preparing", "predicting", "training"];
                     // Each stage is told by one role only.
                     let wanted = stages.iter().find(|stage| line["stage"] == **stage);
-                    if let Some(stage) = wanted.filter(|stage| **stage != "preparing" || role.name == "p1") {
+                    let of_both = |stage: &str| ["preparing", "training"].contains(&stage);
+                    if let Some(stage) = wanted.filter(|stage| !of_both(stage) || role.name == "p1") {
                         self.events.progress(stage, number("done"), number("total"));
                     }
                 }
@@ -285,6 +300,16 @@ impl Watch<'_> {
                         (line["number"].as_u64().unwrap_or(0) as u32, line["name"].as_str().unwrap_or("").to_string());
                     self.events.tell(Event::Gate { number, name });
                 }
+                // Where both parties learn it, it is told once.
+                Some("loss") if *self.tellers[0].get_or_insert(index) == index => {
+                    let (step, loss) = (line["step"].as_u64().unwrap_or(0), line["loss"].as_f64().unwrap_or(f64::NAN));
+                    self.events.tell(Event::Loss { step, loss });
+                }
+                Some("epoch") if *self.tellers[1].get_or_insert(index) == index => {
+                    let epoch = line["epoch"].as_u64().unwrap_or(0) as u32;
+                    let (accuracy, loss) = (line["accuracy"].as_f64(), line["loss"].as_f64());
+                    self.events.tell(Event::Epoch { epoch, accuracy, loss });
+                }
                 Some("notice") => self.events.notice(format!("{}: {}", role.name, line["text"].as_str().unwrap_or(""))),
                 _ => {}
             },
@@ -292,7 +317,7 @@ impl Watch<'_> {
     }
 
     /// Waits for all roles; the first that stops without a result stops the run.
-    fn until_ended(&mut self) -> Result<(), SessionError> {
+    pub fn until_ended(&mut self) -> Result<(), SessionError> {
         while self.roles.iter().any(|role| !role.ended) {
             let (role, said) = self.listen()?;
             self.note(role, said);
@@ -320,7 +345,8 @@ impl Watch<'_> {
         Err(SessionError::Role { role: role.name.to_string(), reason, fault })
     }
 
-    fn report<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, SessionError> {
+    /// What a role reported at its end.
+    pub fn report<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, SessionError> {
         let role = self.roles.iter_mut().find(|role| role.name == name).expect("started");
         let value = role.result.take().unwrap_or(Value::Null);
         serde_json::from_value(value).map_err(|error| SessionError::Role {

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use super::job::Job;
 use super::messages::{HEAD, TURN_STEP};
 use crate::SessionError;
+use crate::messages::Verdict;
 
 /// Bytes of sections that wait at a party. A section that is larger is let in when it is the only one.
 pub(crate) const WAITING: usize = 24 << 20;
@@ -63,7 +64,7 @@ struct Flow {
     /// Bytes that came in all.
     received: u64,
     /// Why no more comes.
-    failure: Option<Arc<SessionError>>,
+    failure: Option<SessionError>,
     /// Nobody takes any more.
     abandoned: bool,
     /// Somebody sleeps.
@@ -130,7 +131,7 @@ impl Inflow {
                 dealer.recv_stream(gate as u32, *len, "the material of a gate", each)?;
             }
         }
-        Ok(())
+        Ok(dealer.send_control(&Verdict::Accepted)?)
     }
 
     fn give(&self, arrival: Arrival) -> Result<(), Unwanted> {
@@ -176,7 +177,7 @@ impl Inflow {
 
     /// No more comes.
     fn end(&self, error: SessionError) {
-        self.lock().failure = Some(Arc::new(error));
+        self.lock().failure = Some(error);
         self.changed.notify_all();
     }
 
@@ -186,14 +187,14 @@ impl Inflow {
         self.changed.notify_all();
     }
 
-    /// Why no more comes.
-    pub fn failure(&self) -> Option<String> {
-        self.lock().failure.as_ref().map(|error| error.to_string())
-    }
-
     /// Takes why no more comes.
     pub fn take_failure(&self) -> Option<SessionError> {
-        self.lock().failure.take().and_then(|error| Arc::try_unwrap(error).ok())
+        self.lock().failure.take()
+    }
+
+    /// The most bytes that waited.
+    pub fn most(&self) -> usize {
+        self.lock().most
     }
 
     /// Bytes received.
@@ -375,7 +376,7 @@ mod tests {
             flow.end(SessionError::Exhausted("over".to_string()));
             assert!(taker.join().unwrap());
         });
-        assert_eq!(flow.failure().as_deref(), Some("over"));
-        assert!(flow.take_failure().is_some() && flow.take_failure().is_none());
+        assert_eq!(flow.take_failure().unwrap().to_string(), "over");
+        assert!(flow.take_failure().is_none());
     }
 }

@@ -20,7 +20,7 @@ const EPOCHS: usize = 100_000;
 /// Turns at most.
 const TURNS: u64 = 1 << 40;
 /// Items of a data set at most.
-const ROWS: u64 = 1 << 32;
+const ROWS: u64 = u32::MAX as u64;
 /// Values of all states at most.
 const VALUES: usize = 1 << 32;
 
@@ -167,7 +167,9 @@ impl Job {
         let mut hasher = blake3::Hasher::new_derive_key("ariann training job v1");
         let bytes = serde_json::to_vec(&(head, order)).expect("a job has a canonical form");
         hasher.update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
-        self.plans.iter().for_each(|plan| drop(hasher.update(&plan.digest())));
+        for plan in &self.plans {
+            hasher.update(&plan.digest());
+        }
         *hasher.finalize().as_bytes()
     }
 

@@ -1,0 +1,237 @@
+//! Checkpoints: a party's shares of the states between two turns, in files that are whole or not there.
+//!
+//! File: "ariann checkpoint 1\n", job digest (32), party (1), ring bits (1), turn (8), lineage (16), length of what was
+//! revealed (4) and that as JSON, the shares in the order of the job's states, BLAKE3 of all of it (32). Little-endian.
+//!
+//! Shares of two sessions do not fit together even when they stand at the same turn: the lineage, drawn anew by every
+//! session, tells them apart. Material is in no checkpoint, so a session that goes on from one takes fresh material.
+
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use ariann_gates::Party;
+use ariann_ring::Ring;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::job::Job;
+use super::messages::Mark;
+use super::report::EpochReport;
+use crate::SessionError;
+
+const MAGIC: &[u8] = b"ariann checkpoint 1\n";
+/// Bytes before what was revealed.
+const HEAD: usize = MAGIC.len() + 32 + 1 + 1 + 8 + 16 + 4;
+/// Bytes of what was revealed at most.
+const MOST_REVEALED: usize = 1 << 30;
+/// Checkpoints that are kept.
+const KEPT: usize = 2;
+
+/// What was revealed to a party so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Learned {
+    /// Loss of an item, a step each.
+    pub losses: Vec<f64>,
+    /// An entry an epoch.
+    pub epochs: Vec<EpochReport>,
+}
+
+/// A checkpoint's content.
+pub(crate) struct Checkpoint<R> {
+    pub mark: Mark,
+    pub states: Vec<Vec<R>>,
+    pub learned: Learned,
+}
+
+/// The folder of one party's checkpoints of one job.
+pub(crate) struct Checkpoints {
+    folder: PathBuf,
+    job: [u8; 32],
+    party: Party,
+    ring: u32,
+    /// Values of each state.
+    lens: Vec<usize>,
+}
+
+impl Checkpoints {
+    /// Makes the folder unless it is there.
+    pub fn open(folder: &Path, job: &Job, party: Party) -> Result<Checkpoints, SessionError> {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|source| SessionError::file("creating", folder, source))?;
+        let lens = job.states().iter().map(|state| state.len()).collect();
+        Ok(Checkpoints { folder: folder.to_path_buf(), job: job.digest(), party, ring: job.plans[0].ring, lens })
+    }
+
+    fn path(&self, mark: &Mark) -> PathBuf {
+        let lineage: String = mark.lineage.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.folder.join(format!("p{}-{:012}-{lineage}.shares", self.party as u8, mark.turn))
+    }
+
+    /// The files here that bear the name of this party's checkpoints, oldest turn first.
+    fn files(&self) -> Result<Vec<(Mark, PathBuf)>, SessionError> {
+        let failed = |source| SessionError::file("reading", &self.folder, source);
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if let Some(mark) = path.file_name().and_then(|name| name.to_str()).and_then(|name| self.parse(name)) {
+                files.push((mark, path));
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    fn parse(&self, name: &str) -> Option<Mark> {
+        let rest = name.strip_suffix(".shares")?.strip_prefix(&format!("p{}-", self.party as u8))?;
+        let (turn, lineage) = rest.split_once('-')?;
+        if lineage.len() != 32 || !lineage.is_ascii() {
+            return None;
+        }
+        let byte = |at: usize| u8::from_str_radix(&lineage[2 * at..2 * at + 2], 16).ok();
+        let mut bytes = [0; 16];
+        for (at, slot) in bytes.iter_mut().enumerate() {
+            *slot = byte(at)?;
+        }
+        Some(Mark { turn: turn.parse().ok()?, lineage: bytes })
+    }
+
+    /// Whether there are any.
+    pub fn any(&self) -> Result<bool, SessionError> {
+        Ok(!self.files()?.is_empty())
+    }
+
+    /// The checkpoints here that are whole and of this job, newest last; and why others are not.
+    pub fn whole<R: Ring>(&self) -> Result<(Vec<Mark>, Vec<String>), SessionError> {
+        let (mut whole, mut refused) = (Vec::new(), Vec::new());
+        for (mark, _) in self.files()? {
+            match self.read::<R>(&mark) {
+                Ok(_) => whole.push(mark),
+                Err(error) => refused.push(error.to_string()),
+            }
+        }
+        Ok((whole, refused))
+    }
+
+    /// Reads and checks one.
+    pub fn read<R: Ring>(&self, mark: &Mark) -> Result<Checkpoint<R>, SessionError> {
+        let path = self.path(mark);
+        let shares: u64 = self.lens.iter().map(|len| *len as u64 * u64::from(R::BITS / 8)).sum();
+        let io = |source| SessionError::file("reading the checkpoint", &path, source);
+        let most = HEAD as u64 + MOST_REVEALED as u64 + shares + 32;
+        if std::fs::metadata(&path).map_err(io)?.len() > most {
+            return Err(refused(&path, "it is larger than any of this job"));
+        }
+        let bytes = Zeroizing::new(std::fs::read(&path).map_err(io)?);
+        self.decode(&bytes, mark).map_err(|reason| refused(&path, reason))
+    }
+
+    fn decode<R: Ring>(&self, bytes: &[u8], mark: &Mark) -> Result<Checkpoint<R>, &'static str> {
+        let Some((content, digest)) = bytes.split_last_chunk::<32>().filter(|(content, _)| content.len() >= HEAD)
+        else {
+            return Err("it is cut off");
+        };
+        if !content.starts_with(MAGIC) {
+            return Err("it is no checkpoint of this version");
+        }
+        if blake3::hash(content).as_bytes() != digest {
+            return Err("it is damaged or cut off");
+        }
+        let mut rest = &content[MAGIC.len()..];
+        let mut take = |len: usize| {
+            let (head, tail) = rest.split_at(len);
+            rest = tail;
+            head
+        };
+        if take(32) != self.job {
+            return Err("it belongs to another job");
+        }
+        if take(1)[0] != self.party as u8 || u32::from(take(1)[0]) != self.ring || self.ring != R::BITS {
+            return Err("it belongs to the other party, or to another ring");
+        }
+        let turn = u64::from_le_bytes(take(8).try_into().expect("8 bytes"));
+        let lineage = take(16).try_into().expect("16 bytes");
+        if (Mark { turn, lineage }) != *mark {
+            return Err("it was renamed");
+        }
+        let told = u32::from_le_bytes(take(4).try_into().expect("4 bytes")) as usize;
+        let word = R::BITS as usize / 8;
+        let values: usize = self.lens.iter().sum();
+        if rest.len() != told + values * word {
+            return Err("it has not the length that the job gives it");
+        }
+        let (told, mut shares) = rest.split_at(told);
+        let learned = serde_json::from_slice(told).map_err(|_| "what was revealed cannot be read")?;
+        let mut states = Vec::with_capacity(self.lens.len());
+        for len in &self.lens {
+            let (own, others) = shares.split_at(len * word);
+            states.push(own.chunks_exact(word).map(from_bytes).collect());
+            shares = others;
+        }
+        Ok(Checkpoint { mark: *mark, states, learned })
+    }
+
+    fn encode<R: Ring>(&self, mark: &Mark, states: &[Vec<R>], learned: &Learned) -> Zeroizing<Vec<u8>> {
+        let told = serde_json::to_vec(learned).expect("numbers are JSON");
+        let word = R::BITS as usize / 8;
+        let len = HEAD + told.len() + self.lens.iter().sum::<usize>() * word + 32;
+        // Of full size from the start: a vector that grows leaves its old bytes behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(len));
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&self.job);
+        bytes.extend_from_slice(&[self.party as u8, self.ring as u8]);
+        bytes.extend_from_slice(&mark.turn.to_le_bytes());
+        bytes.extend_from_slice(&mark.lineage);
+        bytes.extend_from_slice(&(told.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&told);
+        for value in states.iter().flatten() {
+            bytes.extend_from_slice(&value.to_u64().to_le_bytes()[..word]);
+        }
+        let digest = blake3::hash(&bytes);
+        bytes.extend_from_slice(digest.as_bytes());
+        bytes
+    }
+
+    /// Writes one, whole or not at all; the last ones stay, older ones and those of other sessions go.
+    pub fn write<R: Ring>(&self, mark: &Mark, states: &[Vec<R>], learned: &Learned) -> Result<(), SessionError> {
+        let (path, bytes) = (self.path(mark), self.encode(mark, states, learned));
+        let write = || -> std::io::Result<()> {
+            let fresh = path.with_extension("part");
+            let _ = std::fs::remove_file(&fresh);
+            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            std::fs::rename(&fresh, &path)?;
+            std::fs::File::open(&self.folder)?.sync_all()
+        };
+        write().map_err(|source| SessionError::file("writing the checkpoint", &path, source))?;
+        self.sweep(mark)
+    }
+
+    /// Removes all but the newest ones up to `newest`. Until this session has two of its own, one of the session that it went on
+    /// from stays: the other party may have been killed before it wrote.
+    fn sweep(&self, newest: &Mark) -> Result<(), SessionError> {
+        let files = self.files()?;
+        let (own, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|(mark, _)| mark.lineage == newest.lineage);
+        let spare = own.len().saturating_sub(KEPT);
+        let left = KEPT.saturating_sub(own.len());
+        let old = others.len().saturating_sub(left);
+        for (_, path) in own.iter().take(spare).chain(others.iter().take(old)) {
+            std::fs::remove_file(path).map_err(|source| SessionError::file("removing", path, source))?;
+        }
+        Ok(())
+    }
+}
+
+fn refused(path: &Path, reason: &str) -> SessionError {
+    let advice = "take it out of the folder, or begin anew without resume";
+    SessionError::Config(format!("the checkpoint {}: {reason}; {advice}", path.display()))
+}
+
+fn from_bytes<R: Ring>(bytes: &[u8]) -> R {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    // Wraps to the ring: the bytes are an element's.
+    R::from_i64(u64::from_le_bytes(word) as i64)
+}

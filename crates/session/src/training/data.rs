@@ -1,0 +1,174 @@
+//! A party's items and labels: read, held against the job before anything is sent, and encoded batch by batch.
+
+use std::path::{Path, PathBuf};
+
+use ariann_data::Items;
+use ariann_gates::Party;
+use ariann_graph::training::order;
+use ariann_plan::Plan;
+use ariann_ring::{Ring, fixed};
+
+use super::config::TrainPartyConfig;
+use super::job::{Job, TurnKind};
+use crate::{SessionError, reading};
+
+/// One data set, as far as a party brings it.
+struct Set {
+    features: Option<Items>,
+    labels: Option<Vec<usize>>,
+}
+
+/// What a party brings.
+pub(crate) struct Data {
+    train: Set,
+    test: Set,
+    classes: usize,
+    /// The order of an epoch.
+    order: Option<(u32, Vec<u32>)>,
+}
+
+impl Data {
+    /// Reads and checks what the job says that this party brings.
+    pub fn read(config: &TrainPartyConfig, job: &Job, party: Party) -> Result<Data, SessionError> {
+        let plan = &job.plans[job.epochs[0].first];
+        let tests = job.evaluation.is_some();
+        let train = Set::read(
+            plan,
+            Source { what: "features", path: config.features.as_ref(), wanted: job.features == party },
+            Source { what: "labels", path: config.labels.as_ref(), wanted: job.labels == party },
+            config.limit,
+            job.rows,
+        )?;
+        let test = Set::read(
+            plan,
+            Source {
+                what: "test_features",
+                path: config.test_features.as_ref(),
+                wanted: tests && job.features == party,
+            },
+            Source { what: "test_labels", path: config.test_labels.as_ref(), wanted: tests && job.labels == party },
+            config.test_limit,
+            job.test_rows,
+        )?;
+        Ok(Data { train, test, classes: plan.output.classes, order: None })
+    }
+
+    /// This party's inputs of a turn, by gate.
+    pub fn inputs<R: Ring>(
+        &mut self,
+        job: &Job,
+        plan: &Plan,
+        kind: TurnKind,
+    ) -> Result<[Option<Vec<R>>; 2], SessionError> {
+        let size = job.recipe.batch;
+        let (set, items): (&Set, Vec<usize>) = match kind {
+            TurnKind::Step { epoch, batch } => {
+                if self.order.as_ref().is_none_or(|(of, _)| *of != epoch) {
+                    self.order = Some((epoch, order(job.rows as u32, job.recipe.seed, epoch)));
+                }
+                let (_, order) = self.order.as_ref().expect("made above");
+                let items = order[batch as usize * size..][..size].iter().map(|item| *item as usize).collect();
+                (&self.train, items)
+            }
+            TurnKind::Evaluate { batch, .. } => {
+                let first = batch as usize * size;
+                (&self.test, (first..first + size).collect())
+            }
+            TurnKind::Tally { .. } | TurnKind::Reveal { .. } => return Ok([None, None]),
+        };
+        let features = set.features.as_ref().map(|features| encode(features, &items, plan)).transpose()?;
+        let labels = set.labels.as_ref().map(|labels| one_hot(labels, &items, self.classes, plan)).transpose()?;
+        Ok([features, labels])
+    }
+}
+
+/// Where a part of a data set is.
+struct Source<'a> {
+    what: &'static str,
+    path: Option<&'a PathBuf>,
+    wanted: bool,
+}
+
+impl Source<'_> {
+    /// The path, where this party must bring it.
+    fn path(&self) -> Result<Option<&Path>, SessionError> {
+        let what = self.what;
+        match (self.wanted, self.path) {
+            (true, None) => {
+                Err(SessionError::Config(format!("this party brings {what}, and names no file: set `{what}`")))
+            }
+            (false, Some(_)) => Err(SessionError::Config(format!(
+                "`{what}` is set, and in this job the other party brings them, or nobody does: take it out"
+            ))),
+            (_, path) => Ok(path.map(PathBuf::as_path)),
+        }
+    }
+}
+
+impl Set {
+    fn read(
+        plan: &Plan,
+        features: Source<'_>,
+        labels: Source<'_>,
+        limit: Option<usize>,
+        rows: u64,
+    ) -> Result<Set, SessionError> {
+        let (features, labels) = (features.path()?, labels.path()?);
+        let agree = |path: &Path, got: usize, what: &str| {
+            if got as u64 == rows {
+                return Ok(());
+            }
+            Err(SessionError::Input(format!(
+                "{}: {got} {what}, and the job is made for {rows}; nothing was sent. Give the data that the job was made for, \
+                 or the same limit",
+                path.display()
+            )))
+        };
+        let items = features.map(|path| {
+            let items = reading::items(plan, path, limit)?;
+            agree(path, items.count, "items")?;
+            Ok::<_, SessionError>(items)
+        });
+        let labels = labels.map(|path| {
+            let labels = if path.is_dir() {
+                ariann_data::folder_labels(path, limit)?
+            } else {
+                ariann_data::load_labels(path, limit)?
+            };
+            agree(path, labels.len(), "labels")?;
+            let classes = plan.output.classes;
+            match labels.iter().position(|label| *label >= classes) {
+                None => Ok::<_, SessionError>(labels),
+                Some(item) => Err(SessionError::Input(format!(
+                    "{}: labels out of range: label {item} is {}, the model has the classes 0 to {}; nothing was sent",
+                    path.display(),
+                    labels[item],
+                    classes - 1
+                ))),
+            }
+        });
+        Ok(Set { features: items.transpose()?, labels: labels.transpose()? })
+    }
+}
+
+fn encode<R: Ring>(features: &Items, items: &[usize], plan: &Plan) -> Result<Vec<R>, SessionError> {
+    let frac = plan.gates[0].scale.frac;
+    let mut out = Vec::with_capacity(items.len() * features.item_len());
+    for item in items {
+        for (at, value) in features.item(*item).iter().enumerate() {
+            let word = fixed::encode(f64::from(*value), frac);
+            out.push(word.map_err(|error| SessionError::Input(format!("item {item}, value {at}: {error}")))?);
+        }
+    }
+    Ok(out)
+}
+
+fn one_hot<R: Ring>(labels: &[usize], items: &[usize], classes: usize, plan: &Plan) -> Result<Vec<R>, SessionError> {
+    let one = fixed::encode(1.0, plan.gates[1].scale.frac);
+    let one: R = one.map_err(|error| SessionError::Input(format!("a label: {error}")))?;
+    let mut out = vec![R::ZERO; items.len() * classes];
+    for (row, item) in out.chunks_exact_mut(classes).zip(items) {
+        row[labels[*item]] = one;
+    }
+    Ok(out)
+}

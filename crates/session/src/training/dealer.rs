@@ -1,0 +1,239 @@
+//! The dealer of a training: makes each turn's material from fresh seeds and streams it to both parties, a little ahead of
+//! them. Nothing of it is stored.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ariann_device::Cpu;
+use ariann_net::{Allowed, Listener, NetError, Peer};
+use ariann_prg::{Seed, entropy};
+use ariann_ring::Ring;
+use zeroize::Zeroizing;
+
+use super::config::TrainDealConfig;
+use super::job::Job;
+use super::messages::{Ask, HEAD, TURN_STEP};
+use super::outflow::{Message, Outflow, WAITING};
+use super::report::TrainReport;
+use crate::config;
+use crate::engine::Schedule;
+use crate::events::{Event, Events};
+use crate::hooks::Hooks;
+use crate::making::{BatchSeeds, Maker};
+use crate::messages::{CONTROL, Verdict};
+use crate::report::peak_rss;
+use crate::{PROTOCOL, SessionError};
+
+/// How long one call of accept waits.
+const ACCEPT: Duration = Duration::from_secs(1);
+/// Bytes that the connection itself queues beside [`WAITING`], the message at hand not counted.
+const QUEUED: usize = 1 << 20;
+/// Between two words about progress.
+const WORDS: Duration = Duration::from_secs(1);
+
+/// Deals the material of a training to P0 and P1, from the turn on that they ask for.
+pub fn deal_training(
+    config: &TrainDealConfig,
+    hooks: &Hooks,
+    events: &mut dyn Events,
+) -> Result<TrainReport, SessionError> {
+    let job = Job::read(&config.job)?;
+    config::threads(config.threads);
+    match job.plans[0].ring {
+        32 => run::<u32>(config, &job, hooks, events),
+        _ => run::<u64>(config, &job, hooks, events),
+    }
+}
+
+fn run<R: Ring>(
+    config: &TrainDealConfig,
+    job: &Job,
+    hooks: &Hooks,
+    events: &mut dyn Events,
+) -> Result<TrainReport, SessionError> {
+    let (peers, first) = accept_parties(config, job, hooks, events)?;
+    let began = Instant::now();
+    let flows = [Outflow::new(WAITING), Outflow::new(WAITING)];
+    let sent = std::thread::scope(|scope| {
+        let mut threads = Vec::with_capacity(2);
+        for (peer, flow) in peers.into_iter().zip(&flows) {
+            let name = format!("to {}", peer.name());
+            let spawned = std::thread::Builder::new().name(name).spawn_scoped(scope, || send(peer, flow));
+            threads.push(spawned.map_err(|source| SessionError::file("starting", "a thread that sends", source)));
+        }
+        let made = if threads.iter().all(Result::is_ok) { make::<R>(job, first, &flows, events) } else { Ok([0; 2]) };
+        match &made {
+            Ok(_) => flows.iter().for_each(Outflow::finish),
+            Err(_) => flows.iter().for_each(Outflow::abandon),
+        }
+        let mut failed = None;
+        for thread in threads {
+            let ended = thread?.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            failed = failed.or(ended.err());
+        }
+        // What stopped the sending stopped the making.
+        match failed {
+            Some(error) => Err(error.into()),
+            None => made,
+        }
+    })?;
+    let seconds = began.elapsed().as_secs_f64();
+    let steps = job.steps_in_all() - job.steps_before(first);
+    Ok(TrainReport {
+        role: "dealer".to_string(),
+        job_digest: job.digest_hex(),
+        turns: job.turns() - first,
+        steps,
+        seconds,
+        seconds_per_step: seconds / steps.max(1) as f64,
+        bytes_sent: sent.iter().sum(),
+        material_bytes: sent,
+        waiting_bytes: flows.iter().map(|flow| flow.most() as u64).max().unwrap_or(0),
+        peak_rss_bytes: peak_rss(),
+        ..TrainReport::default()
+    })
+}
+
+/// Sends what is made for one party, and hears at the end that it came.
+fn send(mut peer: Peer, flow: &Outflow) -> Result<(), NetError> {
+    let mut deliver = || {
+        while let Some(Message { step, bytes }) = flow.take() {
+            peer.send(step, bytes)?;
+        }
+        Ok(())
+    };
+    let sent = deliver().and_then(|()| match peer.recv_control::<Verdict>(CONTROL, "word that the material arrived") {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    });
+    flow.abandon();
+    sent?;
+    // It has everything; whether it hears the farewell does not matter.
+    let _ = peer.close();
+    Ok(())
+}
+
+/// Makes the material of all turns from `first` on. Returns the bytes made for each party.
+fn make<R: Ring>(
+    job: &Job,
+    first: u64,
+    flows: &[Outflow; 2],
+    events: &mut dyn Events,
+) -> Result<[u64; 2], SessionError> {
+    let schedules: Vec<Arc<Schedule>> = job.plans.iter().map(|plan| Arc::new(Schedule::new(plan))).collect();
+    // No gate of a training holds weights.
+    let unused = [Seed::from_entropy()?, Seed::from_entropy()?];
+    let (mut bytes, mut told) = ([0; 2], Instant::now());
+    for number in first..job.turns() {
+        let turn = job.turn(number).expect("within the turns");
+        let (plan, schedule) = (&job.plans[turn.plan], schedules[turn.plan].clone());
+        let seeds = BatchSeeds::draw()?;
+        let mut id = [0; 16];
+        entropy(&mut id)?;
+        let mut give = |party: usize, step: u32, message: Vec<u8>| {
+            bytes[party] += message.len() as u64;
+            flows[party].give(Message { step, bytes: message })
+        };
+        for (party, seed) in seeds.parties.iter().enumerate() {
+            let mut head = Zeroizing::new(Vec::with_capacity(HEAD));
+            head.extend_from_slice(&number.to_le_bytes());
+            for part in [&id, seed.expose(), &seeds.hash.inner, &seeds.hash.leaf] {
+                head.extend_from_slice(part);
+            }
+            if !give(party, TURN_STEP, std::mem::take(&mut *head)) {
+                return Ok(bytes);
+            }
+        }
+        let step = [job.recipe.seed, job.steps_before(number)];
+        let maker = Maker::<R, Cpu>::new(plan, schedule, &Cpu, &seeds, [&unused[0], &unused[1]]).of_step(step);
+        let made = maker.slot(0, |gate, sections| {
+            for (party, section) in sections.iter_mut().enumerate().filter(|(_, section)| !section.is_empty()) {
+                if !give(party, gate, std::mem::take(section)) {
+                    return Err(Unwanted);
+                }
+            }
+            Ok(())
+        });
+        if let Err(Unwanted) = made {
+            return Ok(bytes);
+        }
+        if told.elapsed() >= WORDS || number + 1 == job.turns() {
+            told = Instant::now();
+            events.progress("dealing turns", number + 1, job.turns());
+        }
+    }
+    Ok(bytes)
+}
+
+/// Nobody takes what is made.
+struct Unwanted;
+
+/// Waits for both parties; they must want the same turns of the same job. Returns them, and the first of the turns.
+fn accept_parties(
+    config: &TrainDealConfig,
+    job: &Job,
+    hooks: &Hooks,
+    events: &mut dyn Events,
+) -> Result<(Vec<Peer>, u64), SessionError> {
+    let limits = ariann_net::Limits { queue_bytes: QUEUED, ..config.deadlines.limits()? };
+    let allowed = [
+        Allowed { name: "P0".to_string(), pin: config::pin(&config.p0, "P0")? },
+        Allowed { name: "P1".to_string(), pin: config::pin(&config.p1, "P1")? },
+    ];
+    let mut listener = Listener::bind(&config.listen, &config.identity.load()?, &allowed, &limits)?;
+    events.tell(Event::Listening { address: listener.local_addr()? });
+    let digest = job.digest();
+    let mut found: [Option<(Peer, Ask)>; 2] = [None, None];
+    while found.iter().any(Option::is_none) {
+        let mut peer = match listener.accept(ACCEPT) {
+            Ok(peer) => peer,
+            Err(NetError::PeerGone { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let mut observer = (hooks.observer)("dealer");
+        let party = usize::from(peer.name() == "P1");
+        let name = ["p0", "p1"][party];
+        peer.tap(Box::new(move |bytes| observer.received(name, bytes)));
+        // One that leaves again before it has asked may come back.
+        let Ok(ask) = peer.recv_control::<Ask>(CONTROL, "what it wants") else { continue };
+        if let Some(reason) = objection(&ask, party, &digest, job.turns(), peer.name()) {
+            events.notice(format!("refused {}: {reason}", peer.name()));
+            refuse(peer, reason);
+            continue;
+        }
+        found[party] = Some((peer, ask));
+    }
+    let (mut peers, asks): (Vec<Peer>, Vec<Ask>) = found.into_iter().flatten().unzip();
+    if (asks[0].turn, asks[0].lineage) != (asks[1].turn, asks[1].lineage) {
+        let reason = format!(
+            "P0 wants the material of turn {} on and P1 that of turn {}, or they are not in one session; start all three roles \
+             again",
+            asks[0].turn, asks[1].turn
+        );
+        peers.into_iter().for_each(|peer| refuse(peer, reason.clone()));
+        return Err(SessionError::Mismatch { peer: "both parties".to_string(), reason });
+    }
+    for peer in &mut peers {
+        peer.send_control(&Verdict::Accepted)?;
+    }
+    Ok((peers, asks[0].turn))
+}
+
+fn objection(ask: &Ask, party: usize, job: &[u8; 32], turns: u64, name: &str) -> Option<String> {
+    if ask.protocol != PROTOCOL {
+        return Some(format!("the dealer speaks protocol version {PROTOCOL}, {name} {}", ask.protocol));
+    }
+    if usize::from(ask.party) != party {
+        return Some(format!("{name} has the identity of the other party"));
+    }
+    if ask.job != *job {
+        return Some("the dealer has another job: give all roles the same job file".to_string());
+    }
+    (ask.turn > turns).then(|| format!("{name} asks for turn {}, the job has {turns}", ask.turn))
+}
+
+/// Whether it hears the reason does not matter to the other party.
+fn refuse(mut peer: Peer, reason: String) {
+    let _ = peer.send_control(&Verdict::Refused(reason));
+    let _ = peer.close();
+}

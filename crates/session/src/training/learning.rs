@@ -1,0 +1,139 @@
+//! What is revealed to a party in the course of a training: noted, told, watched for divergence, and written at the end.
+
+use std::collections::BTreeMap;
+
+use ariann_gates::Party;
+use ariann_plan::Plan;
+use ariann_plan::training::decode_state;
+use ariann_ring::{Ring, fixed};
+
+use super::checkpoint::Learned;
+use super::job::{Job, Turn, TurnKind};
+use super::report::EpochReport;
+use crate::SessionError;
+use crate::events::{Event, Events};
+
+/// A loss so many times the first one, and rising, has diverged.
+const DIVERGED: f64 = 20.0;
+/// Steps that must say so, one after the other.
+const IN_A_ROW: usize = 3;
+
+/// What was revealed in this session and before it.
+pub(crate) struct Learning {
+    pub learned: Learned,
+    /// Revealed states of the trained model.
+    pub model: BTreeMap<usize, Vec<f32>>,
+}
+
+impl Learning {
+    pub fn new(learned: Learned) -> Self {
+        Learning { learned, model: BTreeMap::new() }
+    }
+
+    /// Notes the result of a turn.
+    pub fn note<R: Ring>(
+        &mut self,
+        job: &Job,
+        number: u64,
+        turn: Turn,
+        result: &[R],
+        events: &mut dyn Events,
+    ) -> Result<(), SessionError> {
+        let plan = &job.plans[turn.plan];
+        match turn.kind {
+            TurnKind::Step { epoch, .. } => {
+                let loss = value(plan, result[0]) / job.recipe.batch as f64;
+                let step = job.steps_before(number) + 1;
+                self.learned.losses.push(loss);
+                events.tell(Event::Loss { step, loss });
+                self.watch(plan, result[0], step)?;
+                let report = self.epoch(epoch);
+                let steps = u64::from(job.steps);
+                let of_epoch = &self.learned.losses[self
+                    .learned
+                    .losses
+                    .len()
+                    .saturating_sub(usize::try_from((step - 1) % steps + 1).unwrap_or(usize::MAX))..];
+                let mean = of_epoch.iter().sum::<f64>() / of_epoch.len() as f64;
+                self.learned.epochs[report].loss = Some(mean);
+            }
+            TurnKind::Tally { epoch } => {
+                let tested =
+                    job.evaluation.map_or(0, |evaluation| u64::from(evaluation.batches)) * job.recipe.batch as u64;
+                let accuracy = value(plan, result[0]) / tested as f64;
+                let report = self.epoch(epoch);
+                self.learned.epochs[report].accuracy = Some(accuracy);
+                let EpochReport { epoch, loss, .. } = self.learned.epochs[report];
+                events.tell(Event::Epoch { epoch, accuracy: Some(accuracy), loss });
+            }
+            TurnKind::Reveal { .. } => {
+                let state = Job::revealed_state(plan).expect("a checked job reveals a state");
+                let scale = plan.gates.last().expect("a checked plan").scale;
+                self.model.insert(state, decode_state(result, scale));
+            }
+            TurnKind::Evaluate { .. } => unreachable!("a checked job reveals nothing there"),
+        }
+        Ok(())
+    }
+
+    /// The report of an epoch, from 0.
+    fn epoch(&mut self, epoch: u32) -> usize {
+        let epochs = &mut self.learned.epochs;
+        if epochs.last().is_none_or(|last| last.epoch != epoch + 1) {
+            epochs.push(EpochReport { epoch: epoch + 1, ..EpochReport::default() });
+        }
+        epochs.len() - 1
+    }
+
+    /// Ends a training that its loss shows to be lost.
+    fn watch<R: Ring>(&self, plan: &Plan, word: R, step: u64) -> Result<(), SessionError> {
+        let losses = &self.learned.losses;
+        let (first, last) = (losses[0], losses[losses.len() - 1]);
+        // Half of what the ring holds: a loss beyond it has wrapped, or is about to.
+        let out_of_bounds = word.to_i64().unsigned_abs() >> (R::BITS - 2) != 0 || last < -first.abs().max(1.0);
+        let recent = &losses[losses.len().saturating_sub(IN_A_ROW)..];
+        let high =
+            recent.len() == IN_A_ROW && losses.len() > IN_A_ROW && recent.iter().all(|loss| *loss > DIVERGED * first);
+        let diverged = out_of_bounds || high && recent.is_sorted();
+        if !diverged {
+            return Ok(());
+        }
+        let what = if out_of_bounds { "is outside what the plan can hold" } else { "keeps rising" };
+        Err(SessionError::Diverged(format!(
+            "the training diverged: the loss of an item is {last:.4} at step {step}, it was {first:.4} at the first one, and {what}. \
+             Use a lower --lr, calibrate again with data like these, or use --ring 64 (plan {})",
+            &plan.digest_hex()[..16]
+        )))
+    }
+}
+
+/// A revealed number.
+fn value<R: Ring>(plan: &Plan, word: R) -> f64 {
+    let reveal = plan.gates.iter().find(|entry| matches!(entry.gate, ariann_plan::Gate::Reveal(_)));
+    fixed::decode(word, 0) * reveal.expect("a checked plan that reveals").scale.unit()
+}
+
+/// A job that shows the other party more than this one agrees to is refused.
+pub(crate) fn consent(job: &Job, party: Party, allow: &[String]) -> Result<(), SessionError> {
+    let other = ariann_gates::other(party);
+    let name = match other {
+        Party::P0 => "p0",
+        Party::P1 => "p1",
+    };
+    let known = ["loss", "accuracy", "model"].map(|what| ["p0", "p1"].map(|role| format!("{what}:{role}")));
+    if let Some(unknown) = allow.iter().find(|word| !known.as_flattened().contains(word)) {
+        let known = known.as_flattened().join(", ");
+        return Err(SessionError::Config(format!("allow = \"{unknown}\" names nothing; there are {known}")));
+    }
+    for (what, to) in job.revealed() {
+        let word = format!("{what}:{name}");
+        if to.includes(other) && !allow.contains(&word) {
+            return Err(SessionError::Config(format!(
+                "this job reveals the {what} to {}, and this role does not agree; nothing was sent. Ask for another job, or agree \
+                 with allow = [\"{word}\"]",
+                crate::config::name(other)
+            )));
+        }
+    }
+    Ok(())
+}

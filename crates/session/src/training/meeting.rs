@@ -1,0 +1,105 @@
+//! First words between P0 and P1 of a training: version, job, and where to begin.
+
+use ariann_gates::Party;
+use ariann_net::Peer;
+use ariann_prg::entropy;
+
+use super::job::Job;
+use super::messages::{Ask, CHECKPOINTS, Greeting, Mark, Start};
+use crate::handshake::{accepted, printable};
+use crate::messages::{CONTROL, Verdict};
+use crate::{PROTOCOL, SessionError, config};
+
+/// What a party says.
+pub(crate) fn greeting(job: &Job, party: Party, resume: bool, mut marks: Vec<Mark>) -> Greeting {
+    marks.drain(..marks.len().saturating_sub(CHECKPOINTS));
+    Greeting { protocol: PROTOCOL, party: party as u8, job: job.digest(), resume, checkpoints: marks }
+}
+
+/// Exchanges greetings and verdicts; both then know where the session begins and its lineage.
+pub(crate) fn meet(peer: &mut Peer, party: Party, own: &Greeting) -> Result<Start, SessionError> {
+    peer.send_control(own)?;
+    let theirs: Greeting = peer.recv_control(CONTROL, "its greeting")?;
+    let verdict = match objection(own, &theirs, peer.name()) {
+        None => Verdict::Accepted,
+        Some(reason) => Verdict::Refused(reason),
+    };
+    peer.send_control(&verdict)?;
+    if let Verdict::Refused(reason) = verdict {
+        // Let the other side hear it before the connection goes.
+        let _ = peer.flush();
+        return Err(SessionError::Mismatch { peer: peer.name().to_string(), reason });
+    }
+    accepted(peer, "its verdict on the greeting")?;
+    let from = common(own, &theirs).filter(|_| own.resume);
+    if party == Party::P0 {
+        let mut lineage = [0; 16];
+        entropy(&mut lineage)?;
+        let start = Start { from, lineage };
+        peer.send_control(&start)?;
+        return Ok(start);
+    }
+    let start: Start = peer.recv_control(CONTROL, "where to begin")?;
+    if start.from != from {
+        let reason = "it begins at another checkpoint than the newest that both have".to_string();
+        return Err(SessionError::Mismatch { peer: peer.name().to_string(), reason });
+    }
+    Ok(start)
+}
+
+/// The newest checkpoint that both have.
+fn common(own: &Greeting, theirs: &Greeting) -> Option<Mark> {
+    own.checkpoints.iter().filter(|mark| theirs.checkpoints.contains(mark)).max().copied()
+}
+
+fn objection(own: &Greeting, theirs: &Greeting, peer: &str) -> Option<String> {
+    if theirs.protocol != own.protocol {
+        return Some(format!(
+            "{peer} speaks protocol version {}, this role {PROTOCOL}: install the same release on both sides",
+            theirs.protocol
+        ));
+    }
+    if theirs.party == own.party || theirs.party > 1 {
+        return Some(format!("both sides are party {}: one must be p0, the other p1", own.party));
+    }
+    if theirs.job != own.job {
+        let hex = |digest: &[u8; 32]| blake3::Hash::from_bytes(*digest).to_hex()[..16].to_string();
+        let (theirs, own) = (hex(&theirs.job), hex(&own.job));
+        return Some(format!("{peer} has job {theirs}…, this role job {own}…: give all roles the same job file"));
+    }
+    if theirs.checkpoints.len() > CHECKPOINTS {
+        return Some(format!("{peer} offers more than {CHECKPOINTS} checkpoints"));
+    }
+    if theirs.resume != own.resume {
+        return Some("one party resumes and the other begins anew: set `resume` at both or at none".to_string());
+    }
+    if own.resume && common(own, theirs).is_none() {
+        let count = |greeting: &Greeting| greeting.checkpoints.len();
+        return Some(format!(
+            "there is no checkpoint that both parties have ({} here, {} at {peer}): begin anew without resume, or bring the folders \
+             of one session",
+            count(own),
+            count(theirs)
+        ));
+    }
+    None
+}
+
+/// Asks the dealer for the material of all turns from `turn` on.
+pub(crate) fn ask(
+    dealer: &mut Peer,
+    job: &Job,
+    party: Party,
+    turn: u64,
+    lineage: [u8; 16],
+) -> Result<(), SessionError> {
+    let digest = job.digest();
+    dealer.send_control(&Ask { protocol: PROTOCOL, party: party as u8, job: digest, turn, lineage })?;
+    match dealer.recv_control(CONTROL, "its verdict")? {
+        Verdict::Accepted => Ok(()),
+        Verdict::Refused(reason) => {
+            let reason = format!("it refused {}: {}", config::name(party), printable(&reason));
+            Err(SessionError::Mismatch { peer: "the dealer".to_string(), reason })
+        }
+    }
+}

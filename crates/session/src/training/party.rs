@@ -1,0 +1,493 @@
+//! P0 or P1 of a training: agree with the other party on job and beginning, then take the turns.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ariann_device::Cpu;
+use ariann_gates::Party;
+use ariann_graph::training::training_step;
+use ariann_net::{Allowed, Identity, Listener, NetError, Peer};
+use ariann_plan::training::encode_states;
+use ariann_prg::{Address, Prg, Seed};
+use ariann_ring::Ring;
+use zeroize::Zeroizing;
+
+use super::checkpoint::{Checkpoint, Checkpoints};
+use super::config::TrainPartyConfig;
+use super::data::Data;
+use super::inflow::{Arriving, Head, Inflow, WAITING};
+use super::job::{Job, Turn, TurnKind};
+use super::learning::{Learning, consent};
+use super::meeting::{ask, greeting, meet};
+use super::messages::{COMPARE, COMPARE_STEP, Mark, SHARES_STEP, Start};
+use super::report::TrainReport;
+use crate::SessionError;
+use crate::config;
+use crate::engine::{AllWeights, Dealt, Engine, Exchange, Given, Opened, Pieces, Schedule};
+use crate::events::{Event, Events};
+use crate::hooks::{Hooks, Observer};
+use crate::report::{GateTime, peak_rss};
+
+/// How long one call of accept waits.
+const ACCEPT: Duration = Duration::from_secs(1);
+/// Between two checkpoints, unless their number of steps is given.
+const BETWEEN: Duration = Duration::from_secs(20);
+/// Between two words about progress.
+const WORDS: Duration = Duration::from_millis(200);
+
+/// Trains as P0 or P1.
+pub fn train(config: &TrainPartyConfig, hooks: &Hooks, events: &mut dyn Events) -> Result<TrainReport, SessionError> {
+    let job = Arc::new(Job::read(&config.job)?);
+    let original = match (config.role, &config.model) {
+        (Party::P0, Some(path)) => Some(read_model(path)?),
+        (Party::P0, None) => return Err(SessionError::Config("P0 has no model: set `model`".to_string())),
+        (Party::P1, Some(_)) => {
+            return Err(SessionError::Config("the model is P0's: take `model` out".to_string()));
+        }
+        (Party::P1, None) => None,
+    };
+    let initial = original.as_deref().map(|bytes| initial_states(&job, bytes)).transpose()?;
+    train_from(config, job, initial, original.as_deref(), hooks, events)
+}
+
+/// The same with states that P0 has already; `original` is the ONNX file that the trained model is written like.
+pub fn train_from(
+    config: &TrainPartyConfig,
+    job: Arc<Job>,
+    initial: Option<Vec<Vec<f32>>>,
+    original: Option<&[u8]>,
+    hooks: &Hooks,
+    events: &mut dyn Events,
+) -> Result<TrainReport, SessionError> {
+    config::threads(config.threads);
+    match job.plans[0].ring {
+        32 => run::<u32>(config, job, initial, original, hooks, events),
+        _ => run::<u64>(config, job, initial, original, hooks, events),
+    }
+}
+
+fn read_model(path: &Path) -> Result<Vec<u8>, SessionError> {
+    std::fs::read(path).map_err(|source| SessionError::file("reading the model", path, source))
+}
+
+/// The states of the job as the model and the recipe begin.
+fn initial_states(job: &Job, model: &[u8]) -> Result<Vec<Vec<f32>>, SessionError> {
+    let graph = ariann_graph::import_for_training_bytes(model)?;
+    let step = training_step(&graph, &job.recipe, job.recipe.lr, false)
+        .map_err(|error| SessionError::ModelPlan(error.to_string()))?;
+    let specs = job.states();
+    if step.states.len() != specs.len() {
+        let (model, job) = (step.states.len(), specs.len());
+        return Err(SessionError::ModelPlan(format!(
+            "it has {model} tensors to keep, the job {job}; make the job again"
+        )));
+    }
+    for (state, spec) in step.states.iter().zip(specs) {
+        if state.name != spec.name || state.shape != spec.shape || state.role != spec.role {
+            return Err(SessionError::ModelPlan(format!(
+                "its tensor \"{}\" {:?} stands where the job has \"{}\" {:?}; make the job again",
+                state.name, state.shape, spec.name, spec.shape
+            )));
+        }
+    }
+    Ok(step.states.into_iter().map(|state| state.initial).collect())
+}
+
+fn run<R: Ring>(
+    config: &TrainPartyConfig,
+    job: Arc<Job>,
+    initial: Option<Vec<Vec<f32>>>,
+    original: Option<&[u8]>,
+    hooks: &Hooks,
+    events: &mut dyn Events,
+) -> Result<TrainReport, SessionError> {
+    let party = config.role;
+    consent(&job, party, &config.allow)?;
+    let data = Data::read(config, &job, party)?;
+    let first_plan = &job.plans[job.epochs[0].first];
+    let initial = initial.map(|states| encode_states::<R>(first_plan, &states)).transpose();
+    let initial = initial.map_err(|error| SessionError::ModelPlan(error.to_string()))?;
+    let checkpoints = config.checkpoint.as_deref().map(|folder| Checkpoints::open(folder, &job, party)).transpose()?;
+    let marks = marks::<R>(config, checkpoints.as_ref(), events)?;
+    let identity = config.identity.load()?;
+    let name = party_name(party);
+    let other = ariann_gates::other(party);
+    let mut peer = reach(config, &identity, other, events)?;
+    let mut observer = (hooks.observer)(name);
+    peer.tap(Box::new(move |bytes| observer.received(party_name(other), bytes)));
+    let Start { from, lineage } = meet(&mut peer, party, &greeting(&job, party, config.resume, marks))?;
+    let begin = match from {
+        Some(mark) => {
+            events.notice(format!("goes on before turn {} of {}", mark.turn + 1, job.turns()));
+            checkpoints.as_ref().expect("what was offered is here").read::<R>(&mark)?
+        }
+        None => {
+            let lens = job.states().iter().map(|state| state.len());
+            let states = share_states(&mut peer, initial, lens)?;
+            Checkpoint { mark: Mark { turn: 0, lineage }, states, learned: Default::default() }
+        }
+    };
+    let first = begin.mark.turn;
+    let inflow = connect_dealer(config, &identity, &job, first, lineage, hooks)?;
+    let schedules = job.plans.iter().map(Schedule::new).collect();
+    let lens = job.plans.iter().map(|plan| Arc::new(plan.sections(party))).collect();
+    let mut trainee = Trainee {
+        times: vec![Vec::new(); job.plans.len()],
+        job: &job,
+        party,
+        data,
+        schedules,
+        lens,
+        states: begin.states,
+        learning: Learning::new(begin.learned),
+        checkpoints,
+        every: config.checkpoint_every,
+        lineage,
+        written: None,
+        inflow: inflow.clone(),
+        observer: (hooks.observer)(name),
+        report: TrainReport {
+            role: name.to_string(),
+            job_digest: job.digest_hex(),
+            first_turn: first,
+            ..TrainReport::default()
+        },
+        step_seconds: Duration::ZERO,
+        waited: Duration::ZERO,
+    };
+    let trained = trainee.turns(&mut peer, first, events);
+    if let Err(error) = trained {
+        inflow.abandon();
+        // What the dealer's stream ended with is why there was no material.
+        return Err(inflow.take_failure().unwrap_or(error));
+    }
+    let mut report = trainee.finish(first);
+    report.material_bytes[party as usize] = inflow.received();
+    report.waiting_bytes = inflow.most() as u64;
+    report.epochs = trainee.learning.learned.epochs;
+    report.losses = trainee.learning.learned.losses;
+    // Whether the other hears the farewell does not matter.
+    let _ = peer.close();
+    Ok(report)
+}
+
+fn party_name(party: Party) -> &'static str {
+    match party {
+        Party::P0 => "p0",
+        Party::P1 => "p1",
+    }
+}
+
+/// The checkpoints that may be gone on from.
+fn marks<R: Ring>(
+    config: &TrainPartyConfig,
+    checkpoints: Option<&Checkpoints>,
+    events: &mut dyn Events,
+) -> Result<Vec<Mark>, SessionError> {
+    match (config.resume, checkpoints) {
+        (true, None) => {
+            Err(SessionError::Config("resume without a folder of checkpoints: set `checkpoint`".to_string()))
+        }
+        (true, Some(checkpoints)) => {
+            let (whole, refused) = checkpoints.whole::<R>()?;
+            if whole.is_empty()
+                && let Some(reason) = refused.first()
+            {
+                return Err(SessionError::Config(reason.clone()));
+            }
+            refused.into_iter().for_each(|reason| events.notice(reason));
+            Ok(whole)
+        }
+        (false, Some(checkpoints)) if checkpoints.any()? => Err(SessionError::Config(
+            "the folder of checkpoints holds those of an earlier training: set `resume` to go on with it, or give another folder"
+                .to_string(),
+        )),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Connects to the other party: P0 listens.
+fn reach(
+    config: &TrainPartyConfig,
+    identity: &Identity,
+    other: Party,
+    events: &mut dyn Events,
+) -> Result<Peer, SessionError> {
+    let limits = config::shaped(&config.deadlines, config.link)?;
+    let name = config::name(other);
+    let pin = config::pin(&config.peer, name)?;
+    let missing = |key: &str, role: &str| SessionError::Config(format!("{role} has no `{key}`: set it to HOST:PORT"));
+    if other == Party::P0 {
+        let address = config.connect.as_ref().ok_or_else(|| missing("connect", "P1"))?;
+        return Ok(Peer::connect(address, identity, &pin, name, &limits)?);
+    }
+    let address = config.listen.as_ref().ok_or_else(|| missing("listen", "P0"))?;
+    let mut listener = Listener::bind(address, identity, &[Allowed { name: name.to_string(), pin }], &limits)?;
+    events.tell(Event::Listening { address: listener.local_addr()? });
+    loop {
+        match listener.accept(ACCEPT) {
+            Ok(peer) => return Ok(peer),
+            Err(NetError::PeerGone { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Both get shares of P0's states: P1's are the words of a seed that P0 draws, P0's are the rest.
+fn share_states<R: Ring>(
+    peer: &mut Peer,
+    initial: Option<Vec<Vec<R>>>,
+    lens: impl Iterator<Item = usize>,
+) -> Result<Vec<Vec<R>>, SessionError> {
+    let mut bytes = Zeroizing::new([0; 16]);
+    match &initial {
+        Some(_) => {
+            let seed = Seed::from_entropy()?;
+            bytes.copy_from_slice(seed.expose());
+            peer.send(SHARES_STEP, bytes.to_vec())?;
+        }
+        None => peer.recv_into(SHARES_STEP, bytes.as_mut_slice(), "the seed of its first shares")?,
+    }
+    let prg = Prg::new(&Seed::from_bytes(*bytes));
+    let words = |(state, len): (usize, usize)| {
+        let mut words = vec![R::ZERO; len];
+        prg.fill(Address { kind: 0, gate: state as u32, slot: 0 }, 0, &mut words);
+        words
+    };
+    let theirs: Vec<Vec<R>> = lens.enumerate().map(words).collect();
+    let Some(mut own) = initial else { return Ok(theirs) };
+    for (own, theirs) in own.iter_mut().flatten().zip(theirs.iter().flatten()) {
+        *own = own.sub(*theirs);
+    }
+    Ok(own)
+}
+
+/// Begins to receive the material of all turns from `first` on.
+fn connect_dealer(
+    config: &TrainPartyConfig,
+    identity: &Identity,
+    job: &Arc<Job>,
+    first: u64,
+    lineage: [u8; 16],
+    hooks: &Hooks,
+) -> Result<Arc<Inflow>, SessionError> {
+    let pin = config::pin(&config.dealer.fingerprint, "the dealer")?;
+    let limits = config.deadlines.limits()?;
+    let mut dealer = Peer::connect(&config.dealer.address, identity, &pin, "the dealer", &limits)?;
+    let mut observer = (hooks.observer)(party_name(config.role));
+    dealer.tap(Box::new(move |bytes| observer.received("dealer", bytes)));
+    ask(&mut dealer, job, config.role, first, lineage)?;
+    let inflow = Inflow::new(WAITING);
+    inflow.start(dealer, job.clone(), config.role, first)?;
+    Ok(inflow)
+}
+
+/// A party between two turns.
+struct Trainee<'a, R: Ring> {
+    job: &'a Job,
+    party: Party,
+    data: Data,
+    schedules: Vec<Schedule>,
+    /// Bytes of each gate's material, a list a plan.
+    lens: Vec<Arc<Vec<u64>>>,
+    states: Vec<Vec<R>>,
+    learning: Learning,
+    checkpoints: Option<Checkpoints>,
+    /// Steps between checkpoints.
+    every: Option<u32>,
+    lineage: [u8; 16],
+    /// When the last checkpoint was due, and how many steps have run since.
+    written: Option<(Instant, u32)>,
+    inflow: Arc<Inflow>,
+    observer: Box<dyn Observer>,
+    report: TrainReport,
+    /// What each gate took, a list a plan.
+    times: Vec<Vec<GateTime>>,
+    /// Of all steps but the first.
+    step_seconds: Duration,
+    waited: Duration,
+}
+
+impl<R: Ring> Trainee<'_, R> {
+    fn turns(&mut self, peer: &mut Peer, first: u64, events: &mut dyn Events) -> Result<(), SessionError> {
+        let began = Instant::now();
+        let mut told: Option<Instant> = None;
+        let steps = self.job.steps_in_all();
+        for number in first..self.job.turns() {
+            let turn = self.job.turn(number).expect("within the turns");
+            if told.is_none_or(|told| told.elapsed() >= WORDS) {
+                told = Some(Instant::now());
+                events.progress("training", self.job.steps_before(number), steps);
+            }
+            let began = Instant::now();
+            let head = self.inflow.next_turn().map_err(|reason| SessionError::Role {
+                role: "the dealer".to_string(),
+                reason: reason.to_string(),
+                fault: crate::Fault::Dealer,
+            })?;
+            let waited = began.elapsed();
+            self.compare(peer, number, turn, &head)?;
+            let sent = self.report.bytes_sent;
+            self.take(peer, number, turn, head, events)?;
+            if let TurnKind::Step { .. } = turn.kind {
+                self.report.steps += 1;
+                self.report.step_bytes_sent += self.report.bytes_sent - sent;
+                if let Some((_, steps)) = &mut self.written {
+                    *steps += 1;
+                }
+                if self.report.steps > 1 {
+                    self.step_seconds += began.elapsed();
+                    self.waited += waited;
+                }
+            }
+        }
+        events.progress("training", steps, steps);
+        self.report.seconds = began.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Both must be about to use the same material for the same turn. With it P1 says whether shares are written first.
+    fn compare(&mut self, peer: &mut Peer, number: u64, turn: Turn, head: &Head) -> Result<(), SessionError> {
+        let misfit = |peer: &Peer, reason: String| SessionError::Mismatch { peer: peer.name().to_string(), reason };
+        if head.turn != number {
+            let reason = format!("the dealer sent material for turn {}, turn {number} is next", head.turn);
+            return Err(SessionError::Mismatch { peer: "the dealer".to_string(), reason });
+        }
+        let mut keep = self.party == Party::P1 && self.due(turn);
+        let mut own = Vec::with_capacity(COMPARE);
+        own.extend_from_slice(&number.to_le_bytes());
+        own.extend_from_slice(&head.id.0);
+        own.push(u8::from(keep));
+        self.report.bytes_sent += own.len() as u64;
+        peer.send(COMPARE_STEP, own.clone())?;
+        let mut theirs = [0; COMPARE];
+        peer.recv_into(COMPARE_STEP, &mut theirs, "word about the next turn")?;
+        if own[..8] != theirs[..8] {
+            let turn = u64::from_le_bytes(theirs[..8].try_into().expect("8 bytes"));
+            return Err(misfit(peer, format!("it is at turn {turn}, this party at turn {number}; resume both")));
+        }
+        if own[8..24] != theirs[8..24] {
+            let reason =
+                format!("it has other material for turn {number}: one of the parties has another dealer; resume both");
+            return Err(misfit(peer, reason));
+        }
+        if theirs[24] > 1 || self.party == Party::P1 && theirs[24] != 0 {
+            return Err(misfit(peer, "its word about the next turn has another form".to_string()));
+        }
+        keep |= theirs[24] == 1;
+        if keep {
+            self.written = Some((Instant::now(), 0));
+            if let Some(checkpoints) = &self.checkpoints {
+                let mark = Mark { turn: number, lineage: self.lineage };
+                checkpoints.write(&mark, &self.states, &self.learning.learned)?;
+                self.report.checkpoints += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether shares are written before `turn`: at the beginning, after each epoch, and in between as configured. Not among the
+    /// reveals at the end, which are all made again.
+    fn due(&self, turn: Turn) -> bool {
+        let Some((when, steps)) = self.written else { return true };
+        match turn.kind {
+            TurnKind::Step { batch: 0, .. } | TurnKind::Reveal { index: 0 } => true,
+            TurnKind::Step { .. } => match self.every {
+                Some(every) => steps >= every.max(1),
+                None => when.elapsed() >= BETWEEN,
+            },
+            TurnKind::Evaluate { batch: 0, .. } => steps > 0 && self.every.is_none(),
+            TurnKind::Evaluate { .. } | TurnKind::Tally { .. } | TurnKind::Reveal { .. } => false,
+        }
+    }
+
+    /// Takes one turn.
+    fn take(
+        &mut self,
+        peer: &mut Peer,
+        number: u64,
+        turn: Turn,
+        head: Head,
+        events: &mut dyn Events,
+    ) -> Result<(), SessionError> {
+        let Trainee { job, party, .. } = *self;
+        let plan = &job.plans[turn.plan];
+        if let (TurnKind::Evaluate { batch: 0, .. }, Some(count)) = (turn.kind, job.count()) {
+            self.states[count].fill(R::ZERO);
+        }
+        let inputs = self.data.inputs::<R>(job, plan, turn.kind)?;
+        let weights = AllWeights::new();
+        let engine = Engine { plan, schedule: &self.schedules[turn.plan], device: &Cpu, party, weights: &weights };
+        let Head { id, prg, hash, .. } = head;
+        let arriving = Arriving::new(self.inflow.clone(), self.lens[turn.plan].clone());
+        let opened = Opened { id, dealt: Dealt::Arriving(arriving), prepared: None, prg, hash };
+        let given = Given {
+            inputs: [inputs[0].as_deref(), inputs[1].as_deref()],
+            states: Some(&mut self.states),
+            dropout: [job.recipe.seed, job.steps_before(number)],
+        };
+        let mut link = Link { peer, sent: 0 };
+        let times = &mut self.times[turn.plan];
+        let result = engine.run(&opened, 0..1, given, &mut link, self.observer.as_mut(), times)?;
+        self.report.bytes_sent += link.sent;
+        if let Some(result) = result {
+            self.learning.note(job, number, turn, &result, events)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, first: u64) -> TrainReport {
+        let timed = self.report.steps.saturating_sub(1).max(1) as f64;
+        TrainReport {
+            turns: self.job.turns() - first,
+            seconds_per_step: self.step_seconds.as_secs_f64() / timed,
+            material_seconds_per_step: self.waited.as_secs_f64() / timed,
+            gates: std::mem::take(&mut self.times[self.job.epochs[0].plan]),
+            peak_rss_bytes: peak_rss(),
+            ..std::mem::take(&mut self.report)
+        }
+    }
+}
+
+/// The engine's channel. Gates are not told: there are thousands a second.
+struct Link<'a> {
+    peer: &'a mut Peer,
+    sent: u64,
+}
+
+impl Exchange for Link<'_> {
+    fn exchange(
+        &mut self,
+        step: u32,
+        message: Vec<u8>,
+        expected: usize,
+        waiting_for: &str,
+    ) -> Result<Vec<u8>, SessionError> {
+        self.sent += message.len() as u64;
+        if !message.is_empty() {
+            self.peer.send(step, message)?;
+        }
+        if expected == 0 {
+            return Ok(Vec::new());
+        }
+        Ok(self.peer.recv(step, expected, waiting_for)?)
+    }
+
+    fn exchange_in_pieces(
+        &mut self,
+        step: u32,
+        own: usize,
+        compute: &mut dyn FnMut(Pieces<'_>) -> Result<(), SessionError>,
+        expected: usize,
+        waiting_for: &str,
+    ) -> Result<Vec<u8>, SessionError> {
+        self.sent += own as u64;
+        let mut transfer = self.peer.transfer(step, own as u64, expected as u64, waiting_for)?;
+        compute(&mut |piece| Ok(transfer.write(piece)?))?;
+        let mut theirs = vec![0; expected];
+        transfer.read(&mut theirs)?;
+        transfer.finish()?;
+        Ok(theirs)
+    }
+}
