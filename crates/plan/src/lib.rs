@@ -13,6 +13,7 @@ mod encode;
 mod file;
 mod forecast;
 mod gate;
+mod opened;
 mod pixels;
 mod scales;
 pub mod training;
@@ -32,6 +33,7 @@ pub use encode::{EncodeError, LayerWords, encode_weights};
 pub use file::PlanFileError;
 pub use forecast::{Forecast, Link, Rates};
 pub use gate::{Compared, Entry, Gate, Kept, Lookup, Scale, Times};
+pub use opened::Opens;
 pub use pixels::{Filter, Order, Pixels, Resize};
 pub use scales::ScaleError;
 

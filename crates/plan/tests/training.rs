@@ -1,0 +1,201 @@
+//! Plans of training: every network compiles, in both rings; what they open is masked or named; what cannot be planned is
+//! refused.
+
+use ariann_gates::{Party, Receiver};
+use ariann_graph::training::{
+    Initial, Loss, Recipe, Rehearsal, Role, Schedule, StepGraph, StepRanges, Trainer, evaluation, training_step,
+};
+use ariann_graph::{import, zoo};
+use ariann_plan::training::{MARGIN, TrainingOptions, compile, decode_state, encode_states, reveal_state};
+use ariann_plan::{CompileError, Gate, InputSpec, Link, Opens, Optimize, Pixels, Plan, Revealed, SignChoice};
+
+fn recipe(batch: usize, loss: Loss) -> Recipe {
+    Recipe {
+        loss,
+        epochs: 1,
+        batch,
+        lr: 0.02,
+        schedule: Schedule::Constant,
+        momentum: 0.9,
+        nesterov: false,
+        weight_decay: 0.0,
+        freeze: Vec::new(),
+        dropout: 0.0,
+        seed: 1,
+        initial: Initial::Model,
+    }
+}
+
+fn options(ring: u32, input: [usize; 3]) -> TrainingOptions {
+    TrainingOptions {
+        ring,
+        margin: MARGIN,
+        features: Party::P1,
+        labels: Party::P0,
+        loss: None,
+        input: InputSpec {
+            name: "input".to_string(),
+            shape: input.to_vec(),
+            range: [-1.0, 1.0],
+            pixels: Pixels::default(),
+            scale: 1.0,
+            mean: vec![0.0],
+            std: vec![1.0],
+        },
+        optimize: Optimize::Material,
+        sign: SignChoice::Exact,
+        link: Link::LOOPBACK,
+        before: None,
+    }
+}
+
+/// Items that no distribution is behind.
+fn items(step: &StepGraph, seed: u64) -> (Vec<f32>, Vec<u32>) {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1 << 24) as f32
+    };
+    let features = (0..step.batch * step.item_len).map(|_| next() * 2.0 - 1.0).collect();
+    let labels = (0..step.batch).map(|_| (next() * step.classes as f32) as u32).collect();
+    (features, labels)
+}
+
+fn ranges(step: &StepGraph, steps: u64) -> StepRanges {
+    let (mut trainer, mut rehearsal) = (Trainer::new(step), Rehearsal::new(step));
+    for number in 0..steps {
+        let (features, labels) = items(step, number + 1);
+        rehearsal.step(&mut trainer, step, &features, &labels, number).expect("a step");
+    }
+    rehearsal.ranges().expect("ranges")
+}
+
+fn network(name: &str, input: Option<[usize; 3]>, recipe: &Recipe, loss: bool) -> (StepGraph, [usize; 3]) {
+    let network = zoo::network(name, &zoo::Options { input, ..zoo::Options::default() }).expect("a network");
+    let graph = import::import_for_training_bytes(&network.onnx).expect("a graph");
+    (training_step(&graph, recipe, recipe.lr, loss).expect("a step"), network.input)
+}
+
+#[test]
+fn every_network_has_a_plan_in_both_rings() {
+    let small = [
+        ("network1", None, Loss::Mse),
+        ("network2", None, Loss::CrossEntropy),
+        ("lenet", None, Loss::Mse),
+        ("alexnet-cifar", None, Loss::CrossEntropy),
+        ("resnet8", None, Loss::CrossEntropy),
+        ("resnet18", Some([3, 64, 64]), Loss::CrossEntropy),
+    ];
+    for (name, input, loss) in small {
+        let recipe = recipe(4, loss);
+        let (step, input) = network(name, input, &recipe, true);
+        let ranges = ranges(&step, 2);
+        for ring in [32, 64] {
+            let options = TrainingOptions { loss: Some(Receiver::P0), ..options(ring, input) };
+            let plan = compile(&step, &ranges, &options).unwrap_or_else(|error| panic!("{name}, ring {ring}: {error}"));
+            plan.check().unwrap_or_else(|error| panic!("{name}, ring {ring}: {error}"));
+            let training = plan.training.as_ref().expect("a plan of training");
+            assert_eq!(training.states.len(), step.states.len());
+            // What the next step takes is what this one leaves.
+            assert!(training.states.iter().all(|state| state.before == state.after));
+            let states: Vec<Vec<f32>> = step.states.iter().map(|state| state.initial.clone()).collect();
+            let words = encode_states::<u64>(&plan, &states).expect("states fit");
+            for ((words, state), spec) in words.iter().zip(&step.states).zip(&training.states) {
+                let back = decode_state(words, spec.before);
+                let unit = spec.before.unit() as f32;
+                assert!(back.iter().zip(&state.initial).all(|(a, b)| (a - b).abs() <= unit), "{name} {}", spec.name);
+            }
+        }
+    }
+}
+
+/// What a plan opens that is no masked value.
+fn named(plan: &Plan) -> Vec<Opens> {
+    plan.opened().map(|(_, opens, _)| opens).filter(|opens| !matches!(opens, Opens::Masked)).collect()
+}
+
+#[test]
+fn a_step_opens_masked_values_and_the_named_results_only() {
+    let recipe = recipe(4, Loss::CrossEntropy);
+    let (step, input) = network("resnet8", None, &recipe, true);
+    let ranges = ranges(&step, 1);
+    let silent = compile(&step, &ranges, &options(32, input)).expect("a plan");
+    assert_eq!(named(&silent), [Opens::Input, Opens::Input]);
+    assert_eq!(silent.revealed_len(), 0);
+    let telling = TrainingOptions { loss: Some(Receiver::P1), ..options(32, input) };
+    let telling = compile(&step, &ranges, &telling).expect("a plan");
+    let loss = Opens::Result { what: Revealed::Loss, to: Receiver::P1 };
+    assert_eq!(named(&telling), [Opens::Input, Opens::Input, loss]);
+    // One more result anywhere is no plan.
+    let mut more = telling.clone();
+    let last = more.gates.len() - 1;
+    more.gates.push(more.gates[last].clone());
+    assert!(more.check().is_err());
+    let mut other = telling.clone();
+    if let Gate::Reveal(reveal) = &mut other.gates[last].gate {
+        reveal.to = Receiver::P0;
+    }
+    assert!(other.check().is_err(), "a result to another receiver than the plan names");
+    let model = reveal_state(&telling, 0, Receiver::P0);
+    model.check().expect("a plan");
+    assert_eq!(named(&model), [Opens::Result { what: Revealed::State, to: Receiver::P0 }]);
+    assert_eq!(model.revealed_len(), telling.training.as_ref().expect("training").states[0].len());
+}
+
+#[test]
+fn an_evaluation_counts_and_changes_nothing_else() {
+    let recipe = recipe(4, Loss::Mse);
+    let network = zoo::network("lenet", &zoo::Options::default()).expect("a network");
+    let graph = import::import_for_training_bytes(&network.onnx).expect("a graph");
+    let step = evaluation(&graph, &recipe, 6).expect("an evaluation");
+    let plan = compile(&step, &ranges(&step, 1), &options(32, network.input)).expect("a plan");
+    plan.check().expect("a plan");
+    let states = &plan.training.as_ref().expect("training").states;
+    let stored: Vec<Role> = plan
+        .gates
+        .iter()
+        .filter_map(|entry| if let Gate::Store(kept) = &entry.gate { Some(states[kept.state].role) } else { None })
+        .collect();
+    assert_eq!(stored, [Role::Count]);
+    assert_eq!(named(&plan), [Opens::Input, Opens::Input]);
+}
+
+#[test]
+fn a_rate_below_the_fixed_point_is_refused() {
+    let recipe = Recipe { lr: 1e-12, ..recipe(4, Loss::Mse) };
+    let (step, input) = network("network1", None, &recipe, false);
+    let ranges = ranges(&step, 1);
+    let refused = compile(&step, &ranges, &options(32, input)).expect_err("a rate that changes nothing");
+    assert!(matches!(refused, CompileError::Rate { .. }), "{refused}");
+    assert!(refused.to_string().contains("greater rate"), "{refused}");
+}
+
+#[test]
+fn ranges_that_are_no_numbers_or_another_graph_s_are_refused() {
+    let recipe = recipe(2, Loss::Mse);
+    let (step, input) = network("network1", None, &recipe, false);
+    let known = ranges(&step, 1);
+    let mut wrong = known.clone();
+    wrong.nodes[3].max_abs = f64::NAN;
+    assert!(compile(&step, &wrong, &options(32, input)).is_err());
+    let mut short = known.clone();
+    short.nodes.pop();
+    assert!(matches!(compile(&step, &short, &options(32, input)), Err(CompileError::Ranges { .. })));
+    // Values that leave no bits.
+    let mut wide = known;
+    wide.nodes.iter_mut().for_each(|range| range.max_abs *= 1e7);
+    assert!(compile(&step, &wide, &options(32, input)).is_err());
+    assert!(matches!(compile(&step, &wide, &options(48, input)), Err(CompileError::Ring(48))));
+}
+
+#[test]
+fn labels_and_items_come_from_whom_the_plan_says() {
+    let recipe = recipe(2, Loss::Mse);
+    let (step, input) = network("network1", None, &recipe, false);
+    let plan = compile(&step, &ranges(&step, 1), &options(32, input)).expect("a plan");
+    let owners: Vec<Party> = plan.gates[..2]
+        .iter()
+        .map(|entry| if let Gate::Input(input) = &entry.gate { input.owner } else { panic!("an input") })
+        .collect();
+    assert_eq!(owners, [Party::P1, Party::P0]);
+}
