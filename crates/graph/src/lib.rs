@@ -8,11 +8,14 @@
 //! * [`executor`] computes it in `f32`, the model that a private run is compared with.
 //! * [`calibrate()`] observes value ranges on sample items, [`interval()`] proves them from the range of the input;
 //!   both give [`Ranges`], from which a plan chooses scales.
+//! * [`training`] makes the graph of a training step of a graph and a recipe, and trains in clear; [`export`] writes what
+//!   was trained.
 //! * [`zoo`] writes well-known networks with random weights.
 
 pub mod average;
 pub mod calibrate;
 pub mod executor;
+pub mod export;
 pub mod function;
 pub mod graph;
 pub mod import;
@@ -27,6 +30,7 @@ pub mod zoo;
 pub use average::AvgPool;
 pub use calibrate::{CalibrateError, NodeRange, RangeSource, Ranges, ValueRange, calibrate};
 pub use executor::{ExecuteError, Executor};
+pub use export::{ExportError, export_onnx, export_safetensors};
 pub use function::Function;
 pub use graph::{BatchNorm, Conv, Dense, Graph, Input, Node, Op, ValueId};
 pub use import::{

@@ -32,6 +32,7 @@ fn sizes_are_those_of_the_literature() {
         ("alexnet-64", 3_987_464, 41.0),
         ("vgg16-32", 33_638_218, 332.0),
         ("vgg16-64", 40_708_104, 1279.0),
+        ("resnet8", 78_000, 12.5),
         ("resnet18", 11_177_538, 1814.0),
     ];
     assert_eq!(expected.map(|(name, ..)| name), NAMES);

@@ -12,7 +12,7 @@ use crate::output::Output;
 /// Arguments of `zoo`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// network1, network2, lenet, alexnet-cifar, alexnet-64, vgg16-32, vgg16-64 or resnet18.
+    /// network1, network2, lenet, alexnet-cifar, alexnet-64, vgg16-32, vgg16-64, resnet8 or resnet18.
     name: String,
     /// Channels, height and width of the input; the network's own by default.
     #[arg(long, value_name = "CxHxW", value_parser = parse_input)]

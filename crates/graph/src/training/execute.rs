@@ -44,7 +44,7 @@ impl Trainer {
         &mut self.machine.states
     }
 
-    /// Values of the parameters and running statistics by name, as an export takes them.
+    /// Values of the parameters and running statistics by name, as [`crate::export_onnx`] takes them.
     pub fn parameters(&self, step: &StepGraph) -> std::collections::BTreeMap<String, Vec<f32>> {
         let kept = |(state, _): &(&State, _)| state.role.is_of_model();
         let pairs = step.states.iter().zip(&self.machine.states).filter(kept);
