@@ -45,16 +45,16 @@ pub fn run(name: &str, outcome: &Outcome) -> Run {
     }
 }
 
-fn fact(what: &str, value: String) -> Fact {
+pub fn fact(what: &str, value: String) -> Fact {
     Fact { what: what.to_string(), value }
 }
 
-fn group(title: &str, facts: Vec<Fact>) -> Group {
+pub fn group(title: &str, facts: Vec<Fact>) -> Group {
     Group { title: title.to_string(), facts }
 }
 
 /// Two figures, P0's and P1's.
-fn pair(values: [u64; 2]) -> String {
+pub fn pair(values: [u64; 2]) -> String {
     format!("P0 {}, P1 {}", bytes(values[0]), bytes(values[1]))
 }
 

@@ -129,6 +129,17 @@ impl Events for Teller {
                     bar.bar.set_message(format!("gate {number} {name}"));
                 }
             }
+            Event::Loss { loss, .. } => {
+                if let Some(bar) = &*self.bar.borrow() {
+                    bar.bar.set_message(format!("loss {loss:.5}"));
+                }
+            }
+            Event::Epoch { epoch, accuracy, loss } => {
+                let accuracy = accuracy.map(|share| format!("accuracy {:.2} %", 100.0 * share));
+                let told = [accuracy, loss.map(|loss| format!("loss {loss:.5}"))];
+                let told: Vec<String> = told.into_iter().flatten().collect();
+                self.say(&format!("epoch {epoch}: {}", told.join(", ")));
+            }
             Event::Predicted { predictions, .. } => self.predicted.borrow_mut().extend(predictions),
             Event::Listening { address } => self.say(&format!("listening at {address}")),
             Event::Notice { text } => self.say(&text),

@@ -8,18 +8,24 @@ use ariann_graph::zoo;
 use ariann_net::Shape;
 use ariann_plan::{Optimize, SignChoice};
 use ariann_session::SessionError;
+use ariann_session::config;
+use ariann_session::hooks::Hooks;
+use ariann_session::training::{self, Job, JobError, LocalTraining, TrainDealConfig, TrainPartyConfig, TrainReports};
 use serde_json::json;
 
-use crate::forecast;
 use crate::options::{self, PixelOptions, PreprocessOptions};
 use crate::output::Output;
 use crate::run::{self};
+use crate::train::clear;
 use crate::train::cost::Cost;
 use crate::train::data::Set;
 use crate::train::job::{self, Choices};
+use crate::train::outcome::{self, Outcome};
+use crate::train::page;
 use crate::train::prepare::{Calibration, Prepared, classes, declare};
 use crate::train::recipe::{Chosen, RecipeOptions};
 use crate::train::reveal::{self, RevealOption, Reveals};
+use crate::{forecast, html};
 
 /// Arguments of `train`. Without any, network1 learns the bundled images.
 ///
@@ -27,6 +33,12 @@ use crate::train::reveal::{self, RevealOption, Reveals};
 /// Weights, gradients, items and labels stay hidden from both; what is revealed is named by --reveal and told before the start.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Be one role of a training on several machines: dealer, p0 or p1.
+    #[arg(long, value_name = "ROLE", requires = "config", value_parser = ["dealer", "p0", "p1"])]
+    role: Option<String>,
+    /// Its configuration, TOML.
+    #[arg(long, value_name = "FILE", requires = "role")]
+    config: Option<PathBuf>,
     /// A network of the zoo, with fresh weights: network1 by default.
     #[arg(long, value_name = "NAME", conflicts_with = "model")]
     network: Option<String>,
@@ -90,6 +102,18 @@ pub struct Args {
     /// Who brings the labels: p0 or p1.
     #[arg(long, value_name = "WHO", default_value = "p1", value_parser = parse_party)]
     labels_from: Party,
+    /// Folder for checkpoints: shares on each side, about every 20 seconds and after every epoch.
+    #[arg(long, value_name = "DIR")]
+    checkpoint: Option<PathBuf>,
+    /// Steps between two checkpoints.
+    #[arg(long, value_name = "STEPS", requires = "checkpoint", value_parser = clap::value_parser!(u32).range(1..))]
+    checkpoint_every: Option<u32>,
+    /// Go on from the newest checkpoint, with fresh material; the other flags are those of the first start.
+    #[arg(long, requires = "checkpoint")]
+    resume: bool,
+    /// Folder for the trained model, ONNX and safetensors under the names that it came with.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Also train in float with the same recipe, order and start, and tell its accuracy beside the private one. For one's
     /// own data: it reveals the accuracy.
     #[arg(long)]
@@ -97,6 +121,12 @@ pub struct Args {
     /// The link between P0 and P1: loopback (as it is), lan (1 Gbit/s, 0.5 ms round trip) or wan (100 Mbit/s, 70 ms).
     #[arg(long)]
     link: Option<Shape>,
+    /// Threads of each role; half of the cores by default.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Also write a page with curves of what was revealed, and where time, bytes and material go.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// Write the public job for roles on separate machines, and end.
     #[arg(long, value_name = "FILE")]
     job_only: Option<PathBuf>,
@@ -108,62 +138,233 @@ pub struct Args {
     test_rows: Option<usize>,
 }
 
-pub fn run(mut args: Args, output: &Output) -> Result<(), SessionError> {
+pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionError> {
+    if let (Some(role), Some(config)) = (&args.role, &args.config) {
+        return role_alone(role, config, hooks, output);
+    }
     run::heed_interrupts()?;
+    args.report.as_deref().map_or(Ok(()), html::check)?;
     let folder = run::folder(None)?;
-    let demonstration = args.input.is_none() && args.rows.is_none();
-    if demonstration {
-        use_bundled(&mut args, folder.path())?;
+    let task = Task::new(args, folder.path())?;
+    if !output.is_json() && !task.taken.is_empty() {
+        output.line(&task.taken);
     }
-    let (model, network) = args.the_model(folder.path())?;
-    let Chosen { recipe, taken } = args.recipe.choose(network.as_deref(), demonstration);
-    let graph = ariann_graph::import_for_training(&model)?;
-    let declared = declare(&graph, &args.preprocess, &args.pixels, args.input_range)?;
-    let classes = classes(&graph);
-    let read = |input: &Option<PathBuf>, labels: &Option<PathBuf>, limit| {
-        let set = |input: &PathBuf| Set::read(&declared, classes, input, labels.as_deref(), limit);
-        input.as_ref().map(set).transpose()
-    };
-    let (train, test) =
-        (read(&args.input, &args.labels, args.limit)?, read(&args.test_input, &args.test_labels, None)?);
-    let reveals = args.reveals()?;
-    let rows = [(&train, args.rows), (&test, args.test_rows)]
-        .map(|(set, rows)| set.as_ref().map_or(rows.unwrap_or(0), Set::count));
-    let rows = [rows[0], if reveals.accuracy.is_some() { rows[1] } else { 0 }];
-    let prepared = Prepared::new(graph, declared, recipe, rows, reveals.loss.is_some() || args.compare_clear)?;
-    if !output.is_json() && !taken.is_empty() {
-        output.line(&taken);
-    }
-    let calibration = Calibration {
-        path: args.calibration.as_ref(),
-        labels: args.calibration_labels.as_deref(),
-        limit: args.calibration_limit,
-    };
-    let private = args.input.as_deref().filter(|_| !demonstration);
-    let public = calibration.read(&prepared, classes, private)?;
-    let rehearsed = prepared.rehearse(&public, args.rehearse as usize, &mut output.progress())?;
-    let choices = Choices {
-        ring: args.ring.unwrap_or(if args.calibration.is_some() { 32 } else { 64 }),
-        features: args.features_from,
-        labels: args.labels_from,
-        reveals,
-        optimize: args.optimize,
-        sign: args.sign,
-        link: forecast::link(args.link),
-    };
-    let job = job::make(&prepared, &rehearsed, &choices)?;
-    let cost = Cost::new(&job, &choices.link);
-    if let Some(path) = &args.job_only {
+    let job = task.job(output)?;
+    let cost = Cost::new(&job, &forecast::link(task.args.link));
+    if let Some(path) = &task.args.job_only {
         job.write(path).map_err(|error| SessionError::Config(error.to_string()))?;
         if output.is_json() {
-            output.document(&json!({ "job": path, "digest": job.digest_hex(), "plans": job.plans.len(), "steps": cost.steps, "reveals": reveals.names(), "step": cost.document() }));
+            let (digest, reveals) = (job.digest_hex(), task.reveals.names());
+            output.document(&json!({
+                "job": path, "digest": digest, "plans": job.plans.len(), "steps": cost.steps, "reveals": reveals,
+                "step": cost.document(),
+            }));
         } else {
-            output.line(&cost.text(&prepared, &job));
+            output.line(&cost.text(&task.prepared, &job));
             output.line(&format!("written to {} (digest {})", path.display(), &job.digest_hex()[..16]));
         }
         return Ok(());
     }
+    if !output.is_json() {
+        output.line(&cost.text(&task.prepared, &job));
+    }
+    let outcome = task.train(job, cost, folder.path(), output)?;
+    if let Some(path) = &outcome.report {
+        html::write(path, "A private training", outcome.outcome.threads, vec![page::run(&outcome.outcome)])?;
+    }
+    if output.is_json() {
+        output.document(&outcome.outcome.document());
+    } else {
+        output.line(&outcome.outcome.text());
+    }
     Ok(())
+}
+
+/// One role, by its configuration.
+fn role_alone(role: &str, config: &Path, hooks: &Hooks, output: &Output) -> Result<(), SessionError> {
+    let report = if role == "dealer" {
+        let config = config::read::<TrainDealConfig>(config)?;
+        training::deal_training(&config, hooks, &mut output.events())?
+    } else {
+        let file = config;
+        let config = config::read::<TrainPartyConfig>(file)?;
+        if config::name(config.role).to_lowercase() != role {
+            let reason =
+                format!("{}: it is the configuration of {}, not of {role}", file.display(), config::name(config.role));
+            return Err(SessionError::Config(reason));
+        }
+        training::train(&config, hooks, &mut output.events())?
+    };
+    if output.is_json() {
+        output.result(&report);
+    } else {
+        output.line(&outcome::role(&report));
+    }
+    Ok(())
+}
+
+/// Everything that is known before there is a job.
+struct Task {
+    args: Args,
+    prepared: Prepared,
+    train: Option<Set>,
+    test: Option<Set>,
+    classes: usize,
+    reveals: Reveals,
+    /// What nobody asked for, as people read it.
+    taken: String,
+    model: PathBuf,
+    demonstration: bool,
+}
+
+/// A training that ended, and where its page goes.
+struct Ended {
+    outcome: Outcome,
+    report: Option<PathBuf>,
+}
+
+impl Task {
+    /// Reads model and data.
+    fn new(mut args: Args, folder: &Path) -> Result<Task, SessionError> {
+        let demonstration = args.input.is_none() && args.rows.is_none();
+        if demonstration {
+            use_bundled(&mut args, folder)?;
+        }
+        if args.limit == Some(0) || args.calibration_limit == 0 {
+            return Err(SessionError::Config("--limit and --calibration-limit are at least 1".to_string()));
+        }
+        let (model, network) = args.the_model(folder)?;
+        let Chosen { recipe, taken } = args.recipe.choose(network.as_deref(), demonstration);
+        let graph = ariann_graph::import_for_training(&model)?;
+        let declared = declare(&graph, &args.preprocess, &args.pixels, args.input_range)?;
+        let classes = classes(&graph);
+        let read = |input: &Option<PathBuf>, labels: &Option<PathBuf>, limit| {
+            let set = |input: &PathBuf| Set::read(&declared, classes, input, labels.as_deref(), limit);
+            input.as_ref().map(set).transpose()
+        };
+        let train = read(&args.input, &args.labels, args.limit)?;
+        let test = read(&args.test_input, &args.test_labels, None)?;
+        let reveals = args.reveals()?;
+        let count = |set: &Option<Set>, rows: Option<usize>| set.as_ref().map_or(rows.unwrap_or(0), Set::count);
+        // Without anybody to learn the accuracy nothing is tested.
+        let tested = if reveals.accuracy.is_some() { count(&test, args.test_rows) } else { 0 };
+        let rows = [count(&train, args.rows), tested];
+        let loss = reveals.loss.is_some() || args.compare_clear;
+        let prepared = Prepared::new(graph, declared, recipe, rows, [reveals.loss.is_some(), loss])?;
+        Ok(Task { args, prepared, train, test, classes, reveals, taken, model, demonstration })
+    }
+
+    /// The job: that of the checkpoints when a training goes on, otherwise from a rehearsal.
+    fn job(&self, output: &Output) -> Result<Job, SessionError> {
+        let kept = self.args.checkpoint.as_ref().map(|folder| folder.join("job.json"));
+        if let (true, Some(path)) = (self.args.resume, &kept) {
+            let job = Job::read(path).map_err(of_job)?;
+            self.same(&job, path)?;
+            return Ok(job);
+        }
+        let job = self.plan(output)?;
+        if let (Some(path), Some(folder), None) = (&kept, &self.args.checkpoint, &self.args.job_only) {
+            if path.exists() {
+                let reason = format!(
+                    "--checkpoint {}: it holds those of an earlier training; --resume goes on with it, or give another folder",
+                    folder.display()
+                );
+                return Err(SessionError::Config(reason));
+            }
+            std::fs::create_dir_all(folder).map_err(|source| SessionError::file("creating", folder, source))?;
+            job.write(path).map_err(of_job)?;
+        }
+        Ok(job)
+    }
+
+    fn plan(&self, output: &Output) -> Result<Job, SessionError> {
+        let Task { args, prepared, .. } = self;
+        let calibration = Calibration {
+            path: args.calibration.as_ref(),
+            labels: args.calibration_labels.as_deref(),
+            limit: args.calibration_limit,
+        };
+        let private = args.input.as_deref().filter(|_| !self.demonstration);
+        let public = calibration.read(prepared, self.classes, private)?;
+        let rehearsed = prepared.rehearse(&public, args.rehearse as usize, &mut output.progress())?;
+        let choices = Choices {
+            ring: self.ring(),
+            features: args.features_from,
+            labels: args.labels_from,
+            reveals: self.reveals,
+            optimize: args.optimize,
+            sign: args.sign,
+            link: forecast::link(args.link),
+        };
+        job::make(prepared, &rehearsed, &choices)
+    }
+
+    fn ring(&self) -> u32 {
+        self.args.ring.unwrap_or(if self.args.calibration.is_some() { 32 } else { 64 })
+    }
+
+    /// Refuses to go on with another training than the one that was begun.
+    fn same(&self, job: &Job, path: &Path) -> Result<(), SessionError> {
+        let Prepared { recipe, rows, test_rows, graph, .. } = &self.prepared;
+        let differs = [
+            ("the recipe", job.recipe == *recipe),
+            ("the model", job.model == graph.name),
+            ("the number of items", (job.rows, job.test_rows) == (*rows as u64, *test_rows as u64)),
+            ("--ring", job.plans[0].ring == self.ring()),
+            ("--features-from", job.features == self.args.features_from),
+            ("--labels-from", job.labels == self.args.labels_from),
+            ("--reveal", job.model_to == self.reveals.model),
+            ("how items are prepared", job.plans[0].input == self.prepared.declared),
+        ];
+        let Some((what, _)) = differs.iter().find(|(_, same)| !same) else { return Ok(()) };
+        let reason = format!("{what} differs; --resume takes the flags of the first start, or begin in another folder");
+        Err(SessionError::Config(format!("{} is of another training: {reason}", path.display())))
+    }
+
+    /// Runs the three roles, and the same in clear.
+    fn train(self, job: Job, cost: Cost, folder: &Path, output: &Output) -> Result<Ended, SessionError> {
+        let Task { args, prepared, train, test, reveals, model, .. } = self;
+        let features = args.input.clone().expect("given or bundled");
+        let labels_of = |labels: &Option<PathBuf>, input: &PathBuf| match labels {
+            Some(path) if path != Path::new("folders") => path.clone(),
+            _ => input.clone(),
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = args.threads.unwrap_or(cores / 2).max(1);
+        let roles = folder.join("roles");
+        std::fs::create_dir(&roles).map_err(|source| SessionError::file("creating", &roles, source))?;
+        let local = LocalTraining {
+            program: std::env::current_exe().map_err(|source| SessionError::file("finding", "this program", source))?,
+            folder: &roles,
+            job: &job,
+            model,
+            labels: labels_of(&args.labels, &features),
+            features,
+            test_labels: args.test_input.as_ref().map(|input| labels_of(&args.test_labels, input)),
+            test_features: args.test_input.clone(),
+            limit: args.limit,
+            test_limit: None,
+            checkpoint: args.checkpoint.clone(),
+            checkpoint_every: args.checkpoint_every,
+            resume: args.resume,
+            out: args.out.clone(),
+            threads,
+            link: args.link,
+            interrupted: run::interrupted,
+        };
+        let TrainReports { dealer, p0, p1 } = local.run(&mut output.progress())?;
+        let clear = match (args.compare_clear, &train) {
+            (true, Some(train)) => Some(clear::train(&prepared, train, test.as_ref(), &mut output.progress())),
+            _ => None,
+        };
+        let link = forecast::link(args.link);
+        let outcome = Outcome { prepared, job, cost, reveals, dealer, p0, p1, clear, link, threads };
+        Ok(Ended { outcome, report: args.report })
+    }
+}
+
+fn of_job(error: JobError) -> SessionError {
+    SessionError::Config(error.to_string())
 }
 
 impl Args {

@@ -1,5 +1,6 @@
 //! A run as JSON with stable names.
 
+use ariann_plan::{Link, Plan};
 use ariann_report::page;
 use ariann_session::local::Reports;
 use ariann_session::report::GateTime;
@@ -56,18 +57,23 @@ impl Measured {
     }
 }
 
+/// The gates of a plan that is run with `items` items over a link, with what they took at P0 and P1 for all `slots`.
+pub fn measured(plan: &Plan, items: usize, link: Link, times: [&[GateTime]; 2], slots: u64) -> Vec<Measured> {
+    let view = Gates::new(plan, items, link);
+    let measured = |number: usize| Measured {
+        plan: view.document(number),
+        notes: view.notes(number),
+        times: times.map(|times| times.get(number).copied().unwrap_or_default()),
+        slots,
+    };
+    (0..plan.gates.len()).map(measured).collect()
+}
+
 impl Outcome {
     /// The plan's gates with what they took.
     pub fn gates(&self) -> Vec<Measured> {
-        let view = Gates::new(&self.plan, self.batch as usize, forecast::link(self.link));
         let Reports { p0, p1, .. } = &self.reports;
-        let measured = |number: usize| Measured {
-            plan: view.document(number),
-            notes: view.notes(number),
-            times: [p0, p1].map(|report| report.gates.get(number).copied().unwrap_or_default()),
-            slots: p1.slots,
-        };
-        (0..self.plan.gates.len()).map(measured).collect()
+        measured(&self.plan, self.batch as usize, forecast::link(self.link), [&p0.gates, &p1.gates], p1.slots)
     }
 
     /// Everything that scripts read of a run.

@@ -21,7 +21,7 @@ use crate::options::PlanOptions;
 use crate::output::Output;
 
 pub use comparison::{Comparison, labels};
-pub use document::machine;
+pub use document::{machine, measured};
 
 /// What to run.
 pub struct Task<'a> {
@@ -63,7 +63,7 @@ pub struct Outcome {
 /// Set by SIGINT and SIGTERM.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-fn interrupted() -> bool {
+pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 

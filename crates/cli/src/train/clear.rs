@@ -19,11 +19,11 @@ pub struct ClearEpoch {
 pub fn train(prepared: &Prepared, train: &Set, test: Option<&Set>, events: &mut dyn Events) -> Vec<ClearEpoch> {
     let recipe = &prepared.recipe;
     let steps = prepared.steps_of_epoch();
-    let mut trainer = Trainer::with_seed(&prepared.steps[0], recipe.seed);
+    let mut trainer = Trainer::with_seed(&prepared.clear_steps[0], recipe.seed);
     let mut number = 0;
     let all = u64::from(recipe.epochs) * steps as u64;
     let epochs = prepared.of_epoch.iter().enumerate().map(|(epoch, step)| {
-        let step = &prepared.steps[*step];
+        let step = &prepared.clear_steps[*step];
         let order = order(train.count() as u32, recipe.seed, epoch as u32);
         let mut loss = 0.0;
         for places in order.chunks_exact(recipe.batch) {

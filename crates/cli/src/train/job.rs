@@ -5,7 +5,7 @@ use ariann_graph::training::{Role, StepGraph, StepRanges};
 use ariann_plan::training::{MARGIN, TrainingOptions, compile, reveal_state};
 use ariann_plan::{CompileError, Link, Optimize, Plan, Scale, SignChoice};
 use ariann_session::SessionError;
-use ariann_session::training::{Epoch, Evaluation, Job};
+use ariann_session::training::{Epoch, Evaluation, Job, VERSION};
 
 use super::prepare::{Prepared, Rehearsed};
 use super::reveal::Reveals;
@@ -117,7 +117,7 @@ pub fn make(prepared: &Prepared, rehearsed: &Rehearsed, choices: &Choices) -> Re
     });
     let revealed = revealed.into_iter().map(|plan| plans.add(plan)).collect();
     let job = Job {
-        version: 1,
+        version: VERSION,
         model: prepared.graph.name.clone(),
         recipe: recipe.clone(),
         features: choices.features,

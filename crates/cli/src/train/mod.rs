@@ -4,6 +4,8 @@ pub mod clear;
 pub mod cost;
 pub mod data;
 pub mod job;
+pub mod outcome;
+pub mod page;
 pub mod prepare;
 pub mod recipe;
 pub mod reveal;

@@ -24,6 +24,8 @@ pub struct Prepared {
     pub test_rows: usize,
     /// A step for each learning rate, in the order of the epochs.
     pub steps: Vec<StepGraph>,
+    /// The same with the loss, for training in clear; as many.
+    pub clear_steps: Vec<StepGraph>,
     /// Which of them an epoch takes.
     pub of_epoch: Vec<usize>,
     /// The evaluation, where there is a test set.
@@ -74,13 +76,14 @@ pub fn classes(graph: &Graph) -> usize {
 }
 
 impl Prepared {
-    /// Differentiates the model for every learning rate of the recipe.
+    /// Differentiates the model for every learning rate of the recipe; `losses` tells whether the steps compute their loss, privately
+    /// and in clear.
     pub fn new(
         graph: Graph,
         declared: InputSpec,
         recipe: Recipe,
         rows: [usize; 2],
-        loss: bool,
+        losses: [bool; 2],
     ) -> Result<Prepared, SessionError> {
         let [rows, test_rows] = rows;
         let refused = |error: ariann_graph::training::RecipeError| {
@@ -91,13 +94,14 @@ impl Prepared {
             }
         };
         recipe.check(&graph).map_err(refused)?;
-        let (mut rates, mut steps, mut of_epoch) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rates, mut steps, mut clear_steps, mut of_epoch) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for epoch in 0..recipe.epochs {
             let rate = recipe.schedule.lr(recipe.lr, epoch, recipe.epochs);
             let known = rates.iter().position(|known: &f64| *known == rate);
             of_epoch.push(known.unwrap_or(rates.len()));
             if known.is_none() {
-                steps.push(training_step(&graph, &recipe, rate, loss).map_err(refused)?);
+                steps.push(training_step(&graph, &recipe, rate, losses[0]).map_err(refused)?);
+                clear_steps.push(training_step(&graph, &recipe, rate, losses[1]).map_err(refused)?);
                 rates.push(rate);
             }
         }
@@ -109,7 +113,7 @@ impl Prepared {
                 Some(evaluation(&graph, &recipe, recipe.batch).map_err(refused)?)
             }
         };
-        Ok(Prepared { graph, declared, recipe, rows, test_rows, steps, of_epoch, evaluation })
+        Ok(Prepared { graph, declared, recipe, rows, test_rows, steps, clear_steps, of_epoch, evaluation })
     }
 
     /// Steps of an epoch: what is left of it is not used.

@@ -1,0 +1,110 @@
+//! A training as a page: curves of what was revealed, and where time, bytes and material go.
+
+use ariann_report::page::{Chart, Curve, Fact, Group, Run};
+use ariann_report::{bytes, count, seconds};
+
+use super::cost::duration;
+use super::outcome::{EpochLine, Outcome};
+use super::recipe::loss_name;
+use crate::html::{fact, group, pair};
+use crate::run::measured;
+
+/// The training as one run of a page.
+pub fn run(outcome: &Outcome) -> Run {
+    let plan = &outcome.job.plans[outcome.job.epochs[0].plan];
+    let times = [&outcome.p0.gates[..], &outcome.p1.gates[..]];
+    let gates = measured(plan, 1, outcome.link, times, outcome.p1.steps);
+    Run {
+        name: outcome.job.model.clone(),
+        groups: vec![recipe(outcome), time(outcome), amounts(outcome), revealed(outcome)],
+        charts: charts(outcome),
+        gates: gates.iter().map(|gate| gate.row()).collect(),
+    }
+}
+
+fn charts(outcome: &Outcome) -> Vec<Chart> {
+    let lines = outcome.epochs();
+    let curve = |name: &str, of: fn(&EpochLine) -> Option<f64>, factor: f64| {
+        let point = |line: &EpochLine| Some((line.epoch as f64, factor * of(line)?));
+        Curve { name: name.to_string(), points: lines.iter().filter_map(point).collect() }
+    };
+    let of_epochs = |title: &str, unit: &str, curves: Vec<Curve>| Chart {
+        title: title.to_string(),
+        across: "epoch".to_string(),
+        unit: unit.to_string(),
+        curves: curves.into_iter().filter(|curve| !curve.points.is_empty()).collect(),
+    };
+    let losses = outcome.losses().iter().enumerate().map(|(step, loss)| ((step + 1) as f64, *loss));
+    let steps = Curve { name: "private".to_string(), points: losses.collect() };
+    vec![
+        of_epochs(
+            "Accuracy on the test set",
+            "%",
+            vec![curve("private", |line| line.accuracy, 100.0), curve("in clear", |line| line.clear_accuracy, 100.0)],
+        ),
+        of_epochs(
+            "Loss of an item, mean over the epoch",
+            "",
+            vec![curve("private", |line| line.loss, 1.0), curve("in clear", |line| line.clear_loss, 1.0)],
+        ),
+        Chart {
+            title: "Loss of an item, step by step".into(),
+            across: "step".into(),
+            unit: String::new(),
+            curves: vec![steps],
+        },
+    ]
+}
+
+fn recipe(outcome: &Outcome) -> Group {
+    let recipe = &outcome.prepared.recipe;
+    let [trained, frozen] = outcome.prepared.parameters();
+    let nesterov = if recipe.nesterov { ", Nesterov" } else { "" };
+    let mut facts = vec![
+        fact("parameters", count(trained)),
+        fact("items", format!("{}, {} a step", count(outcome.job.rows), recipe.batch)),
+        fact("loss", loss_name(recipe.loss).to_string()),
+        fact("learning rate, momentum", format!("{}, {}{nesterov}", recipe.lr, recipe.momentum)),
+        fact("ring", format!("{} bits", outcome.job.plans[0].ring)),
+        fact("seed", recipe.seed.to_string()),
+    ];
+    if frozen > 0 {
+        facts.insert(1, fact("frozen", count(frozen)));
+    }
+    group("Recipe", facts)
+}
+
+fn time(outcome: &Outcome) -> Group {
+    let [all, step] = outcome.seconds();
+    let facts = vec![
+        fact("all", duration(all)),
+        fact("a step", seconds(step)),
+        fact("forecast, a step", seconds(outcome.cost.step.seconds)),
+        fact("steps", count(outcome.p1.steps)),
+    ];
+    group("Time", facts)
+}
+
+fn amounts(outcome: &Outcome) -> Group {
+    let step = &outcome.cost.step;
+    let memory = |role: Option<u64>| role.map_or("?".to_string(), bytes);
+    let [dealer, p0, p1] = [&outcome.dealer, &outcome.p0, &outcome.p1].map(|role| memory(role.peak_rss_bytes));
+    let facts = vec![
+        fact("sent online", pair([outcome.p0.bytes_sent, outcome.p1.bytes_sent])),
+        fact("material", pair(outcome.material())),
+        fact("material, a step", pair(step.material)),
+        fact("comparisons, a step", count(step.comparisons)),
+        fact("exchanges, a step", step.exchanges.to_string()),
+        fact("greatest memory", format!("dealer {dealer}, P0 {p0}, P1 {p1}")),
+    ];
+    group("Bytes", facts)
+}
+
+fn revealed(outcome: &Outcome) -> Group {
+    let mut facts: Vec<Fact> = outcome.job.reveals_list().into_iter().map(|what| fact("", what)).collect();
+    if facts.is_empty() {
+        facts.push(fact("", "nothing".to_string()));
+    }
+    facts.push(fact("job", outcome.job.digest_hex()[..16].to_string()));
+    group("Revealed", facts)
+}
