@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::onnx::{AttributeProto, GraphProto, ModelProto, TensorProto};
+use crate::onnx::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
 /// Why a model cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,8 +34,11 @@ pub enum ExportError {
         /// Values of the file's.
         expected: usize,
     },
-    /// Two layers read it in different ways.
-    #[error("model: \"{0}\" is read in several layouts; give each layer weights of its own")]
+    /// Layers read it in different ways, or in one that cannot be undone.
+    #[error(
+        "model: \"{0}\" is read in several layouts, or changed before a layer reads it; give each layer weights of its own, or take \
+         safetensors"
+    )]
     Layouts(String),
     /// The library refused.
     #[error("model: no safetensors file could be made: {0}")]
@@ -85,31 +88,72 @@ impl Layout {
     const SAME: Layout = Layout { transposed: false, factor: 1.0 };
 }
 
-/// Layouts of what dense layers read, as [`crate::import`] takes them over.
+/// Layouts of what layers read, as [`crate::import`] takes them over.
 fn layouts(
     graph: &GraphProto,
     parameters: &BTreeMap<String, Vec<f32>>,
 ) -> Result<BTreeMap<String, Layout>, ExportError> {
+    // Values that hold a parameter's elements, in another shape or transposed.
+    let mut forms: BTreeMap<&str, (&str, bool)> =
+        parameters.keys().map(|name| (name.as_str(), (name.as_str(), false))).collect();
     let mut layouts = BTreeMap::new();
-    for node in &graph.node {
-        let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name() == name);
-        let float = |name: &str| attribute(name).and_then(|attribute: &AttributeProto| attribute.f).unwrap_or(1.0);
-        for (place, name) in node.input.iter().enumerate().filter(|(_, name)| parameters.contains_key(*name)) {
-            let layout = match (node.op_type(), place) {
-                ("MatMul", 1) => Layout { transposed: true, factor: 1.0 },
-                ("Gemm", 1) => {
-                    let transposed = attribute("transB").and_then(|attribute| attribute.i).unwrap_or(0) == 0;
-                    Layout { transposed, factor: float("alpha") }
-                }
-                ("Gemm", 2) => Layout { transposed: false, factor: float("beta") },
-                _ => Layout::SAME,
+    let mut waiting: Vec<&NodeProto> = graph.node.iter().collect();
+    // Nodes stand in any order; each turn finds the forms of forms.
+    loop {
+        let before = forms.len();
+        waiting.retain(|node| {
+            let form = node.input.first().and_then(|input| forms.get(input.as_str())).copied();
+            let turned = match node.op_type() {
+                "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => false,
+                "Transpose" if swaps_rows_and_columns(graph, node) => true,
+                _ => return true,
             };
-            if layouts.insert(name.clone(), layout).is_some_and(|other| other != layout) {
-                return Err(ExportError::Layouts(name.clone()));
+            let (Some((name, transposed)), Some(output)) = (form, node.output.first()) else { return true };
+            forms.insert(output, (name, transposed ^ turned));
+            false
+        });
+        if forms.len() == before {
+            break;
+        }
+    }
+    for node in waiting {
+        for (place, (name, transposed)) in
+            node.input.iter().enumerate().filter_map(|(place, input)| Some((place, *forms.get(input.as_str())?)))
+        {
+            let layout =
+                layout(node, place).map(|layout| Layout { transposed: layout.transposed ^ transposed, ..layout });
+            let layout = layout.ok_or_else(|| ExportError::Layouts(name.into()))?;
+            if layouts.insert(name.to_string(), layout).is_some_and(|other| other != layout) {
+                return Err(ExportError::Layouts(name.into()));
             }
         }
     }
     Ok(layouts)
+}
+
+/// The node transposes a matrix of the file.
+fn swaps_rows_and_columns(graph: &GraphProto, node: &NodeProto) -> bool {
+    let order =
+        node.attribute.iter().find(|attribute| attribute.name() == "perm").map_or(&[1, 0][..], |perm| &perm.ints);
+    let matrix =
+        |tensor: &TensorProto| node.input.first().is_some_and(|input| input == tensor.name()) && tensor.dims.len() == 2;
+    order == [1, 0] && graph.initializer.iter().any(matrix)
+}
+
+/// How a node reads a parameter as its input number `place`; none where it is no parameter's reader.
+fn layout(node: &NodeProto, place: usize) -> Option<Layout> {
+    let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name() == name);
+    let float = |name: &str| attribute(name).and_then(|attribute: &AttributeProto| attribute.f).unwrap_or(1.0);
+    match (node.op_type(), place) {
+        ("MatMul", 1) => Some(Layout { transposed: true, factor: 1.0 }),
+        ("Gemm", 1) => {
+            let transposed = attribute("transB").and_then(|attribute| attribute.i).unwrap_or(0) == 0;
+            Some(Layout { transposed, factor: float("alpha") })
+        }
+        ("Gemm", 2) => Some(Layout { transposed: false, factor: float("beta") }),
+        ("Conv", 1 | 2) | ("BatchNormalization", 1..=4) | ("Add", _) => Some(Layout::SAME),
+        _ => None,
+    }
 }
 
 /// The tensor with other values, in the bytes of its own type.
@@ -119,8 +163,10 @@ fn replaced(tensor: &TensorProto, values: &[f32], layout: Layout) -> Result<Tens
     if values.len() != expected {
         return Err(ExportError::Length { name: tensor.name().into(), found: values.len(), expected });
     }
-    let values: Vec<f32> = match *sizes {
-        [rows, columns] if layout.transposed => {
+    // Of dense layers, all axes but the last are inputs.
+    let values: Vec<f32> = match sizes.last() {
+        Some(&columns) if layout.transposed => {
+            let rows = expected / columns.max(1);
             (0..expected).map(|place| values[place % columns * rows + place / columns]).collect()
         }
         _ => values.to_vec(),
@@ -217,7 +263,7 @@ pub fn export_safetensors(tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::onnx::{NodeProto, OperatorSetIdProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto};
+    use crate::onnx::{OperatorSetIdProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto};
     use crate::{Executor, Op, import_bytes, import_for_training_bytes};
 
     fn node(operator: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) -> NodeProto {
@@ -340,6 +386,23 @@ mod tests {
             model
         };
         assert_eq!(rest(&written), rest(&original));
+        // The same weights behind a transposition, and behind one that cannot be followed.
+        for (shape, right) in [(vec![4, 3], true), (vec![2, 2, 3], false)] {
+            let mut model = ModelProto::decode(original.as_slice()).expect("a model");
+            let graph = model.graph.as_mut().expect("a graph");
+            graph.initializer[0].dims = shape;
+            graph.node[0].input[1] = "turned".into();
+            graph.node.push(node("Transpose", &["w1"], "turned", vec![]));
+            let turned = model.encode_to_vec();
+            let parameters = BTreeMap::from([("w1".to_string(), (0..12).map(|i| i as f32).collect())]);
+            let written = export_onnx(&turned, &parameters);
+            if !right {
+                assert_eq!(written, Err(ExportError::Layouts("w1".into())));
+                continue;
+            }
+            let graph = import_for_training_bytes(&written.expect("a model")).expect("a graph");
+            assert_eq!(graph.nodes[0].op.weights().expect("weights").data(), parameters["w1"]);
+        }
         let two = BTreeMap::from([("w1".to_string(), vec![0.0; 12])]);
         let mut shared = ModelProto::decode(original.as_slice()).expect("a model");
         shared.graph.as_mut().expect("a graph").node[1].input[1] = "w1".into();

@@ -61,7 +61,7 @@ const OPERATORS: &[Operator] = &[
     row(
         "BatchNormalization",
         &["epsilon", "momentum", "spatial", "training_mode"],
-        "inference: folded into the layer with weights before or after it, else a depthwise convolution",
+        "prediction: folded into the layer with weights before or after it, else a depthwise convolution; training: stays",
         batch_normalization,
     ),
     row("Cast", &["saturate", "to"], "constants between float32, float64 and integers; values to float32 only", cast),
@@ -81,7 +81,7 @@ const OPERATORS: &[Operator] = &[
         conv,
     ),
     row("Div", &[], "by a constant spread over items, folded as Mul", div),
-    row("Dropout", &["ratio", "seed"], "inference: vanishes", dropout),
+    row("Dropout", &["ratio", "seed"], "prediction: vanishes; training: stays", dropout),
     row("Erf", &[], "only as a part of Gelu written out", erf_node),
     row("Exp", &[], "by lookup", exp),
     row("Flatten", &["axis"], "axis 1; of constants: any", flatten),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::builder::forward_node;
 use super::float::{self, Real, bilinear, by_channel};
 use super::public;
-use super::step::{State, StepGraph, StepOp};
+use super::step::{Role, State, StepGraph, StepOp};
 use super::windows;
 
 /// What a step gave.
@@ -44,9 +44,9 @@ impl Trainer {
         &mut self.machine.states
     }
 
-    /// Values of the parameters and running statistics by name, as [`crate::export_onnx`] takes them.
+    /// Values of what training changes, parameters and running statistics, by name, as [`crate::export_onnx`] takes them.
     pub fn parameters(&self, step: &StepGraph) -> std::collections::BTreeMap<String, Vec<f32>> {
-        let kept = |(state, _): &(&State, _)| state.role.is_of_model();
+        let kept = |(state, _): &(&State, _)| matches!(state.role, Role::Parameter | Role::Running);
         let pairs = step.states.iter().zip(&self.machine.states).filter(kept);
         pairs.map(|(state, values)| (state.name.clone(), values.clone())).collect()
     }
