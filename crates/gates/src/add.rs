@@ -1,6 +1,6 @@
 //! Sum: branches of a network join; also how a wire becomes a share.
 //!
-//! Computes   a share of Σ m_i·x_i for public factors m_i, from shares and from wires modulo 2^k: a wire x̂ = x + r counts as
+//! Computes   a share of Σ m_i·x_i + c for public factors m_i and a public c, which P0 adds, from shares and from wires modulo 2^k: a wire x̂ = x + r counts as
 //!            x̂ - r_0 at one party that knows x̂ and -r_1 at the other.
 //! Learns     nothing: no message.
 //! Material   none.
@@ -8,6 +8,7 @@
 //! Error      none: exact modulo 2^k.
 
 use ariann_device::Device;
+use ariann_fss::Party;
 use ariann_ring::Ring;
 
 use crate::{Context, Cost};
@@ -19,6 +20,13 @@ pub struct Add {
     pub len: usize,
     /// The public factor of each operand; it brings all to one scale.
     pub multipliers: Vec<u64>,
+    /// A public constant, added to every element.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub constant: i64,
+}
+
+fn is_zero(constant: &i64) -> bool {
+    *constant == 0
 }
 
 /// What a party has of an operand.
@@ -47,7 +55,10 @@ impl Add {
         operands: Vec<Operand<'_, D::Words<R>>>,
     ) -> D::Words<R> {
         let device = ctx.device;
-        let mut sum = device.zeros(self.len * ctx.items());
+        let mut sum = match (self.constant, ctx.party) {
+            (0, _) | (_, Party::P1) => device.zeros(self.len * ctx.items()),
+            (constant, Party::P0) => device.upload(&vec![R::from_u64(constant as u64); self.len * ctx.items()]),
+        };
         for (operand, factor) in operands.into_iter().zip(&self.multipliers) {
             let part = match operand {
                 Operand::Share(share) => device.copy(share),

@@ -241,7 +241,7 @@ fn gates_read_what_is_there() {
         }
         // A gate that nothing reads.
         let len = plan.input_len();
-        let add = Gate::Add(ariann_gates::add::Add { len, multipliers: vec![1] });
+        let add = Gate::Add(ariann_gates::add::Add { len, multipliers: vec![1], constant: 0 });
         let idle = Entry { name: "idle".into(), inputs: vec![0], scale: plan.gates[0].scale, gate: add };
         let mut changed = plan.clone();
         insert(&mut changed, 1, idle, None);
@@ -291,7 +291,7 @@ fn masks_of_other_wires_are_never_taken() {
         // Moved to other places it is still the owner's.
         let axes = vec![Axis { len: 64, from: 1, to: 1 }];
         let arrange = Arrange { len: 64, blocks: vec![Block { source: 0, from: 0, to: 0, axes }] };
-        let moved = Gate::Arrange(Rearrange { arrange, multipliers: vec![1] });
+        let moved = Gate::Arrange(Rearrange { arrange, multipliers: vec![1], constant: 0 });
         insert(&mut changed, 1, entry(moved), Some(1));
         assert!(changed.check().is_err(), "{gate:?} of the input in other places");
     }

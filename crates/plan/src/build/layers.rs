@@ -115,7 +115,8 @@ impl Builder<'_> {
         if let Choice::Ranges { scales, .. } = &mut self.choice {
             scales.note(node.output, &node.inputs, 0.0);
         }
-        let gate = self.push(&node.name, "", &inputs, scale, Gate::Add(Add { len: node.len(), multipliers }));
+        let gate =
+            self.push(&node.name, "", &inputs, scale, Gate::Add(Add { len: node.len(), multipliers, constant: 0 }));
         self.give_share(node.output, gate, scale);
         Ok(())
     }

@@ -189,7 +189,7 @@ impl<'a> Builder<'a> {
 
     /// A wire as a share.
     pub fn shared(&mut self, name: &str, (wire, scale): Held, len: usize) -> Held {
-        let gate = Gate::Add(Add { len, multipliers: vec![1] });
+        let gate = Gate::Add(Add { len, multipliers: vec![1], constant: 0 });
         (self.push(name, "share", &[wire], scale, gate), scale)
     }
 

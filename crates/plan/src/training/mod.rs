@@ -3,6 +3,7 @@
 
 mod build;
 mod nodes;
+mod refine;
 mod scales;
 mod states;
 mod update;

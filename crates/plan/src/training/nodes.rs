@@ -4,7 +4,6 @@ use ariann_gates::add::Add;
 use ariann_gates::arrange::Rearrange;
 use ariann_gates::axes::{Reduce, Spread};
 use ariann_gates::clip::Clip;
-use ariann_gates::cut::Cut;
 use ariann_gates::dropout::Dropout;
 use ariann_gates::max::Max;
 use ariann_gates::max_back::MaxBack;
@@ -20,6 +19,7 @@ use ariann_ring::arrange::{Axis, Block};
 use ariann_ring::{Arrange, Axes, Bilinear};
 
 use super::build::{Builder, Held};
+use super::refine;
 use super::scales::bits;
 use crate::gate::Lookup;
 use crate::scales::{LOOKUP_WIDTH, divisors};
@@ -172,6 +172,18 @@ impl Builder<'_> {
         signs: &[i64],
         len: usize,
     ) -> Result<Held, CompileError> {
+        self.affine(name, operands, signs, 0.0, len)
+    }
+
+    /// The same and a constant.
+    pub(super) fn affine(
+        &mut self,
+        name: &str,
+        operands: &[Held],
+        signs: &[i64],
+        constant: f64,
+        len: usize,
+    ) -> Result<Held, CompileError> {
         let frac = operands.iter().map(|operand| operand.1.frac).max().expect("a sum has operands");
         let mut multipliers = Vec::with_capacity(operands.len());
         for ((_, scale), sign) in operands.iter().zip(signs) {
@@ -183,7 +195,8 @@ impl Builder<'_> {
         }
         let inputs: Vec<u32> = operands.iter().map(|operand| operand.0).collect();
         let scale = Scale::bits(frac);
-        Ok((self.push(name, "", &inputs, scale, Gate::Add(Add { len, multipliers })), scale))
+        let constant = (constant / scale.unit()).round() as i64;
+        Ok((self.push(name, "", &inputs, scale, Gate::Add(Add { len, multipliers, constant })), scale))
     }
 
     /// A constant is a matter of scale, where it is a fraction of small integers.
@@ -402,31 +415,38 @@ impl Builder<'_> {
             Function::Exp => width as i32 - 2 - bits(-LEAST_POWER),
             _ => width as i32 - 2 - LOOKUP_MARGIN - bits(max),
         };
+        let fine = if self.options.ring == 64 { frac.max(refine::FRAC) } else { frac };
         // Rounded first where a window above the table's bits would not fit the ring.
         let high = held.1.frac - frac + width as i32 > self.scales.ring();
-        let (share, scale) = if high { self.cut(name, "operand", held, held.1.frac - frac, max, len)? } else { held };
-        let shift = (scale.frac - frac).max(0) as u32;
-        let x = if function == Function::Exp {
+        let mut held = if high { self.cut(name, "operand", held, held.1.frac - fine, max, len)? } else { held };
+        if function == Function::Exp {
             // Powers of what is far below zero are zero; beyond the table they would be anything.
-            let (x, scale, wide) = self.window(name, "powers", (share, scale), (shift as i32, width), max, len)?;
+            let least = (width as i32 + fine - frac) as u32;
+            let (x, scale, wide) = self.window(name, "powers", held, (held.1.frac - fine, least), max, len)?;
             self.clip(index, x, scale, wide, [LEAST_POWER, 0.0])?;
-            let (x, scale) = self.forms[index].wire.take().expect("a clip gives a wire");
-            let gate = Gate::Cut(Cut { len, width });
-            self.push(name, "table operand", &[x], scale, gate)
-        } else {
-            let window = Window { shift, top: shift + width };
-            let scale = Scale { frac: scale.frac - shift as i32, ..scale };
-            let open = Gate::Open(Open { len, window, to: Receiver::Both });
-            self.push(name, "table operand", &[share], scale, open)
-        };
+            let clipped = self.forms[index].wire.take().expect("a clip gives a wire");
+            held = self.shared(name, clipped, len);
+        }
+        let shift = (held.1.frac - frac).max(0) as u32;
+        let window = Window { shift, top: shift + width };
+        let scale = Scale { frac: held.1.frac - shift as i32, ..held.1 };
+        let open = Gate::Open(Open { len, window, to: Receiver::Both });
+        let x = self.push(name, "table operand", &[held.0], scale, open);
         let frac = match function {
             Function::Exp | Function::Reciprocal => PROBABILITY.min(self.scales.frac(index).max(PROBABILITY - 4)),
+            _ if self.options.ring == 64 => self.scales.frac(index).min(refine::FRAC - bits(self.scales.max(index))),
             _ => self.scales.frac(index),
         };
         let gate = Lookup { len, width, to: Receiver::Both, function };
         let scale = Scale::bits(frac);
         let gate = self.push(name, "", &[x], scale, Gate::Lookup(gate));
-        self.forms[index].wire = Some((gate, scale));
+        let wire = (gate, scale);
+        // A table knows 11 to 15 bits of its operand. A wide ring has room for more.
+        if self.options.ring == 64 {
+            let refined = refine::Operand { index, value: held, table: x, max };
+            return self.refine(refined, wire, function);
+        }
+        self.forms[index].wire = Some(wire);
         Ok(())
     }
 
@@ -459,11 +479,8 @@ impl Builder<'_> {
         let product = Gate::Product(Product { of: Bilinear::Inner(axes) });
         let product_scale = Scale::bits(scale.frac + label_scale.frac);
         let chosen = self.push(name, "label's", &[opened, label], product_scale, product);
-        // A row of one-hot labels sums to one: here to one unit.
-        let ones = self.push(name, "ones", &[label], label_scale, Gate::Reduce(Reduce { axes }));
-        let unit = self.times(name, "unit", (ones, label_scale), product_scale.unit(), 1, product_scale, batch);
-        let operands = [(chosen, product_scale), (greatest, scale), unit];
-        let (difference, scale) = self.weighted(name, &operands, &[1, -1, 1], batch)?;
+        let operands = [(chosen, product_scale), (greatest, scale)];
+        let (difference, scale) = self.affine(name, &operands, &[1, -1], product_scale.unit(), batch)?;
         let max = 2.0 * self.scales.max(logits) + scale.unit();
         let (difference, scale, width) = self.window(name, "compared", (difference, scale), (0, 3), max, batch)?;
         let relu = Relu { len: batch, width, to: Receiver::Both, form: self.form(), sign: Sign::Exact };

@@ -14,7 +14,7 @@ use crate::CompileError;
 use crate::scales::{ScaleError, divisors};
 
 /// Useful bits, f + log2 rms, that suffice for any operand, by ring.
-const ENOUGH: [i32; 2] = [18, 24];
+const ENOUGH: [i32; 2] = [18, 27];
 /// Fractional bits of parameters between steps at most, by ring.
 const MASTER: [i32; 2] = [28, 40];
 /// Margin of parameters, whose growth is slow.
@@ -172,7 +172,9 @@ impl<'a> Scales<'a> {
             let entry = &self.step.nodes[node];
             let out = self.reach[node];
             let enters = match &entry.op {
-                StepOp::Add | StepOp::Subtract | StepOp::Spread(_) | StepOp::Arrange(_) => out,
+                StepOp::Add | StepOp::Subtract | StepOp::Arrange(_) => out,
+                // What is spread is fitted to the sums that it enters while it is small.
+                StepOp::Spread(_) => 0.0,
                 StepOp::Scale(by) => out / by.abs(),
                 StepOp::AvgPool(average) => out * divisors(average).map(|d| d as f64).iter().product::<f64>(),
                 StepOp::AvgBack(average) => out * divisors(average).map(|d| d as f64).iter().product::<f64>(),
