@@ -291,7 +291,7 @@ fn masks_of_other_wires_are_never_taken() {
         // Moved to other places it is still the owner's.
         let axes = vec![Axis { len: 64, from: 1, to: 1 }];
         let arrange = Arrange { len: 64, blocks: vec![Block { source: 0, from: 0, to: 0, axes }] };
-        let moved = Gate::Arrange(Rearrange { arrange, multipliers: vec![1], constant: 0 });
+        let moved = Gate::Arrange(Rearrange { arrange, multipliers: vec![1] });
         insert(&mut changed, 1, entry(moved), Some(1));
         assert!(changed.check().is_err(), "{gate:?} of the input in other places");
     }
