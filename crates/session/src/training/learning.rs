@@ -1,8 +1,11 @@
 //! What is revealed to a party in the course of a training: noted, told, watched for divergence, and written at the end.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use ariann_gates::Party;
+use ariann_graph::training::Role;
+use ariann_graph::{ExportError, export_onnx, export_safetensors};
 use ariann_plan::Plan;
 use ariann_plan::training::decode_state;
 use ariann_ring::{Ring, fixed};
@@ -104,6 +107,40 @@ impl Learning {
              Use a lower --lr, calibrate again with data like these, or use --ring 64 (plan {})",
             &plan.digest_hex()[..16]
         )))
+    }
+
+    /// What this party knows of the model beside what was revealed.
+    pub fn know(&mut self, states: Vec<(usize, Vec<f32>)>) {
+        if !self.model.is_empty() {
+            self.model.extend(states);
+        }
+    }
+
+    /// Writes the trained model: as ONNX where the model that it came from is at hand, and as safetensors.
+    pub fn write(&self, job: &Job, folder: &Path, original: Option<&[u8]>) -> Result<Vec<PathBuf>, SessionError> {
+        if self.model.is_empty() {
+            return Ok(Vec::new());
+        }
+        std::fs::create_dir_all(folder).map_err(|source| SessionError::file("creating", folder, source))?;
+        let of_model = |role: Role| matches!(role, Role::Parameter | Role::Frozen | Role::Running);
+        let states = job.states().iter().enumerate().filter(|(_, state)| of_model(state.role));
+        let tensors: Vec<(String, Vec<usize>, Vec<f32>)> = states
+            .filter_map(|(index, state)| Some((state.name.clone(), state.shape.clone(), self.model.get(&index)?.clone())))
+            .collect();
+        let refused = |error: ExportError| SessionError::ModelPlan(error.to_string());
+        let mut files = Vec::new();
+        let mut write = |name: &str, bytes: &[u8]| {
+            let path = folder.join(name);
+            std::fs::write(&path, bytes).map_err(|source| SessionError::file("writing", &path, source))?;
+            files.push(path);
+            Ok::<_, SessionError>(())
+        };
+        if let Some(original) = original {
+            let parameters = tensors.iter().map(|(name, _, values)| (name.clone(), values.clone())).collect();
+            write("model.onnx", &export_onnx(original, &parameters).map_err(refused)?)?;
+        }
+        write("model.safetensors", &export_safetensors(&tensors).map_err(refused)?)?;
+        Ok(files)
     }
 }
 

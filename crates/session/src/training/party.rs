@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ariann_device::Cpu;
 use ariann_gates::Party;
-use ariann_graph::training::training_step;
+use ariann_graph::training::{Role, training_step};
 use ariann_net::{Allowed, Identity, Listener, NetError, Peer};
 use ariann_plan::training::encode_states;
 use ariann_prg::{Address, Prg, Seed};
@@ -105,6 +105,9 @@ fn run<R: Ring>(
     let party = config.role;
     consent(&job, party, &config.allow)?;
     let data = Data::read(config, &job, party)?;
+    let of_states = job.states().iter().zip(initial.iter().flatten()).enumerate();
+    let frozen = of_states.filter(|(_, (state, _))| state.role == Role::Frozen);
+    let frozen: Vec<_> = frozen.map(|(index, (_, values))| (index, values.clone())).collect();
     let first_plan = &job.plans[job.epochs[0].first];
     let initial = initial.map(|states| encode_states::<R>(first_plan, &states)).transpose();
     let initial = initial.map_err(|error| SessionError::ModelPlan(error.to_string()))?;
@@ -165,6 +168,10 @@ fn run<R: Ring>(
     let mut report = trainee.finish(first);
     report.material_bytes[party as usize] = inflow.received();
     report.waiting_bytes = inflow.most() as u64;
+    if let Some(folder) = &config.out {
+        trainee.learning.know(frozen);
+        report.files = trainee.learning.write(&job, folder, original)?;
+    }
     report.epochs = trainee.learning.learned.epochs;
     report.losses = trainee.learning.learned.losses;
     // Whether the other hears the farewell does not matter.
