@@ -61,14 +61,13 @@ pub fn export_onnx(original: &[u8], parameters: &BTreeMap<String, Vec<f32>>) -> 
     let layouts = layouts(graph, parameters)?;
     let mut left: BTreeSet<&str> = parameters.keys().map(String::as_str).collect();
     let edited = edit(original, GRAPH, &mut |bytes| {
-        let inner = edit(bytes, INITIALIZER, &mut |bytes| {
+        edit(bytes, INITIALIZER, &mut |bytes| {
             let tensor = TensorProto::decode(bytes).map_err(decode)?;
             let Some(values) = parameters.get(tensor.name()) else { return Ok(bytes.to_vec()) };
             left.remove(tensor.name());
             let layout = layouts.get(tensor.name()).copied().unwrap_or(Layout::SAME);
             Ok(replaced(&tensor, values, layout)?.encode_to_vec())
-        });
-        inner
+        })
     })?;
     match left.first() {
         Some(name) => Err(ExportError::Missing((*name).to_string())),

@@ -93,7 +93,7 @@ impl Seen {
         let greatest = f32::from_bits(greatest);
         self.max_abs = self.max_abs.max(greatest.into());
         // An odd step meets all columns of images.
-        let step = values.len() / SAMPLES | 1;
+        let step = (values.len() / SAMPLES) | 1;
         let squares = values.iter().step_by(step).map(|&value| f64::from(value).powi(2));
         self.rms += (squares.sum::<f64>() / values.len().div_ceil(step).max(1) as f64).sqrt();
         greatest.is_finite()

@@ -33,8 +33,7 @@ pub(super) fn max<T: Real>(pool: &Pool, x: &[T], out: &mut [T], places: &mut [u3
             let (out, places) = (&mut out[row..][..span.end], &mut places[row..][..span.end]);
             for (window, input) in span.pairs() {
                 let value = x[line + input];
-                // Whatever is no number stays.
-                if places[window] == u32::MAX || !(value <= out[window]) {
+                if places[window] == u32::MAX || value > out[window] {
                     (out[window], places[window]) = (value, (line + input) as u32);
                 }
             }
