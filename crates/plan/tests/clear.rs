@@ -81,7 +81,8 @@ fn by_definition(plan: &Plan, graph: &Graph, x: &[f32]) -> Vec<i128> {
                         }
                     }
                     total * i128::from(sum.factors[0][y]) * i128::from(sum.factors[1][column])
-                };
+                    _ => unreachable!("no gate of a prediction"),
+        };
                 (0..sum.channels * rows * columns).map(at).collect()
             }
             Gate::Open(open) => {
@@ -173,6 +174,7 @@ fn integers_are_those_of_the_definition() {
                 let agree = |(row, label): (&[f32], &i64)| row.iter().all(|x| *x <= row[*label as usize] + 0.1);
                 assert!(floats.chunks(graph.output_len()).zip(&run.results).all(agree), "{}", graph.name);
             }
+            _ => unreachable!("no result of a prediction"),
         }
     }
 }

@@ -290,6 +290,7 @@ fn exchanges_are_as_few_as_promised() {
                 Gate::Linear(_) | Gate::Truncate(_) | Gate::Add(_) | Gate::Arrange(_) | Gate::Sum(_) => 0,
                 Gate::Cut(_) | Gate::Multiply(_) | Gate::Subtract(_) => 0,
                 Gate::Max(_) | Gate::Relu(_) | Gate::ArgMax(_) | Gate::Clip(_) | Gate::Lookup(_) => 2,
+                _ => unreachable!("no gate of a prediction"),
             };
             assert_eq!(exchanges, most);
         }
