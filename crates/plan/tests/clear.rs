@@ -81,8 +81,7 @@ fn by_definition(plan: &Plan, graph: &Graph, x: &[f32]) -> Vec<i128> {
                         }
                     }
                     total * i128::from(sum.factors[0][y]) * i128::from(sum.factors[1][column])
-                    _ => unreachable!("no gate of a prediction"),
-        };
+                };
                 (0..sum.channels * rows * columns).map(at).collect()
             }
             Gate::Open(open) => {
@@ -120,6 +119,7 @@ fn by_definition(plan: &Plan, graph: &Graph, x: &[f32]) -> Vec<i128> {
             }
             Gate::Reveal(_) if !indices.is_empty() => indices.clone(),
             Gate::Reveal(_) => operands[0].clone(),
+            _ => unreachable!("no gate of a prediction"),
         };
         values.push(value);
     }
