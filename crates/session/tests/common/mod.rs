@@ -4,9 +4,11 @@
 pub mod builder;
 pub mod networks;
 pub mod recording;
+pub mod replaying;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
 
 use ariann_data::Items;
 use ariann_device::{Cpu, Device};
@@ -21,6 +23,7 @@ use ariann_session::engine::{AllWeights, Dealt, Engine, Exchange, Given, Opened,
 use ariann_session::hooks::Observer;
 use ariann_session::making::{BatchSeeds, Maker};
 use ariann_session::masks::OwnMasks;
+use ariann_session::report::GateTime;
 use ariann_session::{SessionError, expected, prepared_expected, reading};
 use zeroize::Zeroizing;
 
@@ -116,28 +119,7 @@ pub fn run_on<R: Ring, D: Device>(
     let schedule = Arc::new(Schedule::new(plan));
     let maker = Maker::<R, D>::new(plan, schedule, device, seeds, [&weight_seeds[0], &weight_seeds[1]]);
     let slots = items.count as u32;
-    let dealt = [Party::P0, Party::P1].map(|party| {
-        let form = expected(plan, party).unwrap();
-        let label = Label {
-            kind: form.kind,
-            suite: form.suite.clone(),
-            plan_digest: form.plan_digest,
-            batch: BatchId([7; 16]),
-            party: form.party,
-            ring_bits: form.ring_bits,
-            weights: WeightsVersion([1; 16]),
-            slots,
-            sections: 0,
-            layout_digest: [0; 32],
-        };
-        let header = Header::new(label, &form.layout, Secret::new(Zeroizing::new(vec![0; 64])).unwrap()).unwrap();
-        let mut writer =
-            BatchWriter::create(&folder.path().join(format!("{}.mat", party as u8)), &header, &form.layout).unwrap();
-        for slot in 0..slots {
-            maker.slot(slot, |gate, sections| writer.write_section(slot, gate, &sections[party as usize])).unwrap();
-        }
-        Batch::open(&writer.finish().unwrap(), &form).unwrap()
-    });
+    let dealt = deal(plan, &maker, slots, folder.path());
 
     let own = encode_weights::<R>(plan, graph).unwrap();
     let setup = |party: Party| -> Vec<Vec<u8>> {
@@ -188,6 +170,94 @@ pub fn run_on<R: Ring, D: Device>(
         let p1 =
             named("p1").spawn_scoped(scope, || party(Party::P1, dealt1, to0, from0, observer1, Some(&input))).unwrap();
         [p0.join().unwrap(), p1.join().unwrap()]
+    })
+}
+
+/// The material of all slots, in files.
+fn deal<R: Ring, D: Device>(plan: &Plan, maker: &Maker<'_, R, D>, slots: u32, folder: &std::path::Path) -> [Batch; 2] {
+    [Party::P0, Party::P1].map(|party| {
+        let form = expected(plan, party).unwrap();
+        let label = Label {
+            kind: form.kind,
+            suite: form.suite.clone(),
+            plan_digest: form.plan_digest,
+            batch: BatchId([7; 16]),
+            party: form.party,
+            ring_bits: form.ring_bits,
+            weights: WeightsVersion([1; 16]),
+            slots,
+            sections: 0,
+            layout_digest: [0; 32],
+        };
+        let header = Header::new(label, &form.layout, Secret::new(Zeroizing::new(vec![0; 64])).unwrap()).unwrap();
+        let mut writer =
+            BatchWriter::create(&folder.join(format!("{}.mat", party as u8)), &header, &form.layout).unwrap();
+        for slot in 0..slots {
+            maker.slot(slot, |gate, sections| writer.write_section(slot, gate, &sections[party as usize])).unwrap();
+        }
+        Batch::open(&writer.finish().unwrap(), &form).unwrap()
+    })
+}
+
+/// What a step of training left.
+pub struct Stepped<R> {
+    /// The parties' shares of the states.
+    pub states: [Vec<Vec<R>>; 2],
+    /// What they learned.
+    pub results: [Option<Vec<R>>; 2],
+    /// Seconds of the dealer.
+    pub dealing: f64,
+    /// Seconds of each party.
+    pub seconds: [f64; 2],
+    /// What each gate took at P0.
+    pub times: Vec<GateTime>,
+}
+
+/// Runs one step of training privately: `inputs` are each party's own.
+pub fn step<R: Ring>(
+    plan: &Plan,
+    states: [Vec<Vec<R>>; 2],
+    inputs: [[Option<&[R]>; 2]; 2],
+    dropout: [u64; 2],
+    seeds: &Seeds,
+    observers: [&mut dyn Observer; 2],
+) -> Stepped<R> {
+    plan.check().expect("a compiled plan is well formed");
+    let folder = tempfile::tempdir().unwrap();
+    let schedule = Arc::new(Schedule::new(plan));
+    let weights = [&seeds.weights[0], &seeds.weights[1]];
+    let maker = Maker::<R, Cpu>::new(plan, schedule.clone(), &Cpu, &seeds.batch, weights).of_step(dropout);
+    let began = Instant::now();
+    maker.slot(0, |_, _| Ok::<_, std::convert::Infallible>(())).unwrap_or_else(|never| match never {});
+    let dealing = began.elapsed().as_secs_f64();
+    let [dealt0, dealt1] = deal(plan, &maker, 1, folder.path());
+    let (to1, from0) = channel();
+    let (to0, from1) = channel();
+    let none = AllWeights::new();
+    let party = |party: Party, dealt: Batch, mut states: Vec<Vec<R>>, send, receive, observer: &mut dyn Observer| {
+        let opened = Opened {
+            id: BatchId([7; 16]),
+            dealt: Dealt::Stored(dealt),
+            prepared: None,
+            prg: Prg::new(&seeds.batch.parties[party as usize]),
+            hash: TreeHash::new(&seeds.batch.hash),
+        };
+        let engine = Engine { plan, schedule: &schedule, device: &Cpu, party, weights: &none };
+        let given = Given { inputs: inputs[party as usize], states: Some(&mut states), dropout };
+        let (began, mut times) = (Instant::now(), Vec::new());
+        let result = engine.run(&opened, 0..1, given, &mut Threads { send, receive }, observer, &mut times).unwrap();
+        (states, result, began.elapsed().as_secs_f64(), times)
+    };
+    let [states0, states1] = states;
+    let [observer0, observer1] = observers;
+    std::thread::scope(|scope| {
+        let named = |name: &str| std::thread::Builder::new().name(name.to_string());
+        let p0 = named("p0").spawn_scoped(scope, || party(Party::P0, dealt0, states0, to1, from1, observer0)).unwrap();
+        let p1 = named("p1").spawn_scoped(scope, || party(Party::P1, dealt1, states1, to0, from0, observer1)).unwrap();
+        let ((states0, result0, seconds0, times), (states1, result1, seconds1, _)) =
+            (p0.join().unwrap(), p1.join().unwrap());
+        let (states, results, seconds) = ([states0, states1], [result0, result1], [seconds0, seconds1]);
+        Stepped { states, results, dealing, seconds, times }
     })
 }
 

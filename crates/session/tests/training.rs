@@ -1,0 +1,202 @@
+//! A training of three roles over TLS, against the same training in clear.
+
+mod trained;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Mutex;
+
+use ariann_gates::Party;
+use ariann_session::Fault;
+use ariann_session::hooks::{Hooks, Observer};
+use ariann_session::training::Job;
+use trained::{Made, Roles, Wanted, in_clear, make, roles, run};
+
+#[test]
+fn a_private_training_follows_the_one_in_clear() {
+    let hooks = Hooks::default();
+    for (ring, features, labels) in [(32, Party::P1, Party::P1), (64, Party::P1, Party::P0)] {
+        let made = make(Wanted { ring, features, labels, ..Wanted::default() });
+        let (losses, accuracies, _) = in_clear(&made);
+        let [dealer, p0, p1] = run(roles(&made), [&hooks; 3]);
+        let (p0, p1, dealer) = (p0.unwrap(), p1.unwrap(), dealer.unwrap());
+        assert_eq!(p0.losses.len(), losses.len());
+        assert!(p1.losses.is_empty() && p1.epochs.is_empty(), "P1 learns nothing");
+        for (step, (private, clear)) in p0.losses.iter().zip(&losses).enumerate() {
+            assert!((private - clear).abs() < 0.03 * clear + 0.005, "step {step}: {private} for {clear}");
+        }
+        assert!(losses[losses.len() - 1] < 0.95 * losses[0], "the training in clear learns something");
+        for (epoch, clear) in p0.epochs.iter().zip(&accuracies) {
+            let private = epoch.accuracy.unwrap();
+            assert!((private - clear).abs() <= 2.0 / 64.0 + 1e-9, "epoch {}: {private} for {clear}", epoch.epoch);
+        }
+        assert_eq!(p0.epochs.len(), 2);
+        assert_eq!(p0.steps, 16);
+        assert_eq!(p0.turns, made.job.turns());
+        let made_bytes = [p0.material_bytes[0], p1.material_bytes[1]];
+        // Heads are not counted at the parties.
+        let heads = made.job.turns() * 72;
+        assert_eq!(made_bytes.map(|bytes| bytes + heads), dealer.material_bytes);
+    }
+}
+
+fn small() -> Wanted {
+    Wanted { rows: 70, test_rows: 32, ..Wanted::default() }
+}
+
+fn checkpointing(made: &Made, folder: &Path, resume: bool) -> Roles {
+    let mut roles = roles(made);
+    for (party, name) in roles.parties.iter_mut().zip(["p0", "p1"]) {
+        party.checkpoint = Some(folder.join(name));
+        party.checkpoint_every = Some(1);
+        party.resume = resume;
+    }
+    roles
+}
+
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn the_model_leaves_and_a_training_goes_on_from_the_newest_common_checkpoint() {
+    let hooks = Hooks::default();
+    let made = make(small());
+    let folder = made.folder.path().join("checkpoints");
+    let mut first = checkpointing(&made, &folder, false);
+    let out = made.folder.path().join("out");
+    first.parties[0].out = Some(out.clone());
+    let [_, p0, p1] = run(first, [&hooks; 3]);
+    let (unbroken, p1) = (p0.unwrap(), p1.unwrap());
+    assert_eq!(unbroken.files, [out.join("model.onnx"), out.join("model.safetensors")]);
+    let trained = ariann_graph::import_for_training(&out.join("model.onnx")).unwrap();
+    let (_, _, clear) = in_clear(&made);
+    let again = ariann_graph::training::training_step(
+        &trained,
+        &ariann_graph::training::Recipe { initial: ariann_graph::training::Initial::Model, ..made.job.recipe.clone() },
+        0.1,
+        false,
+    )
+    .unwrap();
+    let mut compared = 0;
+    for (state, clear) in again.states.iter().zip(clear.states()) {
+        if state.role == ariann_graph::training::Role::Parameter {
+            let off = state.initial.iter().zip(clear).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off < 0.01, "{} is off by {off}", state.name);
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 6);
+    assert!(p1.checkpoints >= 4 && unbroken.checkpoints == p1.checkpoints);
+
+    // Both keep two; without its newest at one party, both go on from the one before.
+    let kept = ["p0", "p1"].map(|name| files(&folder.join(name)));
+    assert!(kept.iter().all(|files| files.len() == 2), "{kept:?}");
+    std::fs::remove_file(&kept[0][1]).unwrap();
+    let [_, p0, p1] = run(checkpointing(&made, &folder, true), [&hooks; 3]);
+    let (resumed, p1) = (p0.unwrap(), p1.unwrap());
+    assert!(resumed.first_turn > 0 && resumed.first_turn == p1.first_turn);
+    assert_eq!(resumed.losses.len(), 4, "losses from before the checkpoint are there");
+    let before = resumed.losses.iter().zip(&unbroken.losses).take_while(|(a, b)| a == b).count();
+    assert!(before >= 2, "what was revealed before the checkpoint is told as it was: {before} losses");
+    for (a, b) in resumed.losses.iter().zip(&unbroken.losses) {
+        assert!((a - b).abs() < 0.02 * b, "{a} for {b}");
+    }
+    for (a, b) in resumed.epochs.iter().zip(&unbroken.epochs) {
+        assert!((a.accuracy.unwrap() - b.accuracy.unwrap()).abs() <= 1.0 / 32.0 + 1e-9);
+    }
+
+    // Without `resume` the folder is not touched.
+    let [_, p0, _] = run(checkpointing(&made, &folder, false), [&hooks; 3]);
+    assert!(p0.unwrap_err().to_string().contains("set `resume`"));
+
+    // Another job, a byte that differs, and a file that is cut are refused.
+    let other = make(Wanted { lr: 0.04, ..small() });
+    let [_, p0, _] = run(checkpointing(&other, &folder, true), [&hooks; 3]);
+    let error = p0.unwrap_err();
+    assert!(error.to_string().contains("belongs to another job"), "{error}");
+    assert_eq!(error.fault(), Fault::Operator);
+    for path in files(&folder.join("p0")) {
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+    }
+    let [_, p0, _] = run(checkpointing(&made, &folder, true), [&hooks; 3]);
+    assert!(p0.unwrap_err().to_string().contains("damaged or cut off"));
+    for path in files(&folder.join("p0")) {
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 7]).unwrap();
+    }
+    let [_, p0, _] = run(checkpointing(&made, &folder, true), [&hooks; 3]);
+    assert!(p0.unwrap_err().to_string().contains("damaged or cut off"));
+}
+
+#[test]
+fn roles_that_do_not_fit_are_refused_before_anything_is_sent() {
+    let hooks = Hooks::default();
+    let made = make(small());
+    let refused = |change: &dyn Fn(&mut Roles), party: usize, word: &str| {
+        let mut roles = roles(&made);
+        change(&mut roles);
+        let ended = run(roles, [&hooks; 3]);
+        let error = ended[party].as_ref().unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    };
+    let other =
+        Job { recipe: ariann_graph::training::Recipe { seed: 6, ..made.job.recipe.clone() }, ..made.job.clone() };
+    let path = made.folder.path().join("other.json");
+    other.write(&path).unwrap();
+    refused(&|roles| roles.parties[1].job = path.clone(), 2, "same job file");
+    refused(&|roles| roles.dealer.job = path.clone(), 2, "another job");
+    refused(&|roles| roles.parties[1].allow.clear(), 2, "does not agree");
+    refused(&|roles| roles.parties[1].allow.push("weights:p0".to_string()), 2, "names nothing");
+    refused(&|roles| roles.parties[1].limit = Some(69), 2, "69 items, and the job is made for 70");
+    refused(&|roles| roles.parties[1].labels = None, 2, "set `labels`");
+    let labels = made.folder.path().join("labels.txt");
+    std::fs::write(&labels, "3\n".repeat(69) + "10\n").unwrap();
+    refused(&|roles| roles.parties[1].labels = Some(labels.clone()), 2, "labels out of range: label 69 is 10");
+    refused(&|roles| roles.parties[0].model = None, 1, "set `model`");
+    let resumed = |roles: &mut Roles| {
+        roles.parties[1].checkpoint = Some(made.folder.path().join("none"));
+        roles.parties[1].resume = true;
+    };
+    refused(&resumed, 1, "`resume` at both or at none");
+}
+
+/// The heads that the dealer sent: seeds and ids of each turn and party.
+static HEADS: Mutex<BTreeSet<Vec<u8>>> = Mutex::new(BTreeSet::new());
+static SEEN: Mutex<usize> = Mutex::new(0);
+
+/// Notes the first bytes that come from the dealer in each turn: a head has 72 bytes and comes alone.
+struct Heads;
+
+impl Observer for Heads {
+    fn wants_messages(&self) -> bool {
+        false
+    }
+
+    fn received(&mut self, peer: &str, bytes: &[u8]) {
+        if peer == "dealer" && bytes.len() == 72 {
+            *SEEN.lock().unwrap() += 1;
+            HEADS.lock().unwrap().insert(bytes[8..40].to_vec());
+        }
+    }
+}
+
+#[test]
+fn no_seed_serves_two_turns() {
+    let hooks = Hooks { observer: |_| Box::new(Heads), ..Hooks::default() };
+    let made = make(small());
+    for _ in 0..2 {
+        let [_, p0, p1] = run(roles(&made), [&hooks; 3]);
+        p0.unwrap();
+        p1.unwrap();
+    }
+    let (seen, heads) = (*SEEN.lock().unwrap(), HEADS.lock().unwrap());
+    assert!(seen as u64 >= 4 * made.job.turns(), "{seen} heads");
+    let seeds: BTreeSet<&[u8]> = heads.iter().map(|head| &head[16..]).collect();
+    assert_eq!((heads.len(), seeds.len()), (seen, seen));
+}
