@@ -4,7 +4,7 @@ mod common;
 
 use ariann_gates::{Comparison, Party, Receiver};
 use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, Schedule, StepGraph, Trainer, training_step};
-use ariann_graph::{Graph, import, zoo};
+use ariann_graph::{Graph, Op, import, zoo};
 use ariann_plan::clear::Reference;
 use ariann_plan::training::{MARGIN, TrainingOptions, compile, encode_states};
 use ariann_plan::{Gate, InputSpec, Link, Optimize, Pixels, Plan, SignChoice};
@@ -135,7 +135,14 @@ fn follows<R: Ring>(graph: &Graph, recipe: &Recipe, optimize: Optimize, owners: 
 }
 
 fn small_in<R: Ring>() {
-    let graph = networks::small();
+    let mut graph = networks::small();
+    for node in &mut graph.nodes {
+        match &mut node.op {
+            Op::Dense(layer) => layer.weight_name = format!("{}.weight", node.name),
+            Op::Conv(layer) => layer.weight_name = format!("{}.weight", node.name),
+            _ => {}
+        }
+    }
     let mut kinds = std::collections::BTreeSet::new();
     for (optimize, owners) in [
         (Optimize::Latency, [Party::P1, Party::P0]),
