@@ -20,11 +20,11 @@ use clap::{Parser, Subcommand};
 
 use output::Output;
 
-/// Private neural-network inference between two parties.
+/// Private neural-network inference and training between two parties.
 ///
 /// P0 holds the model, P1 holds the data, a dealer makes one-time material beforehand. P1 (or whom the plan names) learns
 /// the prediction; P0 learns nothing about the data, P1 nothing about the weights beyond what predictions tell, the dealer
-/// nothing at all.
+/// nothing at all. In training nobody knows the weights: what is revealed is named beforehand.
 ///
 /// Whom you must trust: P0 and P1 follow the protocol and do not collude with each other; the dealer colludes with
 /// neither. Shapes, the plan's widths and exponents, timing and the number of runs are public. SECURITY.md says more.

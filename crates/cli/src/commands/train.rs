@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", conflicts_with = "model")]
     network: Option<String>,
     /// The model to begin with, ONNX, with its own weights.
-    #[arg(long, value_name = "FILE.onnx", requires = "input")]
+    #[arg(long, value_name = "FILE.onnx")]
     model: Option<PathBuf>,
     /// Training items: IDX (also gzip), .npy, CIFAR-10 (.bin, .bin.gz), PNG, JPEG, or a folder; bundled images by default.
     #[arg(long, value_name = "DATA")]
@@ -227,6 +227,10 @@ impl Task {
     /// Reads model and data.
     fn new(mut args: Args, folder: &Path) -> Result<Task, SessionError> {
         let demonstration = args.input.is_none() && args.rows.is_none();
+        if demonstration && args.model.is_some() {
+            let reason = "--model: on which items? give --input and --labels (with --job-only, --rows suffices)";
+            return Err(SessionError::Config(reason.to_string()));
+        }
         if demonstration {
             use_bundled(&mut args, folder)?;
         }
@@ -234,7 +238,7 @@ impl Task {
             return Err(SessionError::Config("--limit and --calibration-limit are at least 1".to_string()));
         }
         let (model, network) = args.the_model(folder)?;
-        let Chosen { recipe, taken } = args.recipe.choose(network.as_deref(), demonstration);
+        let Chosen { recipe, taken } = args.recipe.choose(network.as_deref());
         let graph = ariann_graph::import_for_training(&model)?;
         let declared = declare(&graph, &args.preprocess, &args.pixels, args.input_range)?;
         let classes = classes(&graph);
@@ -258,6 +262,12 @@ impl Task {
     fn job(&self, output: &Output) -> Result<Job, SessionError> {
         let kept = self.args.checkpoint.as_ref().map(|folder| folder.join("job.json"));
         if let (true, Some(path)) = (self.args.resume, &kept) {
+            if !path.exists() {
+                let reason = format!("--resume: there is no training to go on with, {} is missing", path.display());
+                return Err(SessionError::Config(
+                    reason + "; start without --resume, or name the folder that it was started with",
+                ));
+            }
             let job = Job::read(path).map_err(of_job)?;
             self.same(&job, path)?;
             return Ok(job);

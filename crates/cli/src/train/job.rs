@@ -57,11 +57,18 @@ impl Plans<'_> {
         let states = || self.list[plan].training.iter().flat_map(|training| &training.states);
         [states().map(|state| state.before).collect(), states().map(|state| state.after).collect()]
     }
+
+    /// Scales of the states after an epoch.
+    fn left(&self, epoch: &Epoch, steps: usize) -> Vec<Scale> {
+        let [_, left] = self.scales(if steps == 1 { epoch.first } else { epoch.plan });
+        left
+    }
 }
 
 fn refused(error: &CompileError, ring: u32) -> SessionError {
-    let advice = if ring == 32 { "; --ring 64 has room for wider ranges" } else { "" };
-    SessionError::ModelPlan(format!("{error}{advice}"))
+    let text = error.to_string();
+    let advice = if ring == 32 && !text.contains("--ring 64") { "; --ring 64 has room for wider ranges" } else { "" };
+    SessionError::ModelPlan(format!("{text}{advice}"))
 }
 
 /// Compiles everything.
@@ -69,31 +76,43 @@ pub fn make(prepared: &Prepared, rehearsed: &Rehearsed, choices: &Choices) -> Re
     let Prepared { recipe, rows, test_rows, .. } = prepared;
     let reveals = &choices.reveals;
     let mut plans = Plans { prepared, choices, list: Vec::new() };
-    let mut of_step = Vec::new();
-    for step in &prepared.steps {
-        of_step.push(plans.compile(step, &rehearsed.steps, reveals.loss, None)?);
-    }
     let steps = prepared.steps_of_epoch();
     let mut epochs: Vec<Epoch> = Vec::new();
-    for step in &prepared.of_epoch {
-        let plan = of_step[*step];
-        let first = match epochs.last() {
-            None => plan,
+    // Learning rates have a plan each; where one leaves states at scales of its own, the next begins with a plan that takes them.
+    let mut of_step: Vec<Option<usize>> = vec![None; prepared.steps.len()];
+    for &step in &prepared.of_epoch {
+        let epoch = match epochs.last() {
+            None => {
+                let plan = plans.compile(&prepared.steps[step], &rehearsed.steps, reveals.loss, None)?;
+                Epoch { first: plan, plan }
+            }
+            Some(before)
+                if of_step[step] == Some(before.plan) && plans.scales(before.plan)[0] == plans.left(before, steps) =>
+            {
+                Epoch { first: before.plan, plan: before.plan }
+            }
             Some(before) => {
-                let left = if steps == 1 { before.first } else { before.plan };
-                let [_, left] = plans.scales(left);
-                let [taken, _] = plans.scales(plan);
-                if taken == left {
-                    plan
-                } else {
-                    plans.compile(&prepared.steps[*step], &rehearsed.steps, reveals.loss, Some(left))?
-                }
+                let left = plans.left(before, steps);
+                let first = plans.compile(&prepared.steps[step], &rehearsed.steps, reveals.loss, Some(left.clone()))?;
+                let plan = match of_step[step] {
+                    _ if plans.scales(first)[1] == left => first,
+                    Some(plan) => plan,
+                    None => plans.compile(&prepared.steps[step], &rehearsed.steps, reveals.loss, None)?,
+                };
+                Epoch { first: if plans.scales(plan)[0] == left { plan } else { first }, plan }
             }
         };
-        epochs.push(Epoch { first, plan });
+        of_step[step] = Some(epoch.plan);
+        epochs.push(epoch);
+    }
+    let ends: Vec<Vec<Scale>> = epochs.iter().map(|epoch| plans.left(epoch, steps)).collect();
+    let left = ends.last().cloned().unwrap_or_default();
+    if reveals.accuracy.is_some() && ends.iter().any(|end| *end != left) {
+        let reason = "--schedule: these learning rates leave velocities at different scales, and the test after each epoch is \
+                      one plan for all; use --schedule constant, or do not reveal the accuracy";
+        return Err(SessionError::Config(reason.to_string()));
     }
     let last = epochs.last().map_or(0, |epoch| if steps == 1 { epoch.first } else { epoch.plan });
-    let [_, left] = plans.scales(last);
     let evaluation = match (&prepared.evaluation, &rehearsed.evaluation, reveals.accuracy) {
         (Some(graph), Some(ranges), Some(to)) => {
             let plan = plans.compile(graph, ranges, None, Some(left))?;

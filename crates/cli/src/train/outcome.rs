@@ -154,6 +154,8 @@ impl Outcome {
         let files = self.files();
         if !files.is_empty() {
             facts.push(("trained model", files.join(", ")));
+        } else if self.reveals.model.is_some() {
+            facts.push(("trained model", "not kept; --out DIR writes it".to_string()));
         }
         let epochs = if shown.len() > 1 { table(&head, &rows) + "\n" } else { String::new() };
         format!("{epochs}{}", aligned(&facts))

@@ -12,10 +12,10 @@ pub struct RecipeOptions {
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
     /// Learning rate of the first epoch.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub lr: Option<f64>,
     /// Momentum of stochastic gradient descent; 0 for none.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub momentum: Option<f64>,
     /// Nesterov's form of momentum.
     #[arg(long)]
@@ -54,9 +54,6 @@ const ORIGINAL: [Original; 3] = [
     Original { network: "lenet", epochs: 10, lr: 0.02, loss: Loss::Mse },
 ];
 
-/// Epochs of the demonstration on bundled images.
-const DEMONSTRATION: u32 = 5;
-
 /// A recipe, and which parts of it nobody asked for.
 pub struct Chosen {
     pub recipe: Recipe,
@@ -65,8 +62,8 @@ pub struct Chosen {
 }
 
 impl RecipeOptions {
-    /// The recipe for a network of the zoo, or for a model when there is none. A demonstration has few epochs.
-    pub fn choose(&self, network: Option<&str>, demonstration: bool) -> Chosen {
+    /// The recipe for a network of the zoo, or for a model when there is none.
+    pub fn choose(&self, network: Option<&str>) -> Chosen {
         let original = ORIGINAL.iter().find(|original| Some(original.network) == network);
         let mut taken = Vec::new();
         let mut or = |given: bool, text: String| {
@@ -82,8 +79,7 @@ impl RecipeOptions {
         or(self.batch.is_some(), format!("--batch {batch}"));
         let loss = self.loss.or(original.map(|original| original.loss)).unwrap_or(Loss::CrossEntropy);
         or(self.loss.is_some(), format!("--loss {}", loss_name(loss)));
-        let usual = original.map_or(1, |original| original.epochs);
-        let epochs = self.epochs.unwrap_or(if demonstration { DEMONSTRATION } else { usual });
+        let epochs = self.epochs.or(original.map(|original| original.epochs)).unwrap_or(1);
         or(self.epochs.is_some(), format!("--epochs {epochs}"));
         let whose = original.map_or("defaults", |_| "the original's recipe");
         let recipe = Recipe {
@@ -149,18 +145,18 @@ mod tests {
 
     #[test]
     fn a_network_of_the_original_brings_its_recipe() {
-        let Chosen { recipe, taken } = options(&["--lr", "0.5"]).choose(Some("network2"), false);
+        let Chosen { recipe, taken } = options(&["--lr", "0.5"]).choose(Some("network2"));
         assert_eq!((recipe.lr, recipe.momentum, recipe.batch, recipe.epochs), (0.5, 0.9, 128, 10));
         assert_eq!((recipe.loss, recipe.initial), (Loss::CrossEntropy, Initial::Fresh));
         assert_eq!(taken, "the original's recipe: --momentum 0.9 --batch 128 --loss ce --epochs 10");
-        let Chosen { recipe, .. } = options(&[]).choose(Some("lenet"), false);
+        let Chosen { recipe, .. } = options(&[]).choose(Some("lenet"));
         assert_eq!((recipe.lr, recipe.loss), (0.02, Loss::Mse));
     }
 
     #[test]
     fn a_model_keeps_its_weights_and_what_was_given_is_not_told() {
         let args = ["--lr", "0.1", "--momentum", "0", "--batch", "4", "--loss", "mse", "--epochs", "2"];
-        let Chosen { recipe, taken } = options(&args).choose(None, false);
+        let Chosen { recipe, taken } = options(&args).choose(None);
         assert_eq!((recipe.initial, recipe.momentum, recipe.epochs), (Initial::Model, 0.0, 2));
         assert_eq!(taken, "");
     }
