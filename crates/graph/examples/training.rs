@@ -1,6 +1,7 @@
 //! Training in float32: seconds a step of networks of the zoo, in one thread, and with `mnist` how well network1 learns.
 //!
-//! `cargo run --release -p ariann-graph --example training`
+//! `cargo run --release -p ariann-graph --example training [-- NETWORK BATCH ...]`
+//!
 //! With some seeds the ReLU behind network1's last layer leaves classes without a gradient, and they stay so.
 //! `ARIANN_DATA=FOLDER cargo run --release -p ariann-graph --example training -- mnist [STEPS [SEED]]`
 
@@ -40,7 +41,12 @@ fn main() -> Result<(), Failure> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     println!("| network | batch | nodes | values | multiply-adds (M) | seconds a step | in a rehearsal |");
     println!("|---|---|---|---|---|---|---|");
-    for (name, batch) in [("network1", 128), ("lenet", 128), ("resnet8", 32), ("alexnet-cifar", 32)] {
+    let own = arguments.as_chunks::<2>().0.iter().map(|[name, batch]| Ok((name.as_str(), batch.parse()?)));
+    let mut networks = own.collect::<Result<Vec<(&str, usize)>, Failure>>()?;
+    if networks.is_empty() {
+        networks = vec![("network1", 128), ("lenet", 128), ("resnet8", 32), ("alexnet-cifar", 32)];
+    }
+    for (name, batch) in networks {
         pool.install(|| time(name, batch))?;
     }
     Ok(())

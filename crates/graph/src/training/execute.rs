@@ -147,8 +147,10 @@ impl<T: Real> Machine<T> {
             match changes(&node.op) {
                 true => {
                     let changed = run.change(index);
-                    observe(index, &changed.seen);
+                    let last = changed.states.last().map(|(_, values)| values);
+                    observe(index, changed.seen.as_ref().or(last).map_or(&[], |seen| seen));
                     new.extend(changed.states);
+                    changed.seen.into_iter().for_each(|seen| run.spare.give(seen));
                 }
                 false => {
                     run.values[index] = run.compute(index);
@@ -196,10 +198,21 @@ enum Slot<T> {
     State(usize),
 }
 
-/// New values of states, and what an observer sees.
+impl<T> Slot<T> {
+    fn get<'a>(&'a self, features: &'a [T], states: &'a [Vec<T>]) -> &'a [T] {
+        match self {
+            Slot::Own(values) => values,
+            Slot::Features => features,
+            Slot::State(state) => &states[*state],
+            Slot::Empty => unreachable!("a value is kept until its last use"),
+        }
+    }
+}
+
+/// New values of states, and what an observer sees if not the last of these.
 struct Changed<T> {
     states: Vec<(usize, Vec<T>)>,
-    seen: Vec<T>,
+    seen: Option<Vec<T>>,
 }
 
 struct Run<'a, T> {
@@ -214,12 +227,7 @@ struct Run<'a, T> {
 
 impl<T: Real> Run<'_, T> {
     fn value(&self, node: usize) -> &[T] {
-        match &self.values[node] {
-            Slot::Own(values) => values,
-            Slot::Features => self.batch.0,
-            Slot::State(state) => &self.states[*state],
-            Slot::Empty => unreachable!("a value is kept until its last use"),
-        }
+        self.values[node].get(self.batch.0, self.states)
     }
 
     fn release(&mut self, node: usize) {
@@ -332,37 +340,50 @@ impl<T: Real> Run<'_, T> {
 
     fn change(&mut self, index: usize) -> Changed<T> {
         let node = &self.step.nodes[index];
-        let input = |place: usize| self.value(node.inputs[place]);
+        let len = self.state_len(&node.op);
+        let mut new = self.spare.take(len);
+        let mut moved = if matches!(node.op, StepOp::Update { .. }) { self.spare.take(len) } else { Vec::new() };
+        let input = |place: usize| self.values[node.inputs[place]].get(self.batch.0, self.states);
         match &node.op {
             StepOp::Running { state, momentum } => {
                 let momentum = T::of(*momentum);
-                let new: Vec<T> = input(0).iter().zip(input(1)).map(|(&old, &x)| old + momentum * (x - old)).collect();
-                Changed { seen: new.clone(), states: vec![(*state, new)] }
+                let pairs = new.iter_mut().zip(input(0)).zip(input(1));
+                pairs.for_each(|((new, &old), &x)| *new = old + momentum * (x - old));
+                Changed { states: vec![(*state, new)], seen: None }
             }
             StepOp::Count { state } => {
-                let new = vec![self.states[*state][0] + input(0)[0]];
-                Changed { seen: new.clone(), states: vec![(*state, new)] }
+                new[0] = self.states[*state][0] + input(0)[0];
+                Changed { states: vec![(*state, new)], seen: None }
             }
             StepOp::Update { state, velocity, lr, momentum, nesterov, weight_decay } => {
                 let (weights, gradient) = (input(0), input(node.inputs.len() - 1));
                 let batch = self.step.batch as f64;
                 let (rate, decay, momentum) = (T::of(lr / batch), T::of(weight_decay * batch), T::of(*momentum));
-                let decayed = |(&g, &w): (&T, &T)| g + decay * w;
-                let Some(velocity) = velocity else {
-                    let seen: Vec<T> = gradient.iter().zip(weights).map(decayed).collect();
-                    let new = weights.iter().zip(&seen).map(|(&w, &g)| w - rate * g).collect();
-                    return Changed { states: vec![(*state, new)], seen };
-                };
-                let moved = |(old, pair): (&T, _)| momentum * *old + decayed(pair);
-                let new_velocity: Vec<T> = input(1).iter().zip(gradient.iter().zip(weights)).map(moved).collect();
-                let triples = weights.iter().zip(&new_velocity).zip(gradient);
-                let step = |((w, v), g): ((&T, &T), &T)| {
-                    *w - rate * if *nesterov { decayed((g, w)) + momentum * *v } else { *v }
-                };
-                let new = triples.map(step).collect();
-                Changed { seen: new_velocity.clone(), states: vec![(*state, new), (*velocity, new_velocity)] }
+                let parts = moved.iter_mut().zip(gradient).zip(weights);
+                parts.for_each(|((moved, &g), &w)| *moved = g + decay * w);
+                if velocity.is_some() {
+                    moved.iter_mut().zip(input(1)).for_each(|(moved, &old)| *moved += momentum * old);
+                }
+                let parts = new.iter_mut().zip(weights).zip(&moved).zip(gradient);
+                parts.for_each(|(((new, &w), &v), &g)| {
+                    let direction = if *nesterov { g + decay * w + momentum * v } else { v };
+                    *new = w - rate * direction;
+                });
+                match velocity {
+                    Some(velocity) => Changed { states: vec![(*state, new), (*velocity, moved)], seen: None },
+                    None => Changed { states: vec![(*state, new)], seen: Some(moved) },
+                }
             }
             _ => unreachable!("these change no state"),
+        }
+    }
+
+    fn state_len(&self, op: &StepOp) -> usize {
+        match op {
+            StepOp::Update { state, .. } | StepOp::Running { state, .. } | StepOp::Count { state } => {
+                self.states[*state].len()
+            }
+            _ => 0,
         }
     }
 }
