@@ -1,6 +1,6 @@
 //! Sum: branches of a network join; also how a wire becomes a share.
 //!
-//! Computes   a share of Σ m_i·x_i + c for public factors m_i and a public c, which P0 adds, from shares and from wires modulo 2^k: a wire x̂ = x + r counts as
+//! Computes   a share of Σ m_i·x_i + c for public factors m_i and public c, which P0 adds, from shares and from wires modulo 2^k: a wire x̂ = x + r counts as
 //!            x̂ - r_0 at one party that knows x̂ and -r_1 at the other.
 //! Learns     nothing: no message.
 //! Material   none.
@@ -20,13 +20,9 @@ pub struct Add {
     pub len: usize,
     /// The public factor of each operand; it brings all to one scale.
     pub multipliers: Vec<u64>,
-    /// A public constant, added to every element.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub constant: i64,
-}
-
-fn is_zero(constant: &i64) -> bool {
-    *constant == 0
+    /// Public constants, added to the elements in turn: the first to the first, and from the start again; none in a prediction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub constants: Vec<i64>,
 }
 
 /// What a party has of an operand.
@@ -55,9 +51,13 @@ impl Add {
         operands: Vec<Operand<'_, D::Words<R>>>,
     ) -> D::Words<R> {
         let device = ctx.device;
-        let mut sum = match (self.constant, ctx.party) {
-            (0, _) | (_, Party::P1) => device.zeros(self.len * ctx.items()),
-            (constant, Party::P0) => device.upload(&vec![R::from_u64(constant as u64); self.len * ctx.items()]),
+        let len = self.len * ctx.items();
+        let mut sum = match ctx.party {
+            Party::P0 if !self.constants.is_empty() => {
+                let words = self.constants.iter().map(|constant| R::from_u64(*constant as u64));
+                device.upload(&words.cycle().take(len).collect::<Vec<_>>())
+            }
+            _ => device.zeros(len),
         };
         for (operand, factor) in operands.into_iter().zip(&self.multipliers) {
             let part = match operand {

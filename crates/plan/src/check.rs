@@ -96,7 +96,8 @@ impl Plan {
         head(mean.iter().any(|mean| !mean.is_finite()), "input mean is not finite")?;
         head(std.iter().any(|std| !std.is_finite() || *std <= 0.0), "input deviation is not positive")?;
         self.input.pixels.check(&self.input.shape).map_err(CheckError::Head)?;
-        head(self.gates.len() < 2 || self.gates.len() >= 1 << 24, "number of gates is out of bounds")?;
+        let least = if self.training.is_some() { 2 } else { 3 };
+        head(self.gates.len() < least || self.gates.len() >= 1 << 24, "number of gates is out of bounds")?;
         let mut forms: Vec<Form> = Vec::with_capacity(self.gates.len());
         let mut used = vec![false; self.gates.len()];
         let mut taken = vec![false; self.gates.len()];
@@ -174,7 +175,12 @@ impl Plan {
         let follows = match &entry.gate {
             Gate::Input(_) => own.factor == 1,
             Gate::Linear(_) => own.factor == 1 && (own.frac - of(0).frac).abs() <= FRAC,
-            Gate::Add(gate) => (0..entry.inputs.len()).all(|index| scaled(of(index), gate.multipliers[index], own)),
+            Gate::Add(gate) => (0..entry.inputs.len()).all(|index| {
+                let factor = gate.multipliers[index];
+                // Training subtracts.
+                let size = if self.training.is_some() { (factor as i64).unsigned_abs() } else { factor };
+                scaled(of(index), size, own)
+            }),
             Gate::Arrange(gate) => (0..entry.inputs.len()).all(|index| scaled(of(index), gate.multipliers[index], own)),
             Gate::Sum(shape) => {
                 let counted = [0, 1].map(|axis| shape.factors[axis].first().map_or(0, |factor| u64::from(*factor)));
@@ -234,6 +240,8 @@ impl Plan {
                 )?;
                 let fits = |form: &Form| matches!(form, Form::Share(len) | Form::Wire { len, .. } if *len == gate.len);
                 need(operands.iter().all(fits), "its operands have another size or form")?;
+                let constants = gate.constants.len();
+                need(constants == 0 || self.training.is_some() && constants <= gate.len, "it adds constants")?;
                 Ok(Form::Share(gate.len))
             }
             (Gate::Arrange(gate), operands) => {
@@ -428,9 +436,8 @@ fn masks_of_others(gate: &Gate) -> bool {
     )
 }
 
-/// An operand of scale `of`, times `factor`, has scale `own`. In training a factor may be negative.
+/// An operand of scale `of`, times `factor`, has scale `own`.
 fn scaled(of: Scale, factor: u64, own: Scale) -> bool {
-    let factor = (factor as i64).unsigned_abs();
     let shift = i64::from(own.frac) - i64::from(of.frac);
     (0..62).contains(&shift) && u128::from(of.factor) * u128::from(factor) == u128::from(own.factor) << shift
 }

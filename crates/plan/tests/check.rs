@@ -241,7 +241,7 @@ fn gates_read_what_is_there() {
         }
         // A gate that nothing reads.
         let len = plan.input_len();
-        let add = Gate::Add(ariann_gates::add::Add { len, multipliers: vec![1], constant: 0 });
+        let add = Gate::Add(ariann_gates::add::Add { len, multipliers: vec![1], constants: Vec::new() });
         let idle = Entry { name: "idle".into(), inputs: vec![0], scale: plan.gates[0].scale, gate: add };
         let mut changed = plan.clone();
         insert(&mut changed, 1, idle, None);

@@ -92,7 +92,7 @@ impl Builder<'_> {
             Natural::Share => unreachable!("a layer that gives a share has given it"),
             Natural::Wire => {
                 let (wire, scale) = self.forms[value.0].wire.expect("a layer that gives a wire has given it");
-                let gate = Gate::Add(Add { len, multipliers: vec![1], constant: 0 });
+                let gate = Gate::Add(Add { len, multipliers: vec![1], constants: Vec::new() });
                 (self.push(&name, "share", &[wire], scale, gate), scale)
             }
             Natural::Narrow => {

@@ -115,8 +115,13 @@ impl Builder<'_> {
         if let Choice::Ranges { scales, .. } = &mut self.choice {
             scales.note(node.output, &node.inputs, 0.0);
         }
-        let gate =
-            self.push(&node.name, "", &inputs, scale, Gate::Add(Add { len: node.len(), multipliers, constant: 0 }));
+        let gate = self.push(
+            &node.name,
+            "",
+            &inputs,
+            scale,
+            Gate::Add(Add { len: node.len(), multipliers, constants: Vec::new() }),
+        );
         self.give_share(node.output, gate, scale);
         Ok(())
     }

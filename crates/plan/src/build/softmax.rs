@@ -60,8 +60,13 @@ impl Builder<'_> {
             factors: [vec![1], vec![1]],
         };
         let sums = self.push(&name, "sum", &[powers], one, Gate::Sum(sums));
-        let sums =
-            self.push(&name, "share", &[sums], one, Gate::Add(Add { len: rows, multipliers: vec![1], constant: 0 }));
+        let sums = self.push(
+            &name,
+            "share",
+            &[sums],
+            one,
+            Gate::Add(Add { len: rows, multipliers: vec![1], constants: Vec::new() }),
+        );
         let window = Window { shift: top.saturating_sub(LOOKUP_WIDTH), top };
         let cut = Scale::bits(FRAC - window.shift as i32);
         let open = Gate::Open(Open { len: rows, window, to: Receiver::Both });

@@ -212,7 +212,8 @@ impl<'p> Reference<'p> {
         match gate {
             Gate::Linear(linear) => self.linear(number as u32, &linear.shape, items, x),
             Gate::Add(add) => {
-                let mut sum = vec![add.constant; x.len()];
+                let constants = if add.constants.is_empty() { &[0][..] } else { &add.constants };
+                let mut sum: Vec<i64> = constants.iter().copied().cycle().take(x.len()).collect();
                 for (operand, factor) in operands.iter().zip(&add.multipliers) {
                     let scaled = |x: &i64| x.wrapping_mul(*factor as i64);
                     sum.iter_mut().zip(*operand).for_each(|(sum, x)| *sum = sum.wrapping_add(scaled(x)));

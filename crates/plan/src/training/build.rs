@@ -134,7 +134,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The first m such that |value| of at most `max` at `scale` is within the bound of a signed window [shift, m).
-    fn top(&self, name: &str, max: f64, scale: Scale, shift: i32) -> Result<u32, CompileError> {
+    pub fn top(&self, name: &str, max: f64, scale: Scale, shift: i32) -> Result<u32, CompileError> {
         let units = max * 2f64.powi(self.scales.margin()) / scale.unit() + 2f64.powi(shift + 1);
         let top = bits(units).max(shift + 1) + 2;
         if top > self.scales.ring() {
@@ -189,7 +189,7 @@ impl<'a> Builder<'a> {
 
     /// A wire as a share.
     pub fn shared(&mut self, name: &str, (wire, scale): Held, len: usize) -> Held {
-        let gate = Gate::Add(Add { len, multipliers: vec![1], constant: 0 });
+        let gate = Gate::Add(Add { len, multipliers: vec![1], constants: Vec::new() });
         (self.push(name, "share", &[wire], scale, gate), scale)
     }
 

@@ -4,6 +4,7 @@ use ariann_gates::add::Add;
 use ariann_gates::arrange::Rearrange;
 use ariann_gates::axes::{Reduce, Spread};
 use ariann_gates::clip::Clip;
+use ariann_gates::cut::Cut;
 use ariann_gates::dropout::Dropout;
 use ariann_gates::max::Max;
 use ariann_gates::max_back::MaxBack;
@@ -27,6 +28,8 @@ use crate::{CompileError, Gate, Scale, SignChoice};
 
 /// Fractional bits of results of lookups that a probability is made of.
 const PROBABILITY: i32 = 14;
+/// Fractional bits of outputs that are compared for the greatest.
+const LOGITS: i32 = 16;
 /// Where e^x is taken for zero: below 2^-17.
 const LEAST_POWER: f64 = -12.0;
 /// Margin of a table's operand.
@@ -172,16 +175,16 @@ impl Builder<'_> {
         signs: &[i64],
         len: usize,
     ) -> Result<Held, CompileError> {
-        self.affine(name, operands, signs, 0.0, len)
+        self.affine(name, operands, signs, &[], len)
     }
 
-    /// The same and a constant.
+    /// The same and constants, which are added in turn.
     pub(super) fn affine(
         &mut self,
         name: &str,
         operands: &[Held],
         signs: &[i64],
-        constant: f64,
+        constants: &[f64],
         len: usize,
     ) -> Result<Held, CompileError> {
         let frac = operands.iter().map(|operand| operand.1.frac).max().expect("a sum has operands");
@@ -195,8 +198,8 @@ impl Builder<'_> {
         }
         let inputs: Vec<u32> = operands.iter().map(|operand| operand.0).collect();
         let scale = Scale::bits(frac);
-        let constant = (constant / scale.unit()).round() as i64;
-        Ok((self.push(name, "", &inputs, scale, Gate::Add(Add { len, multipliers, constant })), scale))
+        let constants = constants.iter().map(|constant| (constant / scale.unit()).round() as i64).collect();
+        Ok((self.push(name, "", &inputs, scale, Gate::Add(Add { len, multipliers, constants })), scale))
     }
 
     /// A constant is a matter of scale, where it is a fraction of small integers.
@@ -450,18 +453,32 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Whether the label's output is the greatest: max - z_label is zero, exactly. One unit is added, so that ReLU of
-    /// z_label - max + 1 is one or zero.
+    /// Whether the label's output is the greatest, the first of equal ones: z·2^t - index has no equals, so label's less the
+    /// greatest is zero or below. One unit is added, so that ReLU of it is one or zero, exactly.
     fn correct(&mut self, index: usize) -> Result<(), CompileError> {
         let node = &self.step.nodes[index];
         let (name, logits, labels) = (node.name.as_str(), node.inputs[0], node.inputs[1]);
-        let (batch, classes) = (self.step.batch, self.step.classes);
-        let (x, scale, width) = self.narrow(logits)?;
-        let gate = Gate::Truncate(Truncate { len: batch * classes, width });
-        let rounded = self.push(name, "logits", &[x], scale, gate);
+        let (batch, classes, max) = (self.step.batch, self.step.classes, self.scales.max(logits));
+        let len = batch * classes;
+        let room = classes.next_power_of_two().trailing_zeros() as i32;
+        let held = match self.forms[logits].wire {
+            Some(wire) => self.shared(name, wire, len),
+            None => self.share(logits)?,
+        };
+        // Bits for the comparison of two outputs, their places and a unit.
+        let frac = (self.scales.budget_of(max) - room - 3).min(LOGITS);
+        let held = self.plain(name, held, frac, max, len)?;
+        let (share, scale) = self.cut(name, "logits", held, held.1.frac - frac, max, len)?;
+        let fine = Scale::bits(scale.frac + room);
+        let constants = (0..classes as i64).map(|place| -place).collect();
+        let gate = Gate::Add(Add { len, multipliers: vec![1 << room], constants });
+        let ranked = self.push(name, "ranked", &[share], fine, gate);
         let window = Window { shift: 0, top: self.options.ring };
-        let open = Gate::Open(Open { len: batch * classes, window, to: Receiver::Both });
-        let opened = self.push(name, "logits operand", &[rounded], scale, open);
+        let open = Gate::Open(Open { len, window, to: Receiver::Both });
+        let opened = self.push(name, "operand", &[ranked], fine, open);
+        let most = max + scale.unit();
+        let width = self.top(name, most, fine, 0)?;
+        let narrow = self.push(name, "narrow", &[opened], fine, Gate::Cut(Cut { len, width }));
         let pool = Pool {
             channels: batch,
             in_height: 1,
@@ -471,18 +488,17 @@ impl Builder<'_> {
             pads: [0; 4],
             dilation: [1, 1],
         };
-        let (greatest, _) = self.maximum(name, x, scale, width, &pool);
+        let (greatest, _) = self.maximum(name, narrow, fine, width, &pool);
         let gate = Gate::Truncate(Truncate { len: batch, width });
-        let greatest = self.push(name, "greatest", &[greatest], scale, gate);
+        let greatest = self.push(name, "greatest", &[greatest], fine, gate);
         let (label, label_scale) = self.wire(labels)?;
         let axes = Axes { outer: 1, kept: batch, inner: classes };
         let product = Gate::Product(Product { of: Bilinear::Inner(axes) });
-        let product_scale = Scale::bits(scale.frac + label_scale.frac);
+        let product_scale = Scale::bits(fine.frac + label_scale.frac);
         let chosen = self.push(name, "label's", &[opened, label], product_scale, product);
-        let operands = [(chosen, product_scale), (greatest, scale)];
-        let (difference, scale) = self.affine(name, &operands, &[1, -1], product_scale.unit(), batch)?;
-        let max = 2.0 * self.scales.max(logits) + scale.unit();
-        let (difference, scale, width) = self.window(name, "compared", (difference, scale), (0, 3), max, batch)?;
+        let operands = [(chosen, product_scale), (greatest, fine)];
+        let difference = self.affine(name, &operands, &[1, -1], &[product_scale.unit()], batch)?;
+        let (difference, scale, width) = self.window(name, "compared", difference, (0, 3), 2.0 * most, batch)?;
         let relu = Relu { len: batch, width, to: Receiver::Both, form: self.form(), sign: Sign::Exact };
         let right = self.push(name, "right", &[difference], scale, Gate::Relu(relu));
         let axes = Axes { outer: batch, kept: 1, inner: 1 };

@@ -140,7 +140,7 @@ impl Builder<'_> {
         len: usize,
     ) -> Result<Held, CompileError> {
         let small = self.cut(name, "near one", near_one, near_one.1.frac - FRAC, 2.0, len)?;
-        let gap = self.affine(&format!("{name}/gap"), &[small], &[-1], 1.0, len)?;
+        let gap = self.affine(&format!("{name}/gap"), &[small], &[-1], &[1.0], len)?;
         let gap = self.opened(name, "gap", gap, FRAC, 2.0, len)?;
         let product = self.times_each(name, "step", r, gap, len);
         let scale = Scale::bits(product.1.frac + if by == 0.5 { 1 } else { 0 });

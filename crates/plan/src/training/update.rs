@@ -132,7 +132,8 @@ impl Builder<'_> {
         let held = self.cut(name, "rounded", held, sum - old.1.frac, max, len)?;
         let held = match old.1.frac - held.1.frac {
             1.. => {
-                let gate = Gate::Add(Add { len, multipliers: vec![1 << (old.1.frac - held.1.frac)], constant: 0 });
+                let gate =
+                    Gate::Add(Add { len, multipliers: vec![1 << (old.1.frac - held.1.frac)], constants: Vec::new() });
                 (self.push(name, "fine", &[held.0], old.1, gate), old.1)
             }
             _ => held,
@@ -151,7 +152,7 @@ impl Builder<'_> {
         if of != scale || bits(self.scales.max(node.inputs[0])) > 30 {
             return Err(ScaleError::Range { layer: name.to_string() }.into());
         }
-        let gate = Gate::Add(Add { len: 1, multipliers: vec![1, 1], constant: 0 });
+        let gate = Gate::Add(Add { len: 1, multipliers: vec![1, 1], constants: Vec::new() });
         let held = (self.push(name, "sum", &[before, one], scale, gate), scale);
         self.store(name, state, held, 1);
         Ok(())
