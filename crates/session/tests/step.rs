@@ -149,12 +149,16 @@ fn small_in<R: Ring>() {
         (Optimize::Material, [Party::P0, Party::P1]),
         (Optimize::Latency, [Party::P1, Party::P1]),
     ] {
+        // Dropout in place of a ReLU, once.
+        if optimize == Optimize::Material {
+            graph.nodes[5].op = Op::Dropout { ratio: Some(0.4) };
+        }
         let plan = follows::<R>(&graph, &recipe(6, Loss::Mse, 0.0), optimize, owners, true);
         kinds.extend(plan.gates.iter().map(|entry| entry.gate.kind()));
         let form = if optimize == Optimize::Material { Comparison::Chunks } else { Comparison::Dpf };
         assert!(plan.gates.iter().any(|entry| matches!(&entry.gate, Gate::Relu(relu) if relu.form == form)));
     }
-    for kind in ["product", "relu back", "max back", "state", "store", "reduce", "spread", "times"] {
+    for kind in ["product", "relu back", "max back", "state", "store", "reduce", "spread", "times", "dropout"] {
         assert!(kinds.contains(kind), "no gate {kind}: {kinds:?}");
     }
 }

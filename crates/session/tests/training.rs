@@ -200,3 +200,75 @@ fn no_seed_serves_two_turns() {
     let seeds: BTreeSet<&[u8]> = heads.iter().map(|head| &head[16..]).collect();
     assert_eq!((heads.len(), seeds.len()), (seen, seen));
 }
+
+/// Changes number `nth` of a JSON value, in the order of the text. Returns how many there are before it is found.
+fn change(value: &mut serde_json::Value, nth: &mut usize, to: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Number(_) => {
+            if *nth == 0 {
+                *value = to.clone();
+                return true;
+            }
+            *nth -= 1;
+            false
+        }
+        serde_json::Value::Array(list) => list.iter_mut().any(|value| change(value, nth, to)),
+        serde_json::Value::Object(map) => map.values_mut().any(|value| change(value, nth, to)),
+        _ => false,
+    }
+}
+
+#[test]
+fn a_job_from_a_file_is_checked() {
+    let made = make(small());
+    let text = made.job.to_json();
+    let path = Path::new("job.json");
+    assert_eq!(Job::from_json(&text, path).unwrap(), made.job);
+    // Bytes that differ: refused, or another way to write the same.
+    for at in (0..text.len()).step_by(text.len() / 150) {
+        let mut bytes = text.clone().into_bytes();
+        bytes[at] = b'7';
+        if let Ok(job) = Job::from_json(&String::from_utf8_lossy(&bytes), path) {
+            assert_eq!(job, made.job, "byte {at}");
+        }
+    }
+    // Numbers out of bounds, under a digest that fits: refused, or a job whose turns can be walked.
+    let whole = serde_json::to_value(&made.job).unwrap();
+    let head = {
+        let mut plain = whole.clone();
+        plain["plans"] = serde_json::json!([]);
+        plain
+    };
+    let count = |value: &serde_json::Value| {
+        let mut left = usize::MAX;
+        change(&mut value.clone(), &mut left, &serde_json::json!(0));
+        usize::MAX - left
+    };
+    let (numbers, of_head) = (count(&whole), count(&head));
+    assert!(numbers > 500 && of_head > 20);
+    let mut refused = 0;
+    let extremes = [0i64, 1, 3, -1, 1 << 31, 1 << 40, i64::MAX];
+    let some = (0..numbers).step_by(numbers / 60).flat_map(|nth| extremes.map(|to| (nth, to, false)));
+    let all = (0..of_head).flat_map(|nth| extremes.map(|to| (nth, to, true)));
+    for (nth, to, in_head) in some.chain(all) {
+        let mut value = if in_head { head.clone() } else { whole.clone() };
+        change(&mut value, &mut nth.clone(), &serde_json::json!(to));
+        if in_head {
+            value["plans"] = whole["plans"].clone();
+        }
+        let Ok(job) = serde_json::from_value::<Job>(value) else {
+            refused += 1;
+            continue;
+        };
+        match job.check() {
+            Err(_) => refused += 1,
+            Ok(()) => {
+                let last = job.turns() - 1;
+                assert!([0, last / 2, last].iter().all(|turn| job.turn(*turn).is_some()));
+                assert!(job.turn(last + 1).is_none());
+                assert_eq!(job.steps_before(job.turns()), job.steps_in_all());
+            }
+        }
+    }
+    assert!(refused > 300, "{refused} were refused");
+}

@@ -325,7 +325,9 @@ mod tests {
             scope.spawn(|| {
                 for turn in 0..20 {
                     flow.give(head(turn)).ok().unwrap();
-                    [(1, 35), (2, 50), (4, 300), (5, 1)].map(|(gate, len)| section(&flow, gate, len));
+                    for (gate, len) in [(1, 35), (2, 50), (4, 300), (5, 1)] {
+                        section(&flow, gate, len);
+                    }
                 }
                 flow.give(head(20)).ok().unwrap();
             });

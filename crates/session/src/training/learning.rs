@@ -91,20 +91,13 @@ impl Learning {
     /// Ends a training that its loss shows to be lost.
     fn watch<R: Ring>(&self, plan: &Plan, word: R, step: u64) -> Result<(), SessionError> {
         let losses = &self.learned.losses;
-        let (first, last) = (losses[0], losses[losses.len() - 1]);
         // Half of what the ring holds: a loss beyond it has wrapped, or is about to.
-        let out_of_bounds = word.to_i64().unsigned_abs() >> (R::BITS - 2) != 0 || last < -first.abs().max(1.0);
-        let recent = &losses[losses.len().saturating_sub(IN_A_ROW)..];
-        let high =
-            recent.len() == IN_A_ROW && losses.len() > IN_A_ROW && recent.iter().all(|loss| *loss > DIVERGED * first);
-        let diverged = out_of_bounds || high && recent.is_sorted();
-        if !diverged {
-            return Ok(());
-        }
-        let what = if out_of_bounds { "is outside what the plan can hold" } else { "keeps rising" };
+        let wrapped = word.to_i64().unsigned_abs() >> (R::BITS - 2) != 0;
+        let Some(what) = diverged(losses, wrapped) else { return Ok(()) };
+        let (first, last) = (losses[0], losses[losses.len() - 1]);
         Err(SessionError::Diverged(format!(
-            "the training diverged: the loss of an item is {last:.4} at step {step}, it was {first:.4} at the first one, and {what}. \
-             Use a lower --lr, calibrate again with data like these, or use --ring 64 (plan {})",
+            "the training diverged: the loss of an item is {last:.4} at step {step}, it was {first:.4} at the first one, and \
+             {what}. Use a lower --lr, calibrate again with data like these, or use --ring 64 (plan {})",
             &plan.digest_hex()[..16]
         )))
     }
@@ -125,7 +118,9 @@ impl Learning {
         let of_model = |role: Role| matches!(role, Role::Parameter | Role::Frozen | Role::Running);
         let states = job.states().iter().enumerate().filter(|(_, state)| of_model(state.role));
         let tensors: Vec<(String, Vec<usize>, Vec<f32>)> = states
-            .filter_map(|(index, state)| Some((state.name.clone(), state.shape.clone(), self.model.get(&index)?.clone())))
+            .filter_map(|(index, state)| {
+                Some((state.name.clone(), state.shape.clone(), self.model.get(&index)?.clone()))
+            })
             .collect();
         let refused = |error: ExportError| SessionError::ModelPlan(error.to_string());
         let mut files = Vec::new();
@@ -142,6 +137,18 @@ impl Learning {
         write("model.safetensors", &export_safetensors(&tensors).map_err(refused)?)?;
         Ok(files)
     }
+}
+
+/// What is wrong with the last of the losses, if the training is lost.
+fn diverged(losses: &[f64], wrapped: bool) -> Option<&'static str> {
+    let (first, last) = (*losses.first()?, *losses.last()?);
+    // No loss is negative, but for rounding.
+    if wrapped || !last.is_finite() || last < -first.abs().max(1.0) {
+        return Some("is outside what the plan can hold");
+    }
+    let (before, recent) = losses.split_at(losses.len().saturating_sub(IN_A_ROW));
+    let high = !before.is_empty() && recent.iter().all(|loss| *loss > DIVERGED * first.max(0.0));
+    (high && recent.is_sorted() && recent[0] < last).then_some("keeps rising")
 }
 
 /// A revealed number.
@@ -173,4 +180,27 @@ pub(crate) fn consent(job: &Job, party: Party, allow: &[String]) -> Result<(), S
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_that_keeps_rising_or_wraps_has_diverged() {
+        for fine in [
+            &[2.0][..],
+            &[2.0, 1.9, 39.0, 39.5, 39.9],
+            &[2.0, 41.0, 45.0],
+            &[2.0, 50.0, 41.0, 42.0, 41.5],
+            &[0.1, -0.2],
+        ] {
+            assert_eq!(diverged(fine, false), None, "{fine:?}");
+        }
+        assert_eq!(diverged(&[2.0, 1.0, 41.0, 42.0, 43.0], false), Some("keeps rising"));
+        for lost in [&[2.0, -2.1][..], &[2.0, f64::NAN]] {
+            assert!(diverged(lost, false).is_some(), "{lost:?}");
+        }
+        assert!(diverged(&[2.0, 1.0], true).is_some());
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ariann_device::Cpu;
-use ariann_gates::Party;
+use ariann_gates::{GateError, Party};
 use ariann_graph::training::{Role, training_step};
 use ariann_net::{Allowed, Identity, Listener, NetError, Peer};
 use ariann_plan::training::encode_states;
@@ -159,11 +159,15 @@ fn run<R: Ring>(
         step_seconds: Duration::ZERO,
         waited: Duration::ZERO,
     };
-    let trained = trainee.turns(&mut peer, first, events);
-    if let Err(error) = trained {
+    if let Err(error) = trainee.turns(&mut peer, first, events) {
         inflow.abandon();
-        // What the dealer's stream ended with is why there was no material.
-        return Err(inflow.take_failure().unwrap_or(error));
+        return Err(match error {
+            // What the dealer's stream ended with is why there was no material.
+            SessionError::Gate { source: GateError::Sections(_), .. } | SessionError::Role { .. } => {
+                inflow.take_failure().unwrap_or(error)
+            }
+            error => error,
+        });
     }
     let mut report = trainee.finish(first);
     report.material_bytes[party as usize] = inflow.received();
