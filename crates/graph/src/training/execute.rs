@@ -121,6 +121,12 @@ impl<T: Real> Machine<T> {
         Machine { states: step.states.iter().map(wide).collect(), seed: 0, spare: Spare::default() }
     }
 
+    /// Values that are held for later steps.
+    #[cfg(test)]
+    pub fn held(&self) -> usize {
+        self.spare.0.iter().map(|(len, buffers)| len * buffers.len()).sum()
+    }
+
     pub fn run(
         &mut self,
         step: &StepGraph,

@@ -48,6 +48,26 @@ fn updates_are_those_computed_by_hand_for_every_batch() {
 }
 
 #[test]
+fn memory_does_not_grow_from_step_to_step() {
+    for momentum in [0.0, 0.9] {
+        let mut net = Net::new(&[2, 5, 5]);
+        net.conv("first", 3, [2, 2], |_| ());
+        net.norm("norm");
+        net.dense("head", 3, true);
+        let recipe = Recipe { momentum, ..recipe(Loss::CrossEntropy, 4) };
+        let step = training_step(&net.graph, &recipe, 0.1, true).expect("a step");
+        let (x, labels) = batch(&step, 1);
+        let mut machine = Machine::<f64>::new(&step);
+        let mut run = |number| {
+            machine.run(&step, &x, &labels, number, |_, _| ());
+            machine.held()
+        };
+        let held: Vec<usize> = (0..6).map(&mut run).collect();
+        assert!(held[0] > 0 && held[2..].iter().all(|&now| now == held[1]), "{held:?}");
+    }
+}
+
+#[test]
 fn rates_follow_their_schedule() {
     assert_eq!(Schedule::Constant.lr(0.5, 7, 9), 0.5);
     let step = Schedule::Step { epochs: 3, factor: 0.1 };
