@@ -28,7 +28,6 @@ fn agree<R: Ring>(weights: Weights, reveal: Reveal) {
                     }
                 }
                 Revealed::Loss | Revealed::State | Revealed::Nothing => unreachable!("no result of a prediction"),
-                Revealed::Loss | Revealed::State | Revealed::Nothing => unreachable!("no result of a prediction"),
             }
         }
     }

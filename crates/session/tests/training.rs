@@ -34,6 +34,8 @@ fn a_private_training_follows_the_one_in_clear() {
         assert_eq!(p0.steps, 16);
         assert_eq!(p0.turns, made.job.turns());
         let made_bytes = [p0.material_bytes[0], p1.material_bytes[1]];
+        let waited = [dealer.waiting_bytes, p0.waiting_bytes, p1.waiting_bytes];
+        assert!(dealer.waiting_bytes > 0 && waited.iter().all(|bytes| *bytes <= 24 << 20), "{waited:?} bytes waited");
         // Heads are not counted at the parties.
         let heads = made.job.turns() * 72;
         assert_eq!(made_bytes.map(|bytes| bytes + heads), dealer.material_bytes);

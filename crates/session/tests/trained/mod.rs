@@ -108,7 +108,7 @@ pub fn make(wanted: Wanted) -> Made {
     let [images, labels, test_images, test_labels] = files.map(|file| write(folder.path(), file));
     let preprocess = ariann_data::Preprocess { scale: 255.0, mean: Vec::new(), std: Vec::new() };
     let load = |images: &Path, labels: &Path, count: usize| {
-        let items = ariann_data::load(images, &preprocess, Some(count)).unwrap().fit(&network.input.to_vec()).unwrap();
+        let items = ariann_data::load(images, &preprocess, Some(count)).unwrap().fit(&network.input).unwrap();
         let labels = ariann_data::load_labels(labels, Some(count)).unwrap();
         (items, labels.into_iter().map(|label| label as u32).collect::<Vec<u32>>())
     };
@@ -284,16 +284,16 @@ pub fn run(roles: Roles, hooks: [&Hooks; 3]) -> [Ended; 3] {
     let (tell, ends) = channel();
     let [end_dealer, end_p0, end_p1] = [tell.clone(), tell.clone(), tell];
     let (say, hear) = channel();
-    std::thread::spawn(move || end_dealer.send((0, deal_training(&dealer, &of_dealer, &mut Hears(say)))));
+    std::thread::spawn(move || drop(end_dealer.send((0, deal_training(&dealer, &of_dealer, &mut Hears(say))))));
     let address = hear.recv().expect("the dealer listens");
     p0.dealer.address = address.clone();
     p1.dealer.address = address;
     let (say, hear) = channel();
-    std::thread::spawn(move || end_p0.send((1, train(&p0, &of_p0, &mut Hears(say)))));
+    std::thread::spawn(move || drop(end_p0.send((1, train(&p0, &of_p0, &mut Hears(say))))));
     // Where P0 refuses, nobody listens.
     if let Ok(address) = hear.recv() {
         p1.connect = Some(address);
-        std::thread::spawn(move || end_p1.send((2, train(&p1, &of_p1, &mut Hears(channel().0)))));
+        std::thread::spawn(move || drop(end_p1.send((2, train(&p1, &of_p1, &mut Hears(channel().0))))));
     }
     let mut ended = [(); 3].map(|()| Err(SessionError::Config("not waited for".to_string())));
     let (mut left, mut wait) = (3, Duration::from_secs(300));
