@@ -58,7 +58,7 @@ enum Command {
     /// All at once: dealer, P0 and P1 as three processes on this machine, over TLS.
     Predict(commands::predict::Args),
     /// Private training: all at once on this machine, or one role of it.
-    Train(commands::train::Args),
+    Train(Box<commands::train::Args>),
     /// One-time material of a party: what is left, whether it is whole, and the removal of what is spent.
     Material(commands::material::Args),
     /// Look at this machine, at a role's configuration and at those it talks to; say what is wrong and what to do.
@@ -116,7 +116,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> ExitCode {
         Command::Serve(args) => commands::serve::run(args, &hooks, &output),
         Command::Query(args) => commands::query::run(args, &hooks, &output),
         Command::Predict(args) => commands::predict::run(args, &output),
-        Command::Train(args) => commands::train::run(args, &hooks, &output),
+        Command::Train(args) => commands::train::run(*args, &hooks, &output),
         Command::Material(args) => commands::material::run(&args, &output),
         Command::Doctor(_) => unreachable!("run above"),
         Command::Zoo(args) => commands::zoo::run(&args, &output),

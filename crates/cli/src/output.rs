@@ -124,16 +124,8 @@ impl Events for Teller {
         }
         match event {
             Event::Progress { stage, done, total } => self.progress(stage, done, total),
-            Event::Gate { number, name } => {
-                if let Some(bar) = &*self.bar.borrow() {
-                    bar.bar.set_message(format!("gate {number} {name}"));
-                }
-            }
-            Event::Loss { loss, .. } => {
-                if let Some(bar) = &*self.bar.borrow() {
-                    bar.bar.set_message(format!("loss {loss:.5}"));
-                }
-            }
+            Event::Gate { number, name } => self.message(&format!("gate {number} {name}")),
+            Event::Loss { loss, .. } => self.message(&format!("loss {loss:.5}")),
             Event::Epoch { epoch, accuracy, loss } => {
                 let accuracy = accuracy.map(|share| format!("accuracy {:.2} %", 100.0 * share));
                 let told = [accuracy, loss.map(|loss| format!("loss {loss:.5}"))];
@@ -150,6 +142,13 @@ impl Events for Teller {
 }
 
 impl Teller {
+    /// What stands behind the bar.
+    pub fn message(&self, text: &str) {
+        if let Some(bar) = &*self.bar.borrow() {
+            bar.bar.set_message(text.to_string());
+        }
+    }
+
     fn say(&self, text: &str) {
         match &*self.bar.borrow() {
             Some(bar) if self.terminal => bar.bar.suspend(|| eprintln!("{text}")),

@@ -49,10 +49,44 @@ fn the_help_names_what_can_be_said() {
     let folder = tempfile::tempdir().expect("a folder");
     let help = text(&ariann(folder.path(), &["train", "--help"]).stdout);
     for flag in [
-        "role", "config", "network", "model", "input", "labels", "test-input", "test-labels", "epochs", "batch", "lr",
-        "momentum", "nesterov", "weight-decay", "schedule", "dropout", "loss", "seed", "ring", "calibration",
-        "calibration-labels", "rehearse", "optimize", "sign", "freeze", "limit", "checkpoint", "resume", "reveal", "out",
-        "compare-clear", "link", "threads", "json", "report", "features-from", "labels-from", "job-only",
+        "role",
+        "config",
+        "network",
+        "model",
+        "input",
+        "labels",
+        "test-input",
+        "test-labels",
+        "epochs",
+        "batch",
+        "lr",
+        "momentum",
+        "nesterov",
+        "weight-decay",
+        "schedule",
+        "dropout",
+        "loss",
+        "seed",
+        "ring",
+        "calibration",
+        "calibration-labels",
+        "rehearse",
+        "optimize",
+        "sign",
+        "freeze",
+        "limit",
+        "checkpoint",
+        "resume",
+        "reveal",
+        "out",
+        "compare-clear",
+        "link",
+        "threads",
+        "json",
+        "report",
+        "features-from",
+        "labels-from",
+        "job-only",
     ] {
         assert!(help.contains(&format!("--{flag}")), "--{flag}: {help}");
     }
@@ -107,7 +141,18 @@ fn data_that_do_not_fit_are_refused_by_name() {
 
 /// Few steps on bundled images.
 const FEW: [&str; 13] = [
-    "train", "--json", "--limit", "64", "--batch", "16", "--epochs", "2", "--rehearse", "8", "--reveal", "loss:p1",
+    "train",
+    "--json",
+    "--limit",
+    "64",
+    "--batch",
+    "16",
+    "--epochs",
+    "2",
+    "--rehearse",
+    "8",
+    "--reveal",
+    "loss:p1",
     "--reveal",
 ];
 
@@ -170,10 +215,14 @@ fn nothing_is_revealed_that_was_not_asked_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let here = folder.path();
     data(here, 16, 9);
-    let args = ["train", "--json", "--input", "images.idx", "--labels", "labels.idx", "--batch", "8", "--rehearse", "4"];
+    let args =
+        ["train", "--json", "--input", "images.idx", "--labels", "labels.idx", "--batch", "8", "--rehearse", "4"];
     let one = said(here, &[&args[..], &["--epochs", "1", "--ring", "64", "--reveal", "model:none"]].concat());
     assert_eq!((&one["reveals"], &one["losses"], &one["out"]), (&json!([]), &json!([]), &json!([])));
-    assert_eq!(one["epochs"][0], json!({ "epoch": 1, "accuracy": null, "clear_accuracy": null, "loss": null, "clear_loss": null }));
+    assert_eq!(
+        one["epochs"][0],
+        json!({ "epoch": 1, "accuracy": null, "clear_accuracy": null, "loss": null, "clear_loss": null })
+    );
     assert_eq!((&one["ring"], &one["steps"]), (&json!(64), &json!(2)));
 }
 
@@ -182,7 +231,8 @@ fn a_job_is_written_without_the_data_and_a_role_keeps_to_its_own_configuration()
     let folder = tempfile::tempdir().expect("a folder");
     let here = folder.path();
     said(here, &["zoo", "network1", "--json", "-o", "m.onnx"]);
-    let args = ["train", "--json", "--model", "m.onnx", "--rows", "40", "--batch", "8", "--loss", "mse", "--rehearse", "4"];
+    let args =
+        ["train", "--json", "--model", "m.onnx", "--rows", "40", "--batch", "8", "--loss", "mse", "--rehearse", "4"];
     let job = said(here, &[&args[..], &["--job-only", "job.json", "--reveal", "loss:p0"]].concat());
     assert_eq!((&job["steps"], &job["reveals"]), (&json!(5), &json!(["model:p0", "loss:p0"])));
     let read = ariann_session::training::Job::read(&here.join("job.json")).expect("a job");

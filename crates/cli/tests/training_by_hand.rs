@@ -96,7 +96,9 @@ fn three_roles_train_by_hand_and_each_gets_what_is_his() {
     assert!(walk.join("p0/trained/model.onnx").exists() && walk.join("p0/trained/model.safetensors").exists());
     assert!(!walk.join("p1/trained").exists());
     // Nobody but P1 has its data, nobody but P0 the model.
-    for (role, foreign) in [("p0", "images.gz"), ("dealer", "images.gz"), ("p1", "model.onnx"), ("dealer", "model.onnx")] {
+    for (role, foreign) in
+        [("p0", "images.gz"), ("dealer", "images.gz"), ("p1", "model.onnx"), ("dealer", "model.onnx")]
+    {
         assert!(!walk.join(role).join(foreign).exists(), "{role}/{foreign}");
     }
 }

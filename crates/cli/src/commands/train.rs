@@ -23,6 +23,7 @@ use crate::train::job::{self, Choices};
 use crate::train::outcome::{self, Outcome};
 use crate::train::page;
 use crate::train::prepare::{Calibration, Prepared, classes, declare};
+use crate::train::progress::Progress;
 use crate::train::recipe::{Chosen, RecipeOptions};
 use crate::train::reveal::{self, RevealOption, Reveals};
 use crate::{forecast, html};
@@ -362,7 +363,8 @@ impl Task {
             link: args.link,
             interrupted: run::interrupted,
         };
-        let TrainReports { dealer, p0, p1 } = local.run(&mut output.progress())?;
+        let TrainReports { dealer, p0, p1 } =
+            local.run(&mut Progress::new(output.progress(), cost.step.online, cost.step.material))?;
         let clear = match (args.compare_clear, &train) {
             (true, Some(train)) => Some(clear::train(&prepared, train, test.as_ref(), &mut output.progress())),
             _ => None,

@@ -7,5 +7,6 @@ pub mod job;
 pub mod outcome;
 pub mod page;
 pub mod prepare;
+pub mod progress;
 pub mod recipe;
 pub mod reveal;

@@ -36,6 +36,9 @@ pub struct EpochLine {
     pub clear_loss: Option<f64>,
 }
 
+/// A column of the table of epochs.
+type Column<'a> = (&'a str, &'a dyn Fn(&EpochLine) -> String);
+
 impl Outcome {
     /// Epoch by epoch: what was revealed to a party, and the same in clear.
     pub fn epochs(&self) -> Vec<EpochLine> {
@@ -125,7 +128,7 @@ impl Outcome {
         let lines = self.epochs();
         let percent = |share: Option<f64>| share.map_or(String::new(), |share| format!("{:.2} %", 100.0 * share));
         let loss = |loss: Option<f64>| loss.map_or(String::new(), |loss| format!("{loss:.5}"));
-        let columns: [(&str, &dyn Fn(&EpochLine) -> String); 5] = [
+        let columns: [Column<'_>; 5] = [
             ("epoch", &|line| line.epoch.to_string()),
             ("accuracy", &|line| percent(line.accuracy)),
             ("in clear", &|line| percent(line.clear_accuracy)),
