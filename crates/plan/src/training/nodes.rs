@@ -460,15 +460,17 @@ impl Builder<'_> {
         let (name, logits, labels) = (node.name.as_str(), node.inputs[0], node.inputs[1]);
         let (batch, classes, max) = (self.step.batch, self.step.classes, self.scales.max(logits));
         let len = batch * classes;
-        let room = classes.next_power_of_two().trailing_zeros() as i32;
-        let held = match self.forms[logits].wire {
+        let room = self.scales.room();
+        let (share, scale) = match self.forms[logits].wire {
+            // As it is: rounding would tell equal outputs apart, such as all those that ReLU left at zero.
             Some(wire) => self.shared(name, wire, len),
-            None => self.share(logits)?,
+            None => {
+                let held = self.share(logits)?;
+                let frac = self.scales.frac(logits).min(LOGITS);
+                let held = self.plain(name, held, frac, max, len)?;
+                self.cut(name, "logits", held, held.1.frac - frac, max, len)?
+            }
         };
-        // Bits for the comparison of two outputs, their places and a unit.
-        let frac = (self.scales.budget_of(max) - room - 3).min(LOGITS);
-        let held = self.plain(name, held, frac, max, len)?;
-        let (share, scale) = self.cut(name, "logits", held, held.1.frac - frac, max, len)?;
         let fine = Scale::bits(scale.frac + room);
         let constants = (0..classes as i64).map(|place| -place).collect();
         let gate = Gate::Add(Add { len, multipliers: vec![1 << room], constants });

@@ -140,6 +140,11 @@ impl<'a> Scales<'a> {
         self.margin
     }
 
+    /// Bits that tell the places of classes.
+    pub fn room(&self) -> i32 {
+        self.step.classes.next_power_of_two().trailing_zeros() as i32
+    }
+
     fn enough(&self) -> i32 {
         ENOUGH[usize::from(self.ring == 64)]
     }
@@ -271,6 +276,11 @@ impl<'a> Scales<'a> {
                         let group = of[*input];
                         cap[group] = cap[group].min(self.budget(index));
                     }
+                }
+                StepOp::Correct => {
+                    // Bits for the comparison of two outputs, their places and a unit.
+                    let group = of[node.inputs[0]];
+                    cap[group] = cap[group].min(self.budget_of(self.max(node.inputs[0])) - self.room() - 3);
                 }
                 StepOp::Reduce(_) => {
                     let group = of[node.inputs[0]];
