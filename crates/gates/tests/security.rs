@@ -205,7 +205,11 @@ fn inputs_maxima_and_argmax_send_uniform_words() {
             indices.push(sent[1].each_ref().map(|message| words(message, 2, width)).concat());
 
             let words_in: Vec<u32> = x.iter().map(|x| u32::from_i64(*x)).collect();
-            inputs.push(words(&Input { len: 3, owner: Party::P1 }.send(&world.ctx(Party::P1, 0, 1), words_in).1, 3, 32));
+            inputs.push(words(
+                &Input { len: 3, owner: Party::P1 }.send(&world.ctx(Party::P1, 0, 1), words_in).1,
+                3,
+                32,
+            ));
         }
         uniform("max", width, &pairs);
         uniform("argmax", width, &indices);
