@@ -25,7 +25,7 @@ use crate::train::page;
 use crate::train::prepare::{Calibration, Prepared, classes, declare};
 use crate::train::progress::Progress;
 use crate::train::recipe::{Chosen, RecipeOptions};
-use crate::train::reveal::{self, RevealOption, Reveals};
+use crate::train::reveal::{self, RevealOption, Reveals, What};
 use crate::{forecast, html};
 
 /// Arguments of `train`. Without any, network1 learns the bundled images.
@@ -397,7 +397,8 @@ impl Args {
     fn reveals(&self) -> Result<Reveals, SessionError> {
         let mut reveals = Reveals::new(&self.reveal);
         let tested = self.test_input.is_some() || self.test_rows.is_some();
-        if self.compare_clear && tested && reveals.accuracy.is_none() {
+        let said = self.reveal.iter().any(|reveal| reveal.what == What::Accuracy);
+        if self.compare_clear && tested && !said {
             reveals.accuracy = Some(Receiver::P1);
         }
         if reveals.accuracy.is_some() && !tested {
