@@ -171,6 +171,35 @@ fn a_rate_below_the_fixed_point_is_refused() {
 }
 
 #[test]
+fn every_optimiser_has_a_plan_and_a_schedule_keeps_its_scales() {
+    let base = recipe(4, Loss::Mse);
+    let variants = [
+        Recipe { nesterov: true, ..base.clone() },
+        Recipe { weight_decay: 5e-4, ..base.clone() },
+        Recipe { momentum: 0.0, weight_decay: 1e-3, ..base.clone() },
+        Recipe { nesterov: true, weight_decay: 1e-2, ..base.clone() },
+    ];
+    for recipe in variants {
+        for ring in [32, 64] {
+            let (step, input) = network("network1", None, &recipe, false);
+            let ranges = ranges(&step, 2);
+            let first =
+                compile(&step, &ranges, &options(ring, input)).unwrap_or_else(|error| panic!("{recipe:?}: {error}"));
+            first.check().expect("a plan");
+            let left: Vec<_> =
+                first.training.as_ref().expect("training").states.iter().map(|state| state.after).collect();
+            let slower = Recipe { lr: recipe.lr / 50.0, ..recipe.clone() };
+            let (step, input) = network("network1", None, &slower, false);
+            let next = TrainingOptions { before: Some(left.clone()), ..options(ring, input) };
+            let next = compile(&step, &ranges, &next).unwrap_or_else(|error| panic!("{slower:?}: {error}"));
+            next.check().expect("a plan");
+            let states = &next.training.as_ref().expect("training").states;
+            assert!(states.iter().zip(&left).all(|(state, left)| state.before == *left && state.after == *left));
+        }
+    }
+}
+
+#[test]
 fn ranges_that_are_no_numbers_or_another_graph_s_are_refused() {
     let recipe = recipe(2, Loss::Mse);
     let (step, input) = network("network1", None, &recipe, false);

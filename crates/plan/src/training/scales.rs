@@ -194,9 +194,11 @@ impl<'a> Scales<'a> {
                         out
                     }
                 }
-                StepOp::Update { .. } => {
+                StepOp::Update { nesterov, .. } => {
                     let gradient = *entry.inputs.last().expect("an update has a gradient");
-                    self.reach[gradient] = self.reach[gradient].max(out);
+                    // Nesterov's step looks ahead by the velocity once more.
+                    let sum = if *nesterov { 2.0 * out } else { out };
+                    self.reach[gradient] = self.reach[gradient].max(sum);
                     0.0
                 }
                 _ => 0.0,

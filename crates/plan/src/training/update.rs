@@ -17,6 +17,8 @@ use crate::{CompileError, Gate, Kept, Scale};
 const RATE_BITS: i32 = 6;
 /// Bits of the greatest velocity at least.
 const VELOCITY_BITS: i32 = 12;
+/// The most bits that parameters are rounded by.
+const LARGEST_SHIFT: i32 = 24;
 /// Bits of momentum: 1 - momentum is then known to a hundredth for a momentum of 0.9.
 const MOMENTUM_BITS: i32 = 9;
 /// Bits of the factors of a running statistic.
@@ -33,7 +35,8 @@ impl Builder<'_> {
         let (len, max, batch) = (self.len(gradient), self.scales.max(index), self.step.batch as f64);
         let (weights, master) = self.share(inputs[0])?;
         // The gradient's scale is that of the sum.
-        let most = self.scales.budget_of(max.max(self.scales.max(gradient)));
+        let sums = if nesterov { 2.0 } else { 1.0 } * max;
+        let most = self.scales.budget_of(sums.max(self.scales.max(gradient)));
         let held = self.share(gradient)?;
         let held = self.plain(name, held, most, self.scales.max(gradient), len)?;
         let gradient = self.cut(name, "gradient", held, held.1.frac - most, self.scales.max(gradient), len)?;
@@ -46,11 +49,18 @@ impl Builder<'_> {
         }
         // Small velocities keep bits that the parameters do not have; their change is rounded once more.
         let wanted = wanted.max(VELOCITY_BITS - bits(max));
+        // A scale that another plan has left is kept where it fits: all rates of a schedule then have the same.
+        let left = velocity.filter(|_| self.options.before.is_some()).map(|velocity| self.states[velocity].before.frac);
+        let wanted = left.filter(|left| left + MOMENTUM_BITS <= most).unwrap_or(wanted);
         // A coarse gradient is brought to the bits that the velocity has room for.
         let fine = match velocity {
             Some(_) => gradient.1.frac.max((wanted + MOMENTUM_BITS).min(most)),
             None => gradient.1.frac,
         };
+        let decay = weight_decay * batch;
+        // A decay needs bits of the parameter; it gets them where there is room.
+        let least = master.frac - LARGEST_SHIFT + RATE_BITS - decay.max(f64::MIN_POSITIVE).log2().floor() as i32;
+        let fine = if decay > 0.0 { fine.max(least.min(most)) } else { fine };
         let frac = wanted.min(fine - if velocity.is_some() { MOMENTUM_BITS } else { 0 });
         let mut operands = vec![gradient];
         if velocity.is_some() {
@@ -61,14 +71,11 @@ impl Builder<'_> {
             }
             operands.push(self.with(name, "momentum", held, momentum, fine, len));
         }
-        if weight_decay > 0.0 {
-            let wire = self.wire(inputs[0])?;
-            let share = self.shared(name, wire, len);
-            let decay = weight_decay * batch;
-            if (decay * 2f64.powi(fine - share.1.frac)).round() < 1.0 {
-                let least = 2f64.powi(share.1.frac - fine);
-                return Err(CompileError::Rate { layer: name.to_string(), lr: weight_decay, least, max: decay });
-            }
+        // One that is a few units of the sum at most, beside a gradient of as few bits, is left out.
+        if decay > 0.0 && fine >= least - 2 {
+            let at = (fine + decay.log2().floor() as i32 - RATE_BITS).clamp(master.frac - LARGEST_SHIFT, master.frac);
+            let max = self.scales.max(inputs[0]);
+            let share = self.cut(name, "decaying", (weights, master), master.frac - at, max, len)?;
             operands.push(self.with(name, "decay", share, decay, fine, len));
         }
         let sum = self.added(name, &operands, len)?;
@@ -79,14 +86,14 @@ impl Builder<'_> {
         let moved = if nesterov && velocity.is_some() {
             let ahead = self.with(name, "ahead", moved, momentum, fine, len);
             let sum = self.added(name, &[gradient, ahead], len)?;
-            self.cut(name, "nesterov", sum, fine - frac, 2.0 * max, len)?
+            self.cut(name, "nesterov", sum, fine - frac, sums, len)?
         } else {
             moved
         };
         let up = (frac - master.frac - rate.log2().ceil() as i32 + RATE_BITS).max(0);
         let constant = (rate * 2f64.powi(master.frac + up - frac)).round().max(1.0) as i64;
         let change = self.times(name, "rate", moved, rate, constant, Scale::bits(master.frac + up), len);
-        let change = self.cut(name, "change", change, up, if nesterov { 2.0 } else { 1.0 } * max * rate, len)?;
+        let change = self.cut(name, "change", change, up, sums * rate, len)?;
         let stored = self.weighted(&format!("{name}/parameter"), &[(weights, master), change], &[1, -1], len)?;
         self.store(name, state, stored, len);
         Ok(())
