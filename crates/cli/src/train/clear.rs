@@ -7,10 +7,12 @@ use super::data::Set;
 use super::prepare::Prepared;
 
 /// What an epoch in clear gave.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ClearEpoch {
     /// Mean loss of an item over the epoch's steps.
     pub loss: f64,
+    /// That of each step.
+    pub losses: Vec<f64>,
     /// On the test set, where there is one.
     pub accuracy: Option<f64>,
 }
@@ -25,16 +27,17 @@ pub fn train(prepared: &Prepared, train: &Set, test: Option<&Set>, events: &mut 
     let epochs = prepared.of_epoch.iter().enumerate().map(|(epoch, step)| {
         let step = &prepared.clear_steps[*step];
         let order = order(train.count() as u32, recipe.seed, epoch as u32);
-        let mut loss = 0.0;
+        let mut losses = Vec::with_capacity(steps);
         for places in order.chunks_exact(recipe.batch) {
             let (features, labels) = train.batch(places);
-            loss += trainer.run(step, &features, &labels, number).loss.unwrap_or(f64::NAN);
+            let loss = trainer.run(step, &features, &labels, number).loss.unwrap_or(f64::NAN);
+            losses.push(loss / recipe.batch as f64);
             number += 1;
             events.progress("training in clear", number, all);
         }
         let accuracy = test.zip(prepared.evaluation.as_ref());
         let accuracy = accuracy.map(|(test, evaluation)| evaluate(evaluation, &mut trainer, test));
-        ClearEpoch { loss: loss / (steps * recipe.batch) as f64, accuracy }
+        ClearEpoch { loss: losses.iter().sum::<f64>() / steps as f64, losses, accuracy }
     });
     epochs.collect()
 }

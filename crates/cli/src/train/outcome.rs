@@ -108,6 +108,7 @@ impl Outcome {
             "test_items": self.job.evaluation.map_or(0, |test| u64::from(test.batches) * recipe.batch as u64),
             "epochs": epochs.collect::<Vec<_>>(),
             "losses": self.losses(),
+            "clear_losses": self.clear.as_ref().map(|clear| clear.iter().flat_map(|epoch| &epoch.losses).collect::<Vec<_>>()),
             "steps": p1.steps,
             "first_turn": p1.first_turn,
             "seconds": all,
