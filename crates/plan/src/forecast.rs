@@ -58,6 +58,9 @@ pub struct Forecast {
     pub latency: f64,
 }
 
+/// Seconds a value of a local gate.
+const LOCAL: f64 = 3e-9;
+
 impl Forecast {
     /// All of it.
     pub fn seconds(&self) -> f64 {
@@ -101,7 +104,16 @@ impl Plan {
         let form = compared.map_or(Comparison::Dpf, |compared| compared.form);
         let mut forecast =
             Forecast::of(&self.cost(number), compared.map(|compared| compared.bits), form, items, link, rates);
-        if self.ring == 64 && matches!(gate, Gate::Linear(_)) {
+        if matches!(gate, Gate::Product(_)) {
+            // Two products a party, of which the backward ones run at half the rate.
+            let products = 3.0 * self.cost(number).multiply_adds as f64 / rates.multiply_adds;
+            forecast.compute += products * items as f64;
+        }
+        if matches!(gate, Gate::Add(_) | Gate::Spread(_) | Gate::Reduce(_) | Gate::Arrange(_) | Gate::Times(_)) {
+            // Memory traffic alone, which is small beside a prediction's gates.
+            forecast.compute += if self.training.is_some() { LOCAL * self.result_len(number) as f64 } else { 0.0 };
+        }
+        if self.ring == 64 && matches!(gate, Gate::Linear(_) | Gate::Product(_)) {
             // Four partial products of halves.
             forecast.compute *= 4.0;
         }

@@ -14,8 +14,8 @@ use super::scales::{Scales, bits};
 use crate::scales::ScaleError;
 use crate::{CompileError, Entry, Gate, Kept, Scale, StateSpec, Times};
 
-/// Bits of a public constant that has no exact form.
-const CONSTANT_BITS: i32 = 11;
+/// Bits of a public constant that has no exact form, by ring.
+const CONSTANT_BITS: [i32; 2] = [11, 26];
 
 /// A share, or a wire of k bits, with its scale.
 pub(super) type Held = (u32, Scale);
@@ -217,10 +217,11 @@ impl<'a> Builder<'a> {
         }
         // Room for the constant's bits.
         let magnitude = bits(max / scale.unit()) + self.scales.margin();
-        let room = self.scales.ring() - 2 - CONSTANT_BITS;
+        let constant_bits = CONSTANT_BITS[usize::from(self.options.ring == 64)];
+        let room = self.scales.ring() - 2 - constant_bits;
         let held = self.cut(name, "fit", held, magnitude - room, max, len)?;
         let (_, scale) = held;
-        let up = (f64::from(scale.factor) * 2f64.powi(-1)).log2().floor() as i32 + CONSTANT_BITS;
+        let up = (f64::from(scale.factor) * 2f64.powi(-1)).log2().floor() as i32 + constant_bits;
         // 1 / factor is about constant / 2^up.
         let constant = (2f64.powi(up) / f64::from(scale.factor)).round() as i64;
         let result = Scale::bits(scale.frac + up);
