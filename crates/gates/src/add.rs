@@ -52,15 +52,13 @@ impl Add {
     ) -> D::Words<R> {
         let device = ctx.device;
         let len = self.len * ctx.items();
-        let mut sum = match ctx.party {
-            Party::P0 if !self.constants.is_empty() => {
-                let words = self.constants.iter().map(|constant| R::from_u64(*constant as u64));
-                device.upload(&words.cycle().take(len).collect::<Vec<_>>())
-            }
-            _ => device.zeros(len),
-        };
+        // The first operand begins the sum.
+        let mut sum = (ctx.party == Party::P0 && !self.constants.is_empty()).then(|| {
+            let words = self.constants.iter().map(|constant| R::from_u64(*constant as u64));
+            device.upload(&words.cycle().take(len).collect::<Vec<_>>())
+        });
         for (operand, factor) in operands.into_iter().zip(&self.multipliers) {
-            let part = match operand {
+            let mut part = match operand {
                 Operand::Share(share) => device.copy(share),
                 Operand::Wire { masked, own_mask } => {
                     let mut part = match own_mask {
@@ -68,7 +66,7 @@ impl Add {
                             device.negate(&mut mask);
                             mask
                         }
-                        None => device.zeros(self.len * ctx.items()),
+                        None => device.zeros(len),
                     };
                     if let Some(masked) = masked {
                         device.add(&mut part, masked);
@@ -76,12 +74,14 @@ impl Add {
                     part
                 }
             };
-            let mut part = part;
             if *factor != 1 {
                 device.scale(&mut part, *factor);
             }
-            device.add(&mut sum, &part);
+            match &mut sum {
+                Some(sum) => device.add(sum, &part),
+                None => sum = Some(part),
+            }
         }
-        sum
+        sum.unwrap_or_else(|| device.zeros(len))
     }
 }
