@@ -222,11 +222,24 @@ pub fn step<R: Ring>(
     seeds: &Seeds,
     observers: [&mut dyn Observer; 2],
 ) -> Stepped<R> {
+    step_on(&Cpu, plan, states, inputs, dropout, seeds, observers)
+}
+
+/// The same on `device`.
+pub fn step_on<R: Ring, D: Device>(
+    device: &D,
+    plan: &Plan,
+    states: [Vec<Vec<R>>; 2],
+    inputs: [[Option<&[R]>; 2]; 2],
+    dropout: [u64; 2],
+    seeds: &Seeds,
+    observers: [&mut dyn Observer; 2],
+) -> Stepped<R> {
     plan.check().expect("a compiled plan is well formed");
     let folder = tempfile::tempdir().unwrap();
     let schedule = Arc::new(Schedule::new(plan));
     let weights = [&seeds.weights[0], &seeds.weights[1]];
-    let maker = Maker::<R, Cpu>::new(plan, schedule.clone(), &Cpu, &seeds.batch, weights).of_step(dropout);
+    let maker = Maker::<R, D>::new(plan, schedule.clone(), device, &seeds.batch, weights).of_step(dropout);
     let began = Instant::now();
     maker.slot(0, |_, _| Ok::<_, std::convert::Infallible>(())).unwrap_or_else(|never| match never {});
     let dealing = began.elapsed().as_secs_f64();
@@ -242,7 +255,7 @@ pub fn step<R: Ring>(
             prg: Prg::new(&seeds.batch.parties[party as usize]),
             hash: TreeHash::new(&seeds.batch.hash),
         };
-        let engine = Engine { plan, schedule: &schedule, device: &Cpu, party, weights: &none };
+        let engine = Engine { plan, schedule: &schedule, device, party, weights: &none };
         let given = Given { inputs: inputs[party as usize], states: Some(&mut states), dropout };
         let (began, mut times) = (Instant::now(), Vec::new());
         let result = engine.run(&opened, 0..1, given, &mut Threads { send, receive }, observer, &mut times).unwrap();

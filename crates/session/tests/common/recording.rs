@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use ariann_device::{Axes, Bilinear, Cpu, Device, Keys, Lift, LinearShape, Piece, Source, Stream, SumShape, Window};
 use ariann_fss::Party;
+use ariann_gates::kind;
 use ariann_material::BatchId;
 use ariann_prg::{Address, Prg, TreeHash};
 use ariann_ring::pack::PackError;
@@ -56,6 +57,8 @@ pub struct Expansion {
 #[derive(Default)]
 pub struct Recording {
     pub expansions: Mutex<Vec<Expansion>>,
+    /// A defect on purpose: the mask of the second gate serves the first one, too.
+    pub mask_twice: Option<[u32; 2]>,
 }
 
 impl Recording {
@@ -110,7 +113,12 @@ impl Device for Recording {
     }
     fn expand<R: Ring>(&self, prg: &Prg, stream: &Stream, width: u32) -> Vec<R> {
         self.note(prg, stream, Taken::Words(R::BITS, width));
-        Cpu.expand(prg, stream, width)
+        match self.mask_twice {
+            Some([gate, other]) if stream.kind == kind::MASK && stream.gate == gate => {
+                Cpu.expand(prg, &Stream { gate: other, ..stream.clone() }, width)
+            }
+            _ => Cpu.expand(prg, stream, width),
+        }
     }
     fn expand_marks(&self, prg: &Prg, stream: &Stream, width: u32) -> Self::Marks {
         self.note(prg, stream, Taken::Marks(width));
