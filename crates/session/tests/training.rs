@@ -274,3 +274,28 @@ fn a_job_from_a_file_is_checked() {
     }
     assert!(refused > 300, "{refused} were refused");
 }
+
+/// An accuracy is one number and a model is its tensors: a job that calls something else by these names is refused.
+#[test]
+fn what_is_revealed_is_what_it_is_called() {
+    use ariann_graph::training::Role;
+    let made = make(small());
+    let states = made.job.states();
+    let velocity = states.iter().position(|state| state.role == Role::Velocity).unwrap();
+    let mut job = made.job.clone();
+    let reveal = ariann_plan::training::reveal_state(&job.plans[1], velocity, ariann_gates::Receiver::P0);
+    job.reveals.push(job.plans.len());
+    job.plans.push(reveal);
+    let error = job.check().unwrap_err().to_string();
+    assert!(error.contains("does not reveal a tensor of the model"), "{error}");
+    // A plan that is well typed and counts into more than one number.
+    let mut job = made.job.clone();
+    let count = job.count().unwrap();
+    job.plans.iter_mut().for_each(|plan| {
+        let states = &mut plan.training.as_mut().unwrap().states;
+        let other = states[count].clone();
+        states.push(other);
+    });
+    let error = job.check().unwrap_err().to_string();
+    assert!(error.contains("counts more than one number"), "{error}");
+}

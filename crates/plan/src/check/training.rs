@@ -69,7 +69,8 @@ impl Plan {
                 need(fits, "its second operand is no ReLU of its size")?;
                 Ok(Form::Wire { len: gate.len, to: gate.to, of_owner: false })
             }
-            (Gate::MaxBack(gate), [Form::Wire { len, to: Receiver::Both, .. }, _]) => {
+            // Both have a part in the mask: of an input, one party has none.
+            (Gate::MaxBack(gate), [Form::Wire { len, to: Receiver::Both, of_owner: false }, _]) => {
                 need(valid(&gate.windows) && matches!(gate.windows, Windows::Pool(_)), "it has no pooling windows")?;
                 need(gate.level < gate.windows.levels(), "it has no such level")?;
                 need(*len == gate.windows.len_before(gate.level + 1), "its operand has another size")?;

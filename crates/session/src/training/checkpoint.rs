@@ -53,6 +53,8 @@ pub(crate) struct Checkpoints {
     ring: u32,
     /// Values of each state.
     lens: Vec<usize>,
+    /// The one that this session went on from.
+    from: Option<Mark>,
 }
 
 impl Checkpoints {
@@ -61,7 +63,19 @@ impl Checkpoints {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|source| SessionError::file("creating", folder, source))?;
         let lens = job.states().iter().map(|state| state.len()).collect();
-        Ok(Checkpoints { folder: folder.to_path_buf(), job: job.digest(), party, ring: job.plans[0].ring, lens })
+        Ok(Checkpoints {
+            folder: folder.to_path_buf(),
+            job: job.digest(),
+            party,
+            ring: job.plans[0].ring,
+            lens,
+            from: None,
+        })
+    }
+
+    /// This session goes on from `mark`, which both parties have.
+    pub fn goes_on(&mut self, mark: Mark) {
+        self.from = Some(mark);
     }
 
     fn path(&self, mark: &Mark) -> PathBuf {
@@ -209,15 +223,15 @@ impl Checkpoints {
         self.sweep(mark)
     }
 
-    /// Removes all but the newest ones up to `newest`. Until this session has two of its own, one of the session that it went on
-    /// from stays: the other party may have been killed before it wrote.
+    /// Removes all but the newest ones up to `newest`. Until this session has two of its own, the one that it went on from
+    /// stays: the other party may have been killed before it wrote. No other one will do: it may be this party's alone.
     fn sweep(&self, newest: &Mark) -> Result<(), SessionError> {
         let files = self.files()?;
         let (own, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|(mark, _)| mark.lineage == newest.lineage);
         let spare = own.len().saturating_sub(KEPT);
-        let left = KEPT.saturating_sub(own.len());
-        let old = others.len().saturating_sub(left);
-        for (_, path) in own.iter().take(spare).chain(others.iter().take(old)) {
+        let needed = self.from.filter(|_| own.len() < KEPT);
+        let old = others.iter().filter(|(mark, _)| Some(*mark) != needed);
+        for (_, path) in own.iter().take(spare).chain(old) {
             std::fs::remove_file(path).map_err(|source| SessionError::file("removing", path, source))?;
         }
         Ok(())
@@ -234,4 +248,50 @@ fn from_bytes<R: Ring>(bytes: &[u8]) -> R {
     word[..bytes.len()].copy_from_slice(bytes);
     // Wraps to the ring: the bytes are an element's.
     R::from_i64(u64::from_le_bytes(word) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A party whose checkpoints fit no job, with one state of two values.
+    fn folder(path: &Path, party: Party, from: Option<Mark>) -> Checkpoints {
+        Checkpoints { folder: path.to_path_buf(), job: [7; 32], party, ring: 32, lens: vec![2], from }
+    }
+
+    fn write(path: &Path, party: Party, from: Option<Mark>, mark: Mark) {
+        folder(path, party, from).write(&mark, &[vec![1u32, 2]], &Learned::default()).unwrap();
+    }
+
+    #[test]
+    fn however_often_one_party_alone_writes_both_keep_a_common_one() {
+        let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [p0, p1] = [0, 1].map(|party: usize| folders[party].path());
+        let begun = |lineage: u8, turn: u64| Mark { turn, lineage: [lineage; 16] };
+        for turn in [0, 5, 9] {
+            write(p0, Party::P0, None, begun(200, turn));
+            write(p1, Party::P1, None, begun(200, turn));
+        }
+        let mut common = begun(200, 9);
+        // Sessions whose first checkpoint is written by P1 alone, with lineages above and below the common one.
+        for lineage in [250, 100, 251, 99, 98, 252] {
+            write(p1, Party::P1, Some(common), begun(lineage, common.turn));
+            let [a, b] = [(p0, Party::P0), (p1, Party::P1)].map(|(path, party)| folder(path, party, None));
+            let (a, b) = (a.whole::<u32>().unwrap().0, b.whole::<u32>().unwrap().0);
+            assert!(b.len() <= KEPT, "{b:?}");
+            let newest = a.iter().filter(|mark| b.contains(mark)).max();
+            assert_eq!(newest, Some(&common), "{a:?} and {b:?}");
+        }
+        // A session that both write in takes its place.
+        for turn in [9, 12, 15] {
+            for (path, party) in [(p0, Party::P0), (p1, Party::P1)] {
+                write(path, party, Some(common), begun(50, turn));
+            }
+        }
+        common = begun(50, 15);
+        for (path, party) in [(p0, Party::P0), (p1, Party::P1)] {
+            let whole = folder(path, party, None).whole::<u32>().unwrap().0;
+            assert_eq!(whole, [begun(50, 12), common]);
+        }
+    }
 }

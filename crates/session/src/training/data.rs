@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ariann_data::Items;
 use ariann_gates::Party;
 use ariann_graph::training::order;
-use ariann_plan::Plan;
+use ariann_plan::{Gate, Plan};
 use ariann_ring::{Ring, fixed};
 
 use super::config::TrainPartyConfig;
@@ -50,6 +50,9 @@ impl Data {
             config.test_limit,
             job.test_rows,
         )?;
+        for set in [&train, &test] {
+            job.plans.iter().try_for_each(|plan| set.fits(plan))?;
+        }
         Ok(Data { train, test, classes: plan.output.classes, order: None })
     }
 
@@ -106,6 +109,30 @@ impl Source<'_> {
 }
 
 impl Set {
+    /// Refuses a plan whose scales do not hold what this party brings: a step that failed on a value would tell the other party
+    /// in which batch it is.
+    fn fits(&self, plan: &Plan) -> Result<(), SessionError> {
+        let least_greatest = |features: &Items| {
+            features.values.iter().fold([0.0f32; 2], |[least, greatest], x| [least.min(*x), greatest.max(*x)])
+        };
+        let brought = [self.features.as_ref().map(least_greatest), self.labels.as_ref().map(|_| [0.0, 1.0])];
+        for (entry, values) in plan.gates.iter().zip(brought) {
+            let (Gate::Input(_), Some(values)) = (&entry.gate, values) else { continue };
+            for value in values.map(f64::from) {
+                let fits = match plan.ring {
+                    32 => fixed::encode::<u32>(value, entry.scale.frac).map(drop),
+                    _ => fixed::encode::<u64>(value, entry.scale.frac).map(drop),
+                };
+                fits.map_err(|error| {
+                    SessionError::Input(format!(
+                        "{error}: the job's scales do not hold it; nothing was sent. Make the job again"
+                    ))
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     fn read(
         plan: &Plan,
         features: Source<'_>,

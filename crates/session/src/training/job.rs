@@ -360,6 +360,12 @@ impl Job {
         need(states.as_ref().is_some_and(same), "keeps other states than the first")?;
         let values = training.states.iter().try_fold(0usize, |sum, state| sum.checked_add(state.len()));
         need(values.is_some_and(|values| values <= VALUES), "keeps too many values")?;
+        // What is named as an accuracy is one number.
+        let counts = training.states.iter().filter(|state| state.role == Role::Count);
+        need(
+            counts.clone().count() <= 1 && counts.clone().all(|state| state.len() == 1),
+            "counts more than one number",
+        )?;
         need(plan.linear_gates().next().is_none(), "has a layer of a prediction")?;
         need(slots_a_batch(plan) > 0, "needs more keys than one turn may have; use a smaller batch")?;
         for (number, entry) in plan.gates.iter().enumerate() {
@@ -413,7 +419,8 @@ impl Job {
             last.map_or(Ok(()), |last| fits(last, *plan))?;
             last = Some(*plan);
             let state = self.reveals_state(*plan);
-            need(state.is_some() && state != self.count(), &format!("plan {plan} does not reveal a state"))?;
+            let of_model = state.is_some_and(|state| specs(*plan)[state].role.is_of_model());
+            need(of_model, &format!("plan {plan} does not reveal a tensor of the model"))?;
             need(!states.contains(&state), &format!("plan {plan} reveals a state again"))?;
             states.push(state);
             need(Some(self.plans[*plan].reveal.to) == self.model_to, "model is revealed to one not named")?;

@@ -111,7 +111,8 @@ fn run<R: Ring>(
     let first_plan = &job.plans[job.epochs[0].first];
     let initial = initial.map(|states| encode_states::<R>(first_plan, &states)).transpose();
     let initial = initial.map_err(|error| SessionError::ModelPlan(error.to_string()))?;
-    let checkpoints = config.checkpoint.as_deref().map(|folder| Checkpoints::open(folder, &job, party)).transpose()?;
+    let mut checkpoints =
+        config.checkpoint.as_deref().map(|folder| Checkpoints::open(folder, &job, party)).transpose()?;
     let marks = marks::<R>(config, checkpoints.as_ref(), events)?;
     let identity = config.identity.load()?;
     let name = party_name(party);
@@ -123,7 +124,9 @@ fn run<R: Ring>(
     let begin = match from {
         Some(mark) => {
             events.notice(format!("goes on before turn {} of {}", mark.turn + 1, job.turns()));
-            checkpoints.as_ref().expect("what was offered is here").read::<R>(&mark)?
+            let checkpoints = checkpoints.as_mut().expect("what was offered is here");
+            checkpoints.goes_on(mark);
+            checkpoints.read::<R>(&mark)?
         }
         None => {
             let lens = job.states().iter().map(|state| state.len());
