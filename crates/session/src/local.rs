@@ -58,7 +58,7 @@ pub struct Reports {
 /// Validity of the identities of one run.
 const VALIDITY: Duration = Duration::from_secs(86_400);
 /// Gates take and leave buffers of tens of megabytes: with GNU's allocator their pages are kept for the next gate instead of
-/// being cleared by the system each time, about a sixth of a training step. Elsewhere it means nothing.
+/// being cleared by the system each time, about a seventh of a training step. Elsewhere it means nothing.
 const KEPT_PAGES: &str =
     "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=1073741824:glibc.malloc.top_pad=16777216";
 /// Between two looks whether this process was told to end.
