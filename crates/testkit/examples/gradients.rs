@@ -60,7 +60,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let preprocess = Preprocess { scale: spec.scale, mean: spec.mean.clone(), std: spec.std.clone() };
     let size = input.map(|[_, size, _]| size);
-    let pixels = ariann_data::Pixels { resize: size.map(|size| size as _), crop: size.map(|size| [size as _; 2]), ..Default::default() };
+    let pixels = ariann_data::Pixels {
+        resize: size.map(|size| size as _),
+        crop: size.map(|size| [size as _; 2]),
+        ..Default::default()
+    };
     let path = std::path::Path::new(data);
     let items = load_images(path, &preprocess, &pixels, Choice::All)?;
     let labels = match own_labels(path, None)? {
@@ -104,7 +108,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     float.run(&step, &features, &labels, 0);
     let start: Vec<Vec<f32>> = step.states.iter().map(|state| state.initial.clone()).collect();
     let words = encode_states::<u64>(&plan, &start)?;
-    let mut states: Vec<Vec<i64>> = words.into_iter().map(|state| state.into_iter().map(|x| x as i64).collect()).collect();
+    let mut states: Vec<Vec<i64>> =
+        words.into_iter().map(|state| state.into_iter().map(|x| x as i64).collect()).collect();
     let unit = plan.gates[0].scale.unit();
     let encoded = features.iter().map(|x| (f64::from(*x) / unit).round() as i64).collect();
     let mut hot = vec![0i64; batch * step.classes];
@@ -123,11 +128,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             wrong += (*fixed as f64 * scale - f64::from(*float)).powi(2);
             all += f64::from(*float).powi(2);
         }
-        println!("{:40} {:9.5} %   rms {:.2e}", state.name, 100.0 * (wrong / all).sqrt(), (all / states[index].len() as f64).sqrt());
+        println!(
+            "{:40} {:9.5} %   rms {:.2e}",
+            state.name,
+            100.0 * (wrong / all).sqrt(),
+            (all / states[index].len() as f64).sqrt()
+        );
         error += wrong;
         norm += all;
         worst = worst.max((wrong / all).sqrt());
     }
-    println!("{name}, ring {ring}: all gradients {:.4} %, the worst {:.4} %", 100.0 * (error / norm).sqrt(), 100.0 * worst);
+    println!(
+        "{name}, ring {ring}: all gradients {:.4} %, the worst {:.4} %",
+        100.0 * (error / norm).sqrt(),
+        100.0 * worst
+    );
     Ok(())
 }
