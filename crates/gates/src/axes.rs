@@ -1,6 +1,6 @@
 //! Sums over axes, and values spread over them: shares to a share, wires to a wire.
 //!
-//! Computes   x[c] = Σ_o Σ_i x[o, c, i]; or x[o, c, i] = x[c].
+//! Computes   `x[c] = Σ_o Σ_i x[o, c, i]`; or `x[o, c, i] = x[c]`.
 //! Learns     nothing: no message. Masks are summed and spread likewise.
 //! Material   none.
 //! Online     no message.
