@@ -84,7 +84,7 @@ impl Cost {
                 format!("P0 sends {}, P1 {}, in {exchanges} exchanges", bytes(online[0]), bytes(online[1])),
             ),
             ("memory for values", pair(memory)),
-            ("ring", format!("{} bits", job.plans[0].ring)),
+            ("ring", ring(job.plans[0].ring).to_string()),
             ("forecast", format!("{} a step, {} in all", seconds(step), duration(self.seconds()))),
         ];
         if let Some((cost, runs)) = &self.evaluation {
@@ -110,6 +110,17 @@ impl Cost {
             "memory_bytes": pair(memory),
             "forecast_seconds": seconds,
         })
+    }
+}
+
+/// What the ring means for what is trained (docs/accuracy.md, "Measured on training").
+fn ring(bits: u32) -> &'static str {
+    match bits {
+        32 => {
+            "32 bits: losses like float's; single gradients of deep networks differ by a tenth and more, because operands keep \
+             about 9 bits and some signs near zero turn out the other way. Who needs gradients to a percent takes --ring 64"
+        }
+        _ => "64 bits: gradients within some thousandths of float's",
     }
 }
 
