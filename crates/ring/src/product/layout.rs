@@ -274,7 +274,8 @@ impl Layout {
         let (from, before) = ((-left).max(0) as usize, left.max(0) as usize);
         let cols = (self.pitch / self.pixel).saturating_sub(before).min(s.in_width.saturating_sub(from));
         let area = s.in_height * s.in_width;
-        if area == 1 && self.pixel == depth {
+        // A map of one place, of which neither zeros nor another row are held.
+        if area == 1 && self.pixel == depth && held.len() == x.len() && first == 0 && before == 0 && cols == 1 {
             return held.copy_from_slice(x);
         }
         // Rows of a channel that go to each element held for a column, one past the input for zeros.
