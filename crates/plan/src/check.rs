@@ -98,6 +98,7 @@ impl Plan {
         self.input.pixels.check(&self.input.shape).map_err(CheckError::Head)?;
         let least = if self.training.is_some() { 2 } else { 3 };
         head(self.gates.len() < least || self.gates.len() >= 1 << 24, "number of gates is out of bounds")?;
+        self.states_fit()?;
         let mut forms: Vec<Form> = Vec::with_capacity(self.gates.len());
         let mut used = vec![false; self.gates.len()];
         let mut taken = vec![false; self.gates.len()];
@@ -145,11 +146,9 @@ impl Plan {
         self.kept()
     }
 
-    /// Training takes a batch, and each state is stored at most once.
-    fn kept(&self) -> Result<(), CheckError> {
+    /// A training's batch and states are within bounds, before anything is computed from them.
+    fn states_fit(&self) -> Result<(), CheckError> {
         let head = |wrong: bool, reason| if wrong { Err(CheckError::Head(reason)) } else { Ok(()) };
-        let trains = matches!(self.reveal.what, Revealed::Loss | Revealed::State | Revealed::Nothing);
-        head(trains != self.training.is_some(), "result is not one of its kind")?;
         let Some(training) = &self.training else { return Ok(()) };
         head(training.batch == 0 || training.batch > LARGEST, "batch is out of bounds")?;
         let fits = |state: &StateSpec| {
@@ -157,6 +156,15 @@ impl Plan {
             len.is_some_and(|len| len > 0 && len <= LARGEST) && sensible(state.before) && sensible(state.after)
         };
         head(!training.states.iter().all(fits), "states are out of bounds")?;
+        Ok(())
+    }
+
+    /// Each state is stored at most once.
+    fn kept(&self) -> Result<(), CheckError> {
+        let head = |wrong: bool, reason| if wrong { Err(CheckError::Head(reason)) } else { Ok(()) };
+        let trains = matches!(self.reveal.what, Revealed::Loss | Revealed::State | Revealed::Nothing);
+        head(trains != self.training.is_some(), "result is not one of its kind")?;
+        let Some(training) = &self.training else { return Ok(()) };
         let mut stored = vec![0u32; training.states.len()];
         let stores =
             self.gates.iter().filter_map(|entry| if let Gate::Store(kept) = &entry.gate { Some(kept) } else { None });
