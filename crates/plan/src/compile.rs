@@ -3,6 +3,7 @@
 use ariann_gates::Comparison;
 use ariann_gates::linear::Weights;
 use ariann_graph::{Graph, RangeSource, Ranges};
+use serde::{Deserialize, Serialize};
 
 use crate::build::{Builder, Choice};
 use crate::scales::{ScaleError, Scales};
@@ -38,7 +39,8 @@ pub struct Options {
 }
 
 /// What the form of each comparison is chosen for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Optimize {
     /// The least forecast time.
     #[default]
@@ -50,7 +52,8 @@ pub enum Optimize {
 }
 
 /// How ReLU decides a sign.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SignChoice {
     /// On the whole opened value.
     #[default]
