@@ -10,6 +10,7 @@
 //!   both give [`Ranges`], from which a plan chooses scales.
 //! * [`training`] makes the graph of a training step of a graph and a recipe, and trains in clear; [`export`] writes what
 //!   was trained.
+//! * [`Network`] is what is public of a graph: what the other roles of a training compile their plans from.
 //! * [`zoo`] writes well-known networks with random weights.
 
 pub mod average;
@@ -21,6 +22,7 @@ pub mod graph;
 pub mod import;
 pub mod interval;
 mod linear;
+pub mod network;
 mod onnx;
 pub mod passes;
 pub mod pool;
@@ -37,4 +39,5 @@ pub use import::{
     ImportError, import, import_bytes, import_for_training, import_for_training_bytes, supported_operators,
 };
 pub use interval::interval;
+pub use network::{Network, NetworkError};
 pub use pool::Pool;

@@ -12,7 +12,7 @@ use super::{Call, Importer, Value, arithmetic};
 use crate::graph::{Op, ValueId};
 
 /// Boxes of one rearrangement: a hostile list of places must not become as many boxes.
-const MAX_BLOCKS: usize = 1 << 12;
+pub(crate) const MAX_BLOCKS: usize = 1 << 12;
 
 /// Constants and values of the input by the same rules; the shape of a value is that of an item.
 #[derive(Clone)]

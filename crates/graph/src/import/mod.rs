@@ -41,6 +41,8 @@ use call::Call;
 use constant::Constant;
 use curve::Curve;
 use error::Refusal;
+pub(crate) use layout::MAX_BLOCKS;
+pub(crate) use shape::MAX_VALUES;
 use shape::checked_len;
 
 /// Oldest and newest operator set of ONNX whose meaning of the supported operators is known here.

@@ -3,7 +3,7 @@
 use super::ImportError;
 
 /// No tensor and no item of a value may hold more values: 2^28, a gibibyte of floats.
-pub(super) const MAX_VALUES: usize = 1 << 28;
+pub(crate) const MAX_VALUES: usize = 1 << 28;
 
 /// Number of values of a shape.
 pub(super) fn checked_len(shape: &[usize], what: impl FnOnce() -> String) -> Result<usize, ImportError> {

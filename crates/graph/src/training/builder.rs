@@ -1,6 +1,6 @@
 //! Building a step graph: nodes in order with names of their own; what nothing reads is left out at the end.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use ariann_ring::{Axes, Bilinear};
 
@@ -10,21 +10,29 @@ use crate::Function;
 /// The nodes so far.
 pub(super) struct Builder {
     pub nodes: Vec<StepNode>,
-    names: HashSet<String>,
+    /// Names that are taken, and the number to try first when one is wanted again.
+    names: HashMap<String, u64>,
     /// Node of each state that was read.
     read: Vec<Option<usize>>,
 }
 
 impl Builder {
     pub fn new(states: usize) -> Self {
-        Builder { nodes: Vec::new(), names: HashSet::new(), read: vec![None; states] }
+        Builder { nodes: Vec::new(), names: HashMap::new(), read: vec![None; states] }
     }
 
     /// Adds a node; a name that is taken gets a number.
     pub fn push(&mut self, name: &str, op: StepOp, inputs: Vec<usize>, len: usize) -> usize {
-        let further = (2..).map(|number| format!("{name}_{number}"));
-        let mut names = std::iter::once(name.to_string()).chain(further);
-        let name = names.find(|name| self.names.insert(name.clone())).expect("numbers do not run out");
+        let mut free = name.to_string();
+        if let Some(mut number) = self.names.get(name).copied() {
+            while self.names.contains_key(&free) {
+                free = format!("{name}_{number}");
+                number += 1;
+            }
+            self.names.insert(name.into(), number);
+        }
+        self.names.insert(free.clone(), 2);
+        let name = free;
         self.nodes.push(StepNode { name, op, inputs, len });
         self.nodes.len() - 1
     }

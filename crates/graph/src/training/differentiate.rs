@@ -1,6 +1,7 @@
 //! Reverse-mode differentiation: a network and a recipe become the graph of one step.
 
 use super::builder::Builder;
+use super::initial::check_batch;
 use super::layers::Pass;
 use super::loss;
 use super::recipe::{Recipe, RecipeError};
@@ -52,9 +53,7 @@ pub fn training_step(graph: &Graph, recipe: &Recipe, lr: f64, loss: bool) -> Res
 /// rightly, added to the last state. The states are those of [`training_step`].
 pub fn evaluation(graph: &Graph, recipe: &Recipe, batch: usize) -> Result<StepGraph, RecipeError> {
     let states = States::new(graph, recipe)?;
-    if batch == 0 {
-        return Err(RecipeError::Number { what: "the batch", value: 0.0, advice: "at least 1" });
-    }
+    check_batch(batch)?;
     let mut builder = Builder::new(states.list.len());
     let mut pass = Pass::new(graph, recipe, &states, &mut builder, batch, false);
     let output = pass.forward()?;

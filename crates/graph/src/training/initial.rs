@@ -4,6 +4,12 @@ use super::public::Stream;
 use super::recipe::{Recipe, RecipeError, Schedule};
 use crate::graph::{Conv, Graph, Node, Op};
 
+/// Items of a batch at most.
+const MOST_ITEMS: usize = 1 << 20;
+
+/// Names to freeze at most; each is looked for in all layers.
+const MOST_NAMES: usize = 1 << 12;
+
 /// Uniform within ±1/√inputs, from the recipe's seed and the parameter's name.
 pub(super) fn uniform(seed: u64, name: &str, inputs: usize, len: usize) -> Vec<f32> {
     let mut stream = Stream::new("ariann 2026 training: initial weights", seed, &[], name);
@@ -27,6 +33,13 @@ impl Schedule {
     }
 }
 
+/// Whether a step of so many items has lengths that can be computed with.
+pub(super) fn check_batch(batch: usize) -> Result<(), RecipeError> {
+    let right = (1..=MOST_ITEMS).contains(&batch);
+    let refused = RecipeError::Number { what: "the batch", value: batch as f64, advice: "1 to 1048576" };
+    if right { Ok(()) } else { Err(refused) }
+}
+
 impl Recipe {
     /// Whether the recipe can be carried out on a network.
     pub fn check(&self, graph: &Graph) -> Result<(), RecipeError> {
@@ -41,12 +54,19 @@ impl Recipe {
         let decay = self.weight_decay;
         within("weight decay", decay, decay.is_finite() && decay >= 0.0, "0, or a small number such as 0.0005")?;
         within("dropout", self.dropout, (0.0..1.0).contains(&self.dropout), "0, or a number below 1 such as 0.5")?;
-        within("the batch", self.batch as f64, self.batch > 0, "at least 1")?;
+        check_batch(self.batch)?;
         within("the number of epochs", self.epochs.into(), self.epochs > 0, "at least 1")?;
         if let Schedule::Step { epochs, factor } = self.schedule {
             within("the schedule's number of epochs", epochs.into(), epochs > 0, "at least 1")?;
             within("the schedule's factor", factor, positive(factor), "a number above 0, such as 0.1")?;
         }
+        let names = self.freeze.len();
+        within(
+            "the number of names to freeze",
+            names as f64,
+            names <= MOST_NAMES,
+            "fewer, each a part of several names",
+        )?;
         self.check_names(graph)
     }
 

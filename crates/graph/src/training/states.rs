@@ -1,5 +1,8 @@
 //! The states of a recipe on a graph: parameters in the order of layers, their velocities, running statistics, a count.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use super::initial;
 use super::recipe::{Initial, Recipe, RecipeError};
 use super::step::{Role, State};
@@ -41,28 +44,36 @@ impl States {
     pub fn new(graph: &Graph, recipe: &Recipe) -> Result<States, RecipeError> {
         recipe.check(graph)?;
         let mut states = States { list: Vec::new(), layers: Vec::new(), correct: 0 };
-        let mut shared = Vec::new();
         for node in &graph.nodes {
             let layer = states.layer(node, recipe);
             states.layers.push(layer);
         }
-        for (index, state) in states.list.iter().enumerate().filter(|(_, state)| state.role != Role::Velocity) {
-            let twice = |other: &&State| other.name == state.name && other.role != Role::Velocity;
-            if let Some(other) = states.list[..index].iter().find(twice)
-                && [state, other].iter().any(|state| state.role == Role::Parameter)
-            {
-                shared.push(format!(
-                    "\"{}\" is the parameter of two layers; freeze them or give each its own",
-                    state.name
-                ));
-            }
-        }
+        let shared = states.shared();
         if !shared.is_empty() {
             return Err(RecipeError::Unsupported(shared));
         }
         states.correct = states.list.len();
         states.list.push(State { name: CORRECT.into(), shape: vec![1], role: Role::Count, initial: vec![0.0] });
         Ok(states)
+    }
+
+    /// What is wrong with tensors of one name: one that is trained belongs to one layer.
+    fn shared(&self) -> Vec<String> {
+        let (mut first, mut shared) = (HashMap::new(), Vec::new());
+        for state in self.list.iter().filter(|state| state.role != Role::Velocity) {
+            match first.entry(state.name.as_str()) {
+                Entry::Vacant(entry) => drop(entry.insert(state.role)),
+                Entry::Occupied(earlier) => {
+                    if [*earlier.get(), state.role].contains(&Role::Parameter) {
+                        shared.push(format!(
+                            "\"{}\" is the parameter of two layers; freeze them or give each its own",
+                            state.name
+                        ));
+                    }
+                }
+            }
+        }
+        shared
     }
 
     fn layer(&mut self, node: &Node, recipe: &Recipe) -> Layer {
