@@ -38,6 +38,7 @@ pub enum RangeSource {
 
 /// Range of a value of the graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ValueRange {
     /// Greatest magnitude.
     pub max_abs: f64,

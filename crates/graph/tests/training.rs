@@ -60,7 +60,7 @@ fn networks_of_the_zoo_keep_their_layers_and_give_steps() {
         check_same(&graph, &import_bytes(&made.onnx).expect("a graph"), name);
         let step = training_step(&graph, &recipe(2), 0.1, true).unwrap_or_else(|error| panic!("{name}: {error}"));
         let trained = step.states.iter().filter(|state| state.role == Role::Parameter);
-        let values: usize = trained.map(|state| state.initial.len()).sum();
+        let values: usize = trained.map(|state| state.len()).sum();
         assert_eq!(values as u64, made.parameters, "{name}");
         evaluation(&graph, &recipe(2), 3).unwrap_or_else(|error| panic!("{name}: {error}"));
         let norms = graph.nodes.iter().filter(|node| matches!(node.op, Op::BatchNorm(_))).count();

@@ -29,7 +29,7 @@ pub fn training_step(graph: &Graph, recipe: &Recipe, lr: f64, loss: bool) -> Res
     }
     for found in &gradients {
         let state = &states.list[found.parameter.state];
-        let len = state.initial.len();
+        let len = state.len();
         let mut inputs = vec![builder.state(&state.name, found.parameter.state, len)];
         if let Some(velocity) = found.parameter.velocity {
             inputs.push(builder.state(&format!("{}.velocity", state.name), velocity, len));

@@ -180,7 +180,7 @@ impl<'a> Pass<'a> {
     /// The node of a state.
     pub fn state(&mut self, state: usize) -> usize {
         let found = &self.states.list[state];
-        self.builder.state(&found.name, state, found.initial.len())
+        self.builder.state(&found.name, state, found.len())
     }
 
     fn linear(&mut self, index: usize, layer: &Node, x: usize) -> usize {

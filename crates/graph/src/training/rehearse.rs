@@ -1,7 +1,8 @@
 //! Rehearsal: ranges of all values of a step, observed while steps run in clear on public or made-up data.
 
 use super::execute::{Outcome, Trainer};
-use super::step::{StepGraph, StepRanges};
+use super::ranges::StepRanges;
+use super::step::{State, StepGraph};
 use crate::ValueRange;
 
 /// Elements of a value whose squares are averaged, about; the greatest magnitude is that of all.
@@ -41,10 +42,12 @@ struct Seen {
 }
 
 impl Rehearsal {
-    /// Nothing seen yet of a graph, or of those that differ from it in the learning rate alone.
+    /// Nothing seen yet of a graph, or of those that differ from it in the learning rate alone, but for the states that it begins
+    /// with.
     pub fn new(step: &StepGraph) -> Self {
-        let none = |count| vec![Seen::default(); count];
-        Rehearsal { steps: 0, nodes: none(step.nodes.len()), states: none(step.states.len()) }
+        let first = |state: &State| Seen { max_abs: greatest(&state.initial).into(), rms: 0.0 };
+        let states = step.states.iter().map(first).collect();
+        Rehearsal { steps: 0, nodes: vec![Seen::default(); step.nodes.len()], states }
     }
 
     /// Runs a step and looks at all its values.
@@ -85,12 +88,16 @@ impl Rehearsal {
     }
 }
 
+/// The greatest magnitude.
+fn greatest(values: &[f32]) -> f32 {
+    // Without their sign, floats are ordered as integers are, whatever is no number above all others.
+    f32::from_bits(values.iter().fold(0, |greatest, value| greatest.max(value.to_bits() & 0x7fff_ffff)))
+}
+
 impl Seen {
     /// Whether all values are finite.
     fn observe(&mut self, values: &[f32]) -> bool {
-        // Without their sign, floats are ordered as integers are, whatever is no number above all others.
-        let greatest = values.iter().fold(0, |greatest: u32, value| greatest.max(value.to_bits() & 0x7fff_ffff));
-        let greatest = f32::from_bits(greatest);
+        let greatest = greatest(values);
         self.max_abs = self.max_abs.max(greatest.into());
         // An odd step meets all columns of images.
         let step = (values.len() / SAMPLES) | 1;

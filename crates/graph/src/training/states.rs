@@ -128,11 +128,12 @@ impl States {
     }
 
     fn parameter(&mut self, name: &str, shape: Vec<usize>, initial: Vec<f32>, trained: Option<&Recipe>) -> Parameter {
-        let (state, len) = (self.list.len(), initial.len());
+        let state = self.list.len();
         let role = if trained.is_some() { Role::Parameter } else { Role::Frozen };
         self.list.push(State { name: name.into(), shape: shape.clone(), role, initial });
         let velocity = trained.is_some_and(|recipe| recipe.momentum > 0.0).then(|| {
-            self.list.push(State { name: name.into(), shape, role: Role::Velocity, initial: vec![0.0; len] });
+            let initial = vec![0.0; shape.iter().product()];
+            self.list.push(State { name: name.into(), shape, role: Role::Velocity, initial });
             state + 1
         });
         Parameter { state, velocity }

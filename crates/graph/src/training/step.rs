@@ -3,7 +3,7 @@
 use ariann_ring::{Arrange, Axes, Bilinear};
 use serde::{Deserialize, Serialize};
 
-use crate::{AvgPool, Function, Pool, ValueRange};
+use crate::{AvgPool, Function, Pool};
 
 /// One step of training, or one evaluation, over a whole batch. Node `i` computes value `i`, from values before it.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,8 +46,20 @@ pub struct State {
     pub shape: Vec<usize>,
     /// What it is.
     pub role: Role,
-    /// Its value before the first step.
+    /// Its value before the first step; empty where the graph is public and its owner's weights are not.
     pub initial: Vec<f32>,
+}
+
+impl State {
+    /// Values that it has.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// It has no value.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// What a state is.
@@ -173,16 +185,4 @@ pub enum StepOp {
         /// The state.
         state: usize,
     },
-}
-
-/// Ranges of all values of a step graph, over the steps of a rehearsal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StepRanges {
-    /// Steps that were looked at.
-    pub steps: u64,
-    /// One entry a node: greatest magnitude over all steps, root mean square (its mean over the steps). An update's is that
-    /// of the velocity, or of the gradient where there is none.
-    pub nodes: Vec<ValueRange>,
-    /// One entry a state, after each step.
-    pub states: Vec<ValueRange>,
 }

@@ -166,7 +166,7 @@ fn check_gradients(graph: &Graph, recipe: &Recipe) {
     assert!(!step.gradients.is_empty());
     for gradient in &step.gradients {
         let (state, found) = (&step.states[gradient.state], &gradients[gradient.state]);
-        assert_eq!(found.len(), state.initial.len(), "{}", state.name);
+        assert_eq!([found.len(), state.initial.len()], [state.len(); 2], "{}", state.name);
         for element in (0..found.len()).step_by(1 + found.len() / 60) {
             let h = 1e-5;
             let difference = (loss(gradient.state, element, h) - loss(gradient.state, element, -h)) / (2.0 * h);

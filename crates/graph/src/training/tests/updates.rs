@@ -1,7 +1,8 @@
 //! Updates against sequences computed by hand.
 
 use super::*;
-use crate::training::Trainer;
+use crate::ValueRange;
+use crate::training::{RangesError, StepRanges, Trainer};
 
 /// One weight, inputs and labels 1: the loss is (w - 1)².
 fn weights_after(recipe: &Recipe, start: f32, lr: f64, steps: u64) -> Vec<f32> {
@@ -103,4 +104,43 @@ fn a_rehearsal_sees_the_greatest_of_all_steps() {
     let error = crate::training::rehearse(&diverging, &mut trainer, [batch; 9]).expect_err("it diverges");
     assert!(error.to_string().contains("diverges"), "{error}");
     assert!(crate::training::rehearse(&step, &mut trainer, []).is_err());
+}
+
+#[test]
+fn ranges_tell_what_the_states_begin_with_and_are_checked_against_their_step() {
+    let mut net = Net::new(&[1]);
+    net.dense("only", 1, false);
+    let Op::Dense(dense) = &mut net.graph.nodes[0].op else { panic!("a dense layer") };
+    dense.weights.data_mut()[0] = -3.0;
+    let step = training_step(&net.graph, &recipe(Loss::Mse, 1), 0.1, true).expect("a step");
+    let batch: (&[f32], &[u32]) = (&[1.0], &[0]);
+    let ranges = crate::training::rehearse(&step, &mut Trainer::new(&step), [batch; 2]).expect("ranges");
+    // -2.2 and -1.56 after the steps.
+    assert_eq!(ranges.states[0].max_abs, 3.0);
+    assert!((ranges.states[0].rms - 1.88).abs() < 1e-6, "{:?}", ranges.states);
+    let told = ranges.rounded();
+    assert!((told.states[0].max_abs - 4.0 / 1.01).abs() < 1e-12 && told.states[0].rms == 2.0, "{told:?}");
+    assert_eq!((told.rounded(), told.steps), (told.clone(), 2));
+    // The count, which training leaves at zero, and its range.
+    assert_eq!(told.states.last(), Some(&ValueRange::default()));
+    assert_eq!([ranges.check(&step), told.check(&step)], [Ok(()), Ok(())]);
+    let short = StepRanges { nodes: told.nodes[1..].to_vec(), ..told.clone() };
+    assert!(matches!(short.check(&step), Err(RangesError::Length { .. })));
+    let long = StepRanges { states: [&told.states[..], &told.states[..1]].concat(), ..told.clone() };
+    assert!(matches!(long.check(&step), Err(RangesError::Length { .. })));
+    for odd in [f64::NAN, f64::INFINITY, -1e-9, 1e39] {
+        for rms in [false, true] {
+            let mut wrong = told.clone();
+            let range = &mut wrong.states[0];
+            *(if rms { &mut range.rms } else { &mut range.max_abs }) = odd;
+            let error = wrong.check(&step).expect_err("no range");
+            assert!(matches!(&error, RangesError::Value { name, .. } if name == "only.weight"), "{error}");
+        }
+        let mut wrong = told.clone();
+        wrong.nodes[0].max_abs = odd;
+        assert!(wrong.check(&step).expect_err("no range").to_string().contains("\"features\""));
+    }
+    let mut greatest = told.clone();
+    greatest.nodes[0] = ValueRange { max_abs: f32::MAX.into(), rms: f32::MAX.into() }.rounded();
+    assert_eq!(greatest.check(&step), Ok(()));
 }
