@@ -187,22 +187,27 @@ fn layers() -> Graph {
 /// A depthwise convolution, a sum, a concatenation with a reversal, a bias an element.
 fn branches() -> Graph {
     let mut builder = Builder::new(&[2, 3, 3], 2);
-    let mut depthwise = conv_shape(2, 3, 2, 3, 1, 2);
+    let mut depthwise = conv_shape(2, 3, 2, 2, 1, 2);
     (depthwise.groups, depthwise.dilation) = (2, [2, 2]);
     let left = builder.conv(depthwise, true);
     if let Op::Conv(conv) = &mut builder.graph.nodes[0].op {
-        conv.bias = Some(vec![0.5; 18]);
+        conv.bias = Some(vec![0.5; 50]);
     }
     builder.relu();
     let sum = builder.add(left);
     let block = |source, to, step: isize| Block {
         source,
-        from: if step < 0 { 2 } else { 0 },
+        from: if step < 0 { 4 } else { 0 },
         to,
-        axes: vec![Axis { len: 6, from: 3, to: 3 }, Axis { len: 3, from: step, to: 1 }],
+        // The axis of one place may have any stride, and none may overflow.
+        axes: vec![
+            Axis { len: 10, from: 5, to: 5 },
+            Axis { len: 1, from: 3, to: 3 },
+            Axis { len: 5, from: step, to: 1 },
+        ],
     };
-    let arrange = Arrange { len: 36, blocks: vec![block(0, 0, 1), block(1, 18, -1)] };
-    builder.push(Op::Arrange(arrange), vec![sum, left], vec![4, 3, 3]);
+    let arrange = Arrange { len: 100, blocks: vec![block(0, 0, 1), block(1, 50, -1)] };
+    builder.push(Op::Arrange(arrange), vec![sum, left], vec![4, 5, 5]);
     same_shape(&mut builder, Op::Dropout { ratio: None });
     builder.dense(3, true);
     norm(&mut builder);
@@ -431,10 +436,12 @@ fn each_rule_refuses_by_layer_and_reason() {
         (layers(), "/layers", json!([]), "0 layers"),
         (layers(), "/layers/2/op", json!({"relu": null, "add": null}), ""),
         (branches(), "/layers/2/inputs", json!([2, 0, 1]), "reads 3 values"),
+        (branches(), "/layers/2/inputs", json!([2, 0]), "it adds [2, 3, 3] to [2, 5, 5]"),
+        (branches(), "/layers/3/op/arrange/blocks/0/axes/1/from", json!(i64::MAX), "arranges"),
         (branches(), "/layers/3/op/arrange/blocks/0/source", json!(2), "arranges"),
-        (branches(), "/layers/3/op/arrange/blocks/1/to", json!(17), "arranges"),
+        (branches(), "/layers/3/op/arrange/blocks/1/to", json!(49), "arranges"),
         (branches(), "/layers/3/op/arrange/blocks/0/axes/0/len", json!(0), "arranges"),
-        (branches(), "/layers/3/op/arrange/len", json!(37), "arranges"),
+        (branches(), "/layers/3/op/arrange/len", json!(101), "arranges"),
         (looked_up(), "/layers/0/op/clip/hi", json!(-1.0), "limits"),
         (looked_up(), "/layers/0/op/clip/hi", json!(1e300), "limits"),
         (looked_up(), "/layers/1/op/function", json!("log"), "no layer of a model"),
