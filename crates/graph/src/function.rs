@@ -22,9 +22,14 @@ pub enum Function {
     InverseRoot(u64),
     /// The natural logarithm for x > 0, else 0.
     Log,
+    /// The least integer e with x <= 2^e for x > 0, else [`Function::LEAST_EXPONENT`]. No layer has it.
+    Exponent,
 }
 
 impl Function {
+    /// The exponent of what is not above 0.
+    pub const LEAST_EXPONENT: i32 = -64;
+
     /// Its name, as ONNX calls it.
     pub fn name(self) -> &'static str {
         match self {
@@ -35,6 +40,7 @@ impl Function {
             Function::Reciprocal => "Reciprocal",
             Function::InverseRoot(_) => "InverseRoot",
             Function::Log => "Log",
+            Function::Exponent => "Exponent",
         }
     }
 
@@ -61,7 +67,7 @@ impl Function {
             Function::Gelu | Function::GeluTanh => 1.13,
             Function::Exp => bound.exp(),
             // Near 0 it has none.
-            Function::Reciprocal | Function::InverseRoot(_) | Function::Log => f64::INFINITY,
+            Function::Reciprocal | Function::InverseRoot(_) | Function::Log | Function::Exponent => f64::INFINITY,
         }
     }
 
@@ -89,8 +95,18 @@ impl Function {
                     0.0
                 }
             }
+            Function::Exponent => exponent(x),
         }
     }
+}
+
+/// From the bits of x, so that all machines make the same table.
+fn exponent(x: f64) -> f64 {
+    if !(x >= f64::MIN_POSITIVE && x.is_finite()) {
+        return f64::from(Function::LEAST_EXPONENT);
+    }
+    let (exponent, rest) = ((x.to_bits() >> 52) as i32 - 1023, x.to_bits() << 12);
+    f64::from(exponent + i32::from(rest != 0))
 }
 
 /// The error function, by its series near 0 and its continued fraction further out; error below 1e-12.
@@ -119,7 +135,20 @@ pub(crate) fn erf(x: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::erf;
+    use super::{Function, erf};
+
+    #[test]
+    fn an_exponent_is_the_least_whose_power_holds_the_value() {
+        for e in -60..60 {
+            let power = 2f64.powi(e);
+            assert_eq!(Function::Exponent.of(power), f64::from(e));
+            assert_eq!(Function::Exponent.of(power * (1.0 + 1e-15)), f64::from(e + 1));
+            assert_eq!(Function::Exponent.of(power * 0.75), f64::from(e));
+        }
+        for none in [0.0, -1.0, -1e300, f64::NAN] {
+            assert_eq!(Function::Exponent.of(none), f64::from(Function::LEAST_EXPONENT));
+        }
+    }
 
     #[test]
     fn erf_has_its_known_values() {

@@ -1,11 +1,11 @@
 //! The plan of a training step: `cargo run --release -p ariann-plan --example training lenet 128 32`. Ranges are those of a
-//! few steps on made-up items.
+//! few steps on made-up items. The last line is what it costs to measure them anew.
 
 use ariann_gates::{Cost, Party};
 use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, Schedule, Trainer, training_step};
 use ariann_graph::{import, zoo};
-use ariann_plan::training::{MARGIN, TrainingOptions, compile};
-use ariann_plan::{Gate, InputSpec, Link, Optimize, Pixels, SignChoice};
+use ariann_plan::training::{MARGIN, TrainingOptions, compile, measure, measured};
+use ariann_plan::{Gate, InputSpec, Link, Optimize, Pixels, SignChoice, Totals};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -85,5 +85,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let totals = plan.totals(1);
     println!("{totals:?}");
+    let left = plan.training.iter().flat_map(|training| &training.states).map(|state| state.after).collect();
+    let turn = measure(&step, &ranges, &TrainingOptions { before: Some(left), ..options })?;
+    turn.check()?;
+    let measuring = turn.totals(1);
+    println!("{measuring:?}");
+    let part = |of: u64, all: u64| of as f64 / all as f64;
+    let bytes = |totals: &Totals| (totals.material_bytes.iter().sum(), totals.online_bytes.iter().sum());
+    let ((material, online), (of_step, sent)) = (bytes(&measuring), bytes(&totals));
+    println!(
+        "a turn that measures {} ranges: {} comparisons ({:.2} of a step's), {material} bytes of material ({:.2}), {online} bytes \
+         online ({:.2}), {} exchanges ({:.2}), {} bytes of memory ({:.2})",
+        measured(&step).len(),
+        measuring.comparisons,
+        part(measuring.comparisons, totals.comparisons),
+        part(material, of_step),
+        part(online, sent),
+        measuring.exchanges,
+        part(measuring.exchanges, totals.exchanges),
+        measuring.memory_bytes[1],
+        part(measuring.memory_bytes[1], totals.memory_bytes[1]),
+    );
     Ok(())
 }

@@ -162,9 +162,10 @@ impl Plan {
     /// Each state is stored at most once.
     fn kept(&self) -> Result<(), CheckError> {
         let head = |wrong: bool, reason| if wrong { Err(CheckError::Head(reason)) } else { Ok(()) };
-        let trains = matches!(self.reveal.what, Revealed::Loss | Revealed::State | Revealed::Nothing);
-        head(trains != self.training.is_some(), "result is not one of its kind")?;
+        let predicts = matches!(self.reveal.what, Revealed::Logits | Revealed::Label);
+        head(predicts == self.training.is_some(), "result is not one of its kind")?;
         let Some(training) = &self.training else { return Ok(()) };
+        head(self.reveal.what == Revealed::Ranges && !self.measures(), "ranges are not measured as they must be")?;
         let mut stored = vec![0u32; training.states.len()];
         let stores =
             self.gates.iter().filter_map(|entry| if let Gate::Store(kept) = &entry.gate { Some(kept) } else { None });

@@ -130,6 +130,8 @@ pub enum Revealed {
     State,
     /// Nothing: what is computed stays shared.
     Nothing,
+    /// A power of two for each product of a step of training, above its greatest magnitude: what new scales are chosen by.
+    Ranges,
 }
 
 /// The declared input.
@@ -190,7 +192,7 @@ impl Plan {
         match self.reveal.what {
             Revealed::Logits => self.output.classes,
             Revealed::Label | Revealed::Loss => 1,
-            Revealed::State => self.gates.last().map_or(0, |entry| match &entry.gate {
+            Revealed::State | Revealed::Ranges => self.gates.last().map_or(0, |entry| match &entry.gate {
                 Gate::Reveal(gate) => gate.len,
                 _ => 0,
             }),

@@ -1,80 +1,14 @@
 //! Plans of training: every network compiles, in both rings; what they open is masked or named; what cannot be planned is
 //! refused.
 
+mod steps;
+
 use ariann_gates::{Party, Receiver};
-use ariann_graph::training::{
-    Initial, Loss, Recipe, Rehearsal, Role, Schedule, StepGraph, StepRanges, Trainer, evaluation, training_step,
-};
+use ariann_graph::training::{Loss, Recipe, Role, evaluation};
 use ariann_graph::{import, zoo};
-use ariann_plan::training::{MARGIN, TrainingOptions, compile, decode_state, encode_states, reveal_state};
-use ariann_plan::{CompileError, Gate, InputSpec, Link, Opens, Optimize, Pixels, Plan, Revealed, SignChoice};
-
-fn recipe(batch: usize, loss: Loss) -> Recipe {
-    Recipe {
-        loss,
-        epochs: 1,
-        batch,
-        lr: 0.02,
-        schedule: Schedule::Constant,
-        momentum: 0.9,
-        nesterov: false,
-        weight_decay: 0.0,
-        freeze: Vec::new(),
-        dropout: 0.0,
-        seed: 1,
-        initial: Initial::Model,
-    }
-}
-
-fn options(ring: u32, input: [usize; 3]) -> TrainingOptions {
-    TrainingOptions {
-        ring,
-        margin: MARGIN,
-        features: Party::P1,
-        labels: Party::P0,
-        loss: None,
-        input: InputSpec {
-            name: "input".to_string(),
-            shape: input.to_vec(),
-            range: [-1.0, 1.0],
-            pixels: Pixels::default(),
-            scale: 1.0,
-            mean: vec![0.0],
-            std: vec![1.0],
-        },
-        optimize: Optimize::Material,
-        sign: SignChoice::Exact,
-        link: Link::LOOPBACK,
-        before: None,
-    }
-}
-
-/// Items that no distribution is behind.
-fn items(step: &StepGraph, seed: u64) -> (Vec<f32>, Vec<u32>) {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 40) as f32 / (1 << 24) as f32
-    };
-    let features = (0..step.batch * step.item_len).map(|_| next() * 2.0 - 1.0).collect();
-    let labels = (0..step.batch).map(|_| (next() * step.classes as f32) as u32).collect();
-    (features, labels)
-}
-
-fn ranges(step: &StepGraph, steps: u64) -> StepRanges {
-    let (mut trainer, mut rehearsal) = (Trainer::new(step), Rehearsal::new(step));
-    for number in 0..steps {
-        let (features, labels) = items(step, number + 1);
-        rehearsal.step(&mut trainer, step, &features, &labels, number).expect("a step");
-    }
-    rehearsal.ranges().expect("ranges")
-}
-
-fn network(name: &str, input: Option<[usize; 3]>, recipe: &Recipe, loss: bool) -> (StepGraph, [usize; 3]) {
-    let network = zoo::network(name, &zoo::Options { input, ..zoo::Options::default() }).expect("a network");
-    let graph = import::import_for_training_bytes(&network.onnx).expect("a graph");
-    (training_step(&graph, recipe, recipe.lr, loss).expect("a step"), network.input)
-}
+use ariann_plan::training::{TrainingOptions, compile, decode_state, encode_states, reveal_state};
+use ariann_plan::{CompileError, Gate, Opens, Revealed};
+use steps::*;
 
 #[test]
 fn every_network_has_a_plan_in_both_rings() {
@@ -107,11 +41,6 @@ fn every_network_has_a_plan_in_both_rings() {
             }
         }
     }
-}
-
-/// What a plan opens that is no masked value.
-fn named(plan: &Plan) -> Vec<Opens> {
-    plan.opened().map(|(_, opens, _)| opens).filter(|opens| !matches!(opens, Opens::Masked)).collect()
 }
 
 #[test]

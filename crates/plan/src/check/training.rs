@@ -1,6 +1,7 @@
 //! The gates of a step of training: forms and scales.
 
 use ariann_gates::{Bilinear, LinearShape, Receiver, Windows};
+use ariann_graph::Function;
 
 use super::{Checked, FRAC, Form, LARGEST, len_of, moved, need, small, valid};
 use crate::{Entry, Gate, Plan, Scale};
@@ -9,6 +10,23 @@ use crate::{Entry, Gate, Plan, Scale};
 const NEAR: f64 = 1.0 / 32.0;
 
 impl Plan {
+    /// A plan that reveals ranges reveals exponents alone, to both parties, at most one for each product and function, and
+    /// changes nothing.
+    pub(super) fn measures(&self) -> bool {
+        let [.., table, reveal] = self.gates.as_slice() else { return false };
+        let exponents = matches!(&table.gate, Gate::Lookup(gate) if gate.function == Function::Exponent);
+        let directly = reveal.inputs == [self.gates.len() as u32 - 2];
+        let stores = self.gates.iter().any(|entry| matches!(entry.gate, Gate::Store(_)));
+        let measurable = |entry: &&Entry| match &entry.gate {
+            Gate::Product(_) => true,
+            Gate::Lookup(gate) => gate.function != Function::Exponent,
+            _ => false,
+        };
+        let most = self.gates.iter().filter(measurable).count();
+        let to_both = self.reveal.to == Receiver::Both;
+        exponents && table.scale == Scale::bits(0) && directly && !stores && to_both && self.revealed_len() <= most
+    }
+
     /// The form of the result of a gate of training.
     pub(super) fn trained(&self, entry: &Entry, operands: &[Form]) -> Checked<Form> {
         let training = self.training.as_ref().ok_or("it belongs to training, and this plan is none")?;

@@ -104,7 +104,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Items and labels are the first gates.
-    fn inputs(&mut self) {
+    pub(super) fn inputs(&mut self) {
         let owners = [(self.options.features, "items"), (self.options.labels, "labels")];
         for (place, (owner, name)) in owners.into_iter().enumerate() {
             let wanted = |op: &StepOp| if place == 0 { *op == StepOp::Features } else { *op == StepOp::Labels };

@@ -2,8 +2,10 @@
 //! every node the gates that compute it.
 
 mod build;
+mod measure;
 mod nodes;
 mod refine;
+mod renew;
 mod scales;
 mod states;
 mod update;
@@ -20,6 +22,8 @@ use crate::{
 use build::Builder;
 use scales::Scales;
 
+pub use measure::{RangesError, exponents, measured};
+pub use renew::renew;
 pub use states::{StateError, decode_state, encode_states};
 
 /// Bits of margin above the ranges of a rehearsal.
@@ -52,24 +56,48 @@ pub struct TrainingOptions {
 
 /// Compiles one step, or one evaluation, with the ranges of a rehearsal.
 pub fn compile(step: &StepGraph, ranges: &StepRanges, options: &TrainingOptions) -> Result<Plan, CompileError> {
+    let gates = builder(step, ranges, options)?.build()?;
+    let reveal = match options.loss {
+        Some(to) => Reveal { what: Revealed::Loss, to },
+        None => Reveal { what: Revealed::Nothing, to: Receiver::Both },
+    };
+    Ok(planned(step, ranges, options, reveal, gates))
+}
+
+/// Compiles the plan that measures the ranges of a step: it reveals one exponent for each of [`measured`], to both parties, and
+/// changes no state; [`exponents`] reads them. States have the scales of `options.before`, or their own; the loss is not computed.
+pub fn measure(step: &StepGraph, ranges: &StepRanges, options: &TrainingOptions) -> Result<Plan, CompileError> {
+    let gates = builder(step, ranges, options)?.build_measuring()?;
+    Ok(planned(step, ranges, options, Reveal { what: Revealed::Ranges, to: Receiver::Both }, gates))
+}
+
+fn builder<'a>(
+    step: &'a StepGraph,
+    ranges: &'a StepRanges,
+    options: &'a TrainingOptions,
+) -> Result<Builder<'a>, CompileError> {
     if options.ring != 32 && options.ring != 64 {
         return Err(CompileError::Ring(options.ring));
     }
     if step.nodes.len() != ranges.nodes.len() || step.states.len() != ranges.states.len() {
         return Err(CompileError::Ranges { expected: step.nodes.len(), got: ranges.nodes.len() });
     }
-    let scales = Scales::new(step, ranges, options)?;
-    let (gates, states) = Builder::new(step, scales, options).build()?;
-    let (what, to) = match options.loss {
-        Some(to) => (Revealed::Loss, to),
-        None => (Revealed::Nothing, Receiver::Both),
-    };
+    Ok(Builder::new(step, Scales::new(step, ranges, options)?, options))
+}
+
+fn planned(
+    step: &StepGraph,
+    ranges: &StepRanges,
+    options: &TrainingOptions,
+    reveal: Reveal,
+    (gates, states): (Vec<Entry>, Vec<StateSpec>),
+) -> Plan {
     let mut plan = Plan {
         version: VERSION,
         model: step.name.clone(),
         ring: options.ring,
         weights: ariann_gates::linear::Weights::Shared,
-        reveal: Reveal { what, to },
+        reveal,
         input: options.input.clone(),
         output: OutputSpec {
             name: "output".to_string(),
@@ -82,7 +110,7 @@ pub fn compile(step: &StepGraph, ranges: &StepRanges, options: &TrainingOptions)
         gates,
     };
     choose_forms(&mut plan, options.optimize, &options.link, 1);
-    Ok(plan)
+    plan
 }
 
 /// The plan that reveals one state of `plan`'s training as it is after its steps.

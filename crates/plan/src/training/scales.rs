@@ -105,8 +105,10 @@ impl<'a> Scales<'a> {
     /// Greatest magnitude of a value.
     pub fn max(&self, node: usize) -> f64 {
         match self.step.nodes[node].op {
-            // With a margin of its own.
-            StepOp::State(state) => self.state_max(state) * 2f64.powi(MASTER_MARGIN - self.margin),
+            // With a margin of its own; a running statistic may have grown since its rehearsal.
+            StepOp::State(state) => {
+                self.state_max(state).max(self.ranges.nodes[node].max_abs) * 2f64.powi(MASTER_MARGIN - self.margin)
+            }
             _ => self.ranges.nodes[node].max_abs,
         }
     }
@@ -164,11 +166,13 @@ impl<'a> Scales<'a> {
     pub fn master(&self, state: usize) -> i32 {
         match self.step.states[state].role {
             Role::Count => 0,
-            _ => {
-                let fits = self.ring - 2 - MASTER_MARGIN - bits(self.state_max(state) * 1.01);
-                MASTER[usize::from(self.ring == 64)].min(fits)
-            }
+            _ => MASTER[usize::from(self.ring == 64)].min(self.kept(self.state_max(state))),
         }
+    }
+
+    /// Fractional bits that a state of such magnitude leaves.
+    pub fn kept(&self, max: f64) -> i32 {
+        self.ring - 2 - MASTER_MARGIN - bits(max * 1.01)
     }
 
     /// From the last node to the first: what a share is summed to before it is rounded.

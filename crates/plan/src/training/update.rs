@@ -123,7 +123,9 @@ impl Builder<'_> {
         let node = &self.step.nodes[index];
         let (name, inputs) = (node.name.as_str(), node.inputs.clone());
         let (len, old) = (self.len(inputs[0]), self.share(inputs[0])?);
-        let [of_old, of_new] = [self.scales.max(inputs[0]), self.scales.max(inputs[1])];
+        // What is held at a scale is within it, even where the range has grown since.
+        let held = old.1.unit() * 2f64.powi(self.scales.ring() - 2 - self.scales.margin()) / 1.01;
+        let [of_old, of_new] = [self.scales.max(inputs[0]).min(held), self.scales.max(inputs[1])];
         let max = of_old.max(of_new);
         // As many bits as leave room for the factors.
         let frac = old.1.frac.min(self.scales.budget_of(max) - RUNNING_BITS);
@@ -135,13 +137,14 @@ impl Builder<'_> {
         let kept = self.with(name, "kept", old_at, 1.0 - momentum, sum, len);
         let new = self.with(name, "moved", new, momentum, sum, len);
         let held = self.added(name, &[kept, new], len)?;
-        // Back at its own scale.
-        let held = self.cut(name, "rounded", held, sum - old.1.frac, max, len)?;
-        let held = match old.1.frac - held.1.frac {
+        // Back at its own scale, or at a coarser one when it has grown beyond what it was rehearsed with.
+        let own = Scale::bits(old.1.frac.min(self.scales.kept(self.scales.max(index))));
+        let held = self.cut(name, "rounded", held, sum - own.frac, max, len)?;
+        let held = match own.frac - held.1.frac {
             1.. => {
                 let gate =
-                    Gate::Add(Add { len, multipliers: vec![1 << (old.1.frac - held.1.frac)], constants: Vec::new() });
-                (self.push(name, "fine", &[held.0], old.1, gate), old.1)
+                    Gate::Add(Add { len, multipliers: vec![1 << (own.frac - held.1.frac)], constants: Vec::new() });
+                (self.push(name, "fine", &[held.0], own, gate), own)
             }
             _ => held,
         };
