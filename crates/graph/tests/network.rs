@@ -50,6 +50,7 @@ fn public(mut step: StepGraph) -> StepGraph {
 fn check_round_trip(graph: &Graph, name: &str) {
     let text = json_of(graph);
     let layers = graph.nodes.len();
+    println!("{name}: {} bytes, {layers} layers, {} parameters", text.len(), graph.parameters());
     assert!(text.len() < 600 * (layers + 1), "{name}: {} bytes for {layers} layers", text.len());
     let read: Network = serde_json::from_str(&text).expect("it is read back");
     assert_eq!(read, Network::of(graph));
@@ -435,6 +436,8 @@ fn each_rule_refuses_by_layer_and_reason() {
         (layers(), "/output", json!(11), "output"),
         (layers(), "/layers", json!([]), "0 layers"),
         (layers(), "/layers/2/op", json!({"relu": null, "add": null}), ""),
+        (branches(), "/layers/3/inputs", json!(vec![1; 65530]), "at most 65536"),
+        (branches(), "/layers/3/inputs", json!(vec![1; 5000]), "reads 5000 values"),
         (branches(), "/layers/2/inputs", json!([2, 0, 1]), "reads 3 values"),
         (branches(), "/layers/2/inputs", json!([2, 0]), "it adds [2, 3, 3] to [2, 5, 5]"),
         (branches(), "/layers/3/op/arrange/blocks/0/axes/1/from", json!(i64::MAX), "arranges"),

@@ -10,6 +10,8 @@ use crate::import::{MAX_BLOCKS, MAX_VALUES};
 
 /// Layers at most.
 const LAYERS: usize = 1 << 14;
+/// Values that all layers read at most.
+const READS: usize = 4 * LAYERS;
 /// Axes of an item at most.
 const AXES: usize = 32;
 /// Bytes of a name at most.
@@ -58,6 +60,8 @@ pub(super) fn check(network: &Network) -> Result<(), NetworkError> {
 fn whole(network: &Network) -> Checked<()> {
     let layers = network.layers.len();
     ensure((1..=LAYERS).contains(&layers), || format!("{layers} layers, 1 to {LAYERS} can be read"))?;
+    let reads = network.layers.iter().map(|layer| layer.inputs.len()).sum::<usize>();
+    ensure(reads <= READS, || format!("its layers read {reads} values, at most {READS} can be read"))?;
     let output = network.output;
     ensure((1..=layers).contains(&output), || format!("its output is value {output} of {layers}"))?;
     for name in [&network.name, &network.input_name, &network.output_name] {
