@@ -21,6 +21,7 @@ mod memory;
 mod outgoing;
 mod peer;
 mod shape;
+mod signature;
 mod tls;
 mod transfer;
 
@@ -37,4 +38,5 @@ pub use measure::Measured;
 pub use memory::{MemoryLink, memory_links};
 pub use peer::{Peer, Stats, decode_control};
 pub use shape::{Shape, ShapedLink};
+pub use signature::{Certificate, MAX_CERTIFICATE, Signature};
 pub use transfer::{SendStream, Transfer};
