@@ -17,7 +17,7 @@ const AXES: usize = 32;
 /// Bytes of a name at most.
 const NAME: usize = 1 << 10;
 /// Parameters of all layers at most, and values of one item of all layers.
-const TOTAL: usize = 1 << 32;
+const TOTAL: usize = 1 << 28;
 /// The greatest number that is added to a variance.
 const EPSILON: f64 = 1e6;
 
