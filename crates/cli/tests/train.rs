@@ -236,7 +236,7 @@ fn a_job_is_written_without_the_data_and_a_role_keeps_to_its_own_configuration()
     let job = said(here, &[&args[..], &["--job-only", "job.json", "--reveal", "loss:p0"]].concat());
     assert_eq!((&job["steps"], &job["reveals"]), (&json!(5), &json!(["model:p0", "loss:p0"])));
     let read = ariann_session::training::Job::read(&here.join("job.json")).expect("a job");
-    assert_eq!((read.rows, read.steps, Value::from(read.digest_hex())), (40, 5, job["digest"].clone()));
+    assert_eq!((read.rows, Value::from(read.digest_hex())), (40, job["digest"].clone()));
     let toml = "role = \"p1\"\njob = \"job.json\"\npeer = \"x\"\n[identity]\nfolder = \".\"\nname = \"p1\"\n[dealer]\n\
                 address = \"127.0.0.1:1\"\nfingerprint = \"x\"\n";
     std::fs::write(here.join("p1.toml"), toml).expect("space");

@@ -32,18 +32,20 @@ pub(crate) fn greet(
         None => further(&own, &theirs)?,
         known => known,
     };
-    let verdict = match objection {
-        None => Verdict::Accepted,
-        Some(reason) => Verdict::Refused(reason),
-    };
-    peer.send_control(&verdict)?;
-    if let Verdict::Refused(reason) = verdict {
-        // Let the other side hear it before the connection goes.
-        let _ = peer.flush();
-        return Err(SessionError::Mismatch { peer: peer.name().to_string(), reason });
-    }
-    accepted(peer, "its verdict on the greeting")?;
+    judge(peer, objection)?;
     Ok((own, theirs))
+}
+
+/// Exchanges verdicts on greetings: this party's objection, if it has one, and the other's word.
+pub(crate) fn judge(peer: &mut Peer, objection: Option<String>) -> Result<(), SessionError> {
+    let Some(reason) = objection else {
+        peer.send_control(&Verdict::Accepted)?;
+        return accepted(peer, "its verdict on the greeting");
+    };
+    peer.send_control(&Verdict::Refused(reason.clone()))?;
+    // Let the other side hear it before the connection goes.
+    let _ = peer.flush();
+    Err(SessionError::Mismatch { peer: peer.name().to_string(), reason })
 }
 
 /// Receives a verdict; a refusal is the peer's word.

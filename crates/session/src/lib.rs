@@ -14,6 +14,7 @@ pub mod events;
 mod fetching;
 mod handshake;
 pub mod hooks;
+mod link;
 pub mod local;
 pub mod making;
 pub mod masks;

@@ -84,7 +84,9 @@ fn consent(plan: &Plan, given: bool) -> Result<(), SessionError> {
     let what = match plan.reveal.what {
         Revealed::Logits => "logits",
         Revealed::Label => "label",
-        Revealed::Loss | Revealed::State | Revealed::Nothing | Revealed::Ranges => unreachable!("no result of a prediction"),
+        Revealed::Loss | Revealed::State | Revealed::Nothing | Revealed::Ranges => {
+            unreachable!("no result of a prediction")
+        }
     };
     Err(SessionError::Config(format!(
         "this plan reveals the {what} of every input to P0, who chose the model and may learn the input from it; nothing was \

@@ -16,10 +16,11 @@ use ariann_ring::Ring;
 
 use crate::arrivals::Arrivals;
 use crate::config::{self, Remote};
-use crate::engine::{AllWeights, Dealt, Engine, Exchange, Given, Opened, Pieces, Schedule};
-use crate::events::{Event, Events};
+use crate::engine::{AllWeights, Dealt, Engine, Given, Opened, Schedule};
+use crate::events::Events;
 use crate::fetching::Fetcher;
 use crate::hooks::{Hooks, Observer};
+use crate::link::Link;
 use crate::messages::{BATCHES, Hello, Offer};
 use crate::report::{PartyReport, Phase, StreamReport};
 use crate::setup::{self, OwnWeights, Setup};
@@ -453,12 +454,12 @@ impl<'a, R: Ring, D: Device> Worker<'a, R, D> {
             party: self.party,
             weights: &self.weights[&version],
         };
-        let mut link = Link { peer, sent: 0, events };
+        let mut link = Link::telling(peer, events);
         let given = Given::items(input);
         match engine.run(&self.opened[&batch], slots, given, &mut link, self.observer.as_mut(), &mut self.report.gates)
         {
             Ok(result) => {
-                self.report.online.bytes_sent += link.sent;
+                self.report.online.bytes_sent += link.sent();
                 self.shared.store.ledger().complete(reservation)?;
                 self.report.slots += items;
                 Ok(result)
@@ -525,53 +526,6 @@ pub(crate) struct Agreed {
     pub both_kept: Vec<[u8; 16]>,
     /// The most items that the other runs at once.
     pub most_items: u32,
-}
-
-/// The engine's channel over a connection.
-struct Link<'a> {
-    peer: &'a mut Peer,
-    sent: u64,
-    events: &'a mut dyn Events,
-}
-
-impl Exchange for Link<'_> {
-    fn exchange(
-        &mut self,
-        step: u32,
-        message: Vec<u8>,
-        expected: usize,
-        waiting_for: &str,
-    ) -> Result<Vec<u8>, SessionError> {
-        self.sent += message.len() as u64;
-        if !message.is_empty() {
-            self.peer.send(step, message)?;
-        }
-        if expected == 0 {
-            return Ok(Vec::new());
-        }
-        Ok(self.peer.recv(step, expected, waiting_for)?)
-    }
-
-    fn exchange_in_pieces(
-        &mut self,
-        step: u32,
-        own: usize,
-        compute: &mut dyn FnMut(Pieces<'_>) -> Result<(), SessionError>,
-        expected: usize,
-        waiting_for: &str,
-    ) -> Result<Vec<u8>, SessionError> {
-        self.sent += own as u64;
-        let mut transfer = self.peer.transfer(step, own as u64, expected as u64, waiting_for)?;
-        compute(&mut |piece| Ok(transfer.write(piece)?))?;
-        let mut theirs = vec![0; expected];
-        transfer.read(&mut theirs)?;
-        transfer.finish()?;
-        Ok(theirs)
-    }
-
-    fn gate(&mut self, number: u32, name: &str) {
-        self.events.tell(Event::Gate { number, name: name.to_string() });
-    }
 }
 
 /// Wall time since `began`, added to a phase.

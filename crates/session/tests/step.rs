@@ -3,31 +3,18 @@
 mod common;
 
 use ariann_gates::{Comparison, Party, Receiver};
-use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, Schedule, StepGraph, Trainer, training_step};
+use ariann_graph::training::{Loss, Recipe, Rehearsal, StepGraph, Trainer, training_step};
 use ariann_graph::{Graph, Op, import, zoo};
 use ariann_plan::clear::Reference;
 use ariann_plan::training::{MARGIN, TrainingOptions, compile, encode_states};
-use ariann_plan::{Gate, InputSpec, Link, Optimize, Pixels, Plan, SignChoice};
+use ariann_plan::{Gate, InputSpec, Link, Optimize, Plan, SignChoice};
 use ariann_ring::{Ring, fixed};
 use common::recording::Seen;
 use common::replaying::Replay;
 use common::{Seeds, networks};
 
 fn recipe(batch: usize, loss: Loss, dropout: f64) -> Recipe {
-    Recipe {
-        loss,
-        epochs: 1,
-        batch,
-        lr: 0.02,
-        schedule: Schedule::Constant,
-        momentum: 0.9,
-        nesterov: false,
-        weight_decay: 0.0,
-        freeze: Vec::new(),
-        dropout,
-        seed: 1,
-        initial: Initial::Fresh,
-    }
+    Recipe { momentum: 0.9, dropout, seed: 1, ..Recipe::plain(loss, batch, 0.02) }
 }
 
 fn items(step: &StepGraph, seed: u64) -> (Vec<f32>, Vec<u32>) {
@@ -47,15 +34,7 @@ fn planned(step: &StepGraph, shape: &[usize], ring: u32, optimize: Optimize, own
         let (features, labels) = items(step, number + 1);
         rehearsal.step(&mut trainer, step, &features, &labels, number).unwrap();
     }
-    let input = InputSpec {
-        name: "input".to_string(),
-        shape: shape.to_vec(),
-        range: [-1.0, 1.0],
-        pixels: Pixels::default(),
-        scale: 1.0,
-        mean: vec![0.0],
-        std: vec![1.0],
-    };
+    let input = InputSpec::plain("input", shape, [-1.0, 1.0]);
     let [features, labels] = owners;
     let options = TrainingOptions {
         ring,

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use ariann_gates::Party;
 use ariann_session::Fault;
 use ariann_session::hooks::{Hooks, Observer};
-use ariann_session::training::Job;
+use ariann_session::training::{Course, Job};
 use trained::{Made, Roles, Wanted, in_clear, make, roles, run};
 
 #[test]
@@ -32,12 +32,12 @@ fn a_private_training_follows_the_one_in_clear() {
         }
         assert_eq!(p0.epochs.len(), 2);
         assert_eq!(p0.steps, 16);
-        assert_eq!(p0.turns, made.job.turns());
+        assert_eq!(p0.turns, made.course.turns().count());
         let made_bytes = [p0.material_bytes[0], p1.material_bytes[1]];
         let waited = [dealer.waiting_bytes, p0.waiting_bytes, p1.waiting_bytes];
         assert!(dealer.waiting_bytes > 0 && waited.iter().all(|bytes| *bytes <= 24 << 20), "{waited:?} bytes waited");
         // Heads are not counted at the parties.
-        let heads = made.job.turns() * 72;
+        let heads = made.course.turns().count() * 88;
         assert_eq!(made_bytes.map(|bytes| bytes + heads), dealer.material_bytes);
     }
 }
@@ -172,7 +172,7 @@ fn roles_that_do_not_fit_are_refused_before_anything_is_sent() {
 static HEADS: Mutex<BTreeSet<Vec<u8>>> = Mutex::new(BTreeSet::new());
 static SEEN: Mutex<usize> = Mutex::new(0);
 
-/// Notes the first bytes that come from the dealer in each turn: a head has 72 bytes and comes alone.
+/// Notes the first bytes that come from the dealer in each turn: a head has 88 bytes and comes alone.
 struct Heads;
 
 impl Observer for Heads {
@@ -181,9 +181,9 @@ impl Observer for Heads {
     }
 
     fn received(&mut self, peer: &str, bytes: &[u8]) {
-        if peer == "dealer" && bytes.len() == 72 {
+        if peer == "dealer" && bytes.len() == 88 {
             *SEEN.lock().unwrap() += 1;
-            HEADS.lock().unwrap().insert(bytes[8..40].to_vec());
+            HEADS.lock().unwrap().insert([&bytes[8..24], &bytes[40..56]].concat());
         }
     }
 }
@@ -198,7 +198,7 @@ fn no_seed_serves_two_turns() {
         p1.unwrap();
     }
     let (seen, heads) = (*SEEN.lock().unwrap(), HEADS.lock().unwrap());
-    assert!(seen as u64 >= 4 * made.job.turns(), "{seen} heads");
+    assert!(seen as u64 >= 4 * made.course.turns().count(), "{seen} heads");
     let seeds: BTreeSet<&[u8]> = heads.iter().map(|head| &head[16..]).collect();
     assert_eq!((heads.len(), seeds.len()), (seen, seen));
 }
@@ -222,7 +222,7 @@ fn change(value: &mut serde_json::Value, nth: &mut usize, to: &serde_json::Value
 
 #[test]
 fn a_job_from_a_file_is_checked() {
-    let made = make(small());
+    let made = make(Wanted { rescale_every: Some(2), ..small() });
     let text = made.job.to_json();
     let path = Path::new("job.json");
     assert_eq!(Job::from_json(&text, path).unwrap(), made.job);
@@ -234,68 +234,73 @@ fn a_job_from_a_file_is_checked() {
             assert_eq!(job, made.job, "byte {at}");
         }
     }
+    let error = Job::from_json(&text.replacen("\"version\":2", "\"version\":1", 1), path).unwrap_err().to_string();
+    assert!(error.contains("version 1"), "{error}");
     // Numbers out of bounds, under a digest that fits: refused, or a job whose turns can be walked.
     let whole = serde_json::to_value(&made.job).unwrap();
-    let head = {
-        let mut plain = whole.clone();
-        plain["plans"] = serde_json::json!([]);
-        plain
-    };
+    let mut head = whole.clone();
+    head["ranges"] = serde_json::Value::Null;
     let count = |value: &serde_json::Value| {
         let mut left = usize::MAX;
         change(&mut value.clone(), &mut left, &serde_json::json!(0));
         usize::MAX - left
     };
     let (numbers, of_head) = (count(&whole), count(&head));
-    assert!(numbers > 500 && of_head > 20);
-    let mut refused = 0;
-    let extremes = [0i64, 1, 3, -1, 1 << 31, 1 << 40, i64::MAX];
-    let some = (0..numbers).step_by(numbers / 60).flat_map(|nth| extremes.map(|to| (nth, to, false)));
-    let all = (0..of_head).flat_map(|nth| extremes.map(|to| (nth, to, true)));
-    for (nth, to, in_head) in some.chain(all) {
-        let mut value = if in_head { head.clone() } else { whole.clone() };
-        change(&mut value, &mut nth.clone(), &serde_json::json!(to));
-        if in_head {
-            value["plans"] = whole["plans"].clone();
+    assert!(numbers > 200 && of_head > 40, "{numbers} numbers, {of_head} of them not ranges");
+    let extremes = [0.0, 1.0, 3.0, -1.0, 1e-300, 2147483648.0, 1e18, 1e300].map(|to: f64| {
+        match to.fract() == 0.0 && to.abs() < 1e15 {
+            true => serde_json::json!(to as i64),
+            false => serde_json::json!(to),
         }
-        let Ok(job) = serde_json::from_value::<Job>(value) else {
-            refused += 1;
-            continue;
-        };
-        match job.check() {
-            Err(_) => refused += 1,
-            Ok(()) => {
-                let last = job.turns() - 1;
-                assert!([0, last / 2, last].iter().all(|turn| job.turn(*turn).is_some()));
-                assert!(job.turn(last + 1).is_none());
-                assert_eq!(job.steps_before(job.turns()), job.steps_in_all());
+    });
+    let (mut refused, mut accepted) = (0, 0);
+    let some = (0..numbers).step_by(numbers / 60).map(|nth| (nth, false));
+    for (nth, in_head) in some.chain((0..of_head).map(|nth| (nth, true))) {
+        for to in &extremes {
+            let mut value = if in_head { head.clone() } else { whole.clone() };
+            change(&mut value, &mut nth.clone(), to);
+            if in_head {
+                value["ranges"] = whole["ranges"].clone();
             }
+            let Some(course) = serde_json::from_value::<Job>(value).ok().and_then(|job| Course::new(job).ok()) else {
+                refused += 1;
+                continue;
+            };
+            accepted += 1;
+            let turns = course.turns();
+            let last = turns.count() - 1;
+            assert!([0, last / 2, last].iter().all(|turn| turns.turn(*turn).is_some()));
+            assert!(turns.turn(last + 1).is_none());
+            assert_eq!(turns.steps_before(turns.count()), turns.steps_in_all());
         }
     }
-    assert!(refused > 300, "{refused} were refused");
+    assert!(refused > 300 && accepted > 20, "{refused} were refused, {accepted} accepted");
 }
 
-/// An accuracy is one number and a model is its tensors: a job that calls something else by these names is refused.
+/// Ranges of one step, renewed every third: the training stays beside float's, and goes on from a checkpoint as it was.
 #[test]
-fn what_is_revealed_is_what_it_is_called() {
-    use ariann_graph::training::Role;
-    let made = make(small());
-    let states = made.job.states();
-    let velocity = states.iter().position(|state| state.role == Role::Velocity).unwrap();
-    let mut job = made.job.clone();
-    let reveal = ariann_plan::training::reveal_state(&job.plans[1], velocity, ariann_gates::Receiver::P0);
-    job.reveals.push(job.plans.len());
-    job.plans.push(reveal);
-    let error = job.check().unwrap_err().to_string();
-    assert!(error.contains("does not reveal a tensor of the model"), "{error}");
-    // A plan that is well typed and counts into more than one number.
-    let mut job = made.job.clone();
-    let count = job.count().unwrap();
-    job.plans.iter_mut().for_each(|plan| {
-        let states = &mut plan.training.as_mut().unwrap().states;
-        let other = states[count].clone();
-        states.push(other);
-    });
-    let error = job.check().unwrap_err().to_string();
-    assert!(error.contains("counts more than one number"), "{error}");
+fn ranges_are_renewed_while_a_training_runs() {
+    let hooks = Hooks::default();
+    for (ring, labels) in [(32, Party::P1), (64, Party::P0)] {
+        let made = make(Wanted { ring, labels, rehearsed: Some(1), rescale_every: Some(3), ..Wanted::default() });
+        let (losses, accuracies, _) = in_clear(&made);
+        let folder = made.folder.path().join("checkpoints");
+        let [_, p0, p1] = run(checkpointing(&made, &folder, false), [&hooks; 3]);
+        let (p0, p1) = (p0.unwrap(), p1.unwrap());
+        assert_eq!((p0.turns, p0.steps), (made.course.turns().count(), 16));
+        // Two epochs of eight steps, five of them measured before.
+        assert_eq!(p0.turns, 16 + 5 + 2 * 3 + 6);
+        assert!(p1.losses.is_empty() && p1.epochs.is_empty());
+        for (step, (private, clear)) in p0.losses.iter().zip(&losses).enumerate() {
+            assert!((private - clear).abs() < 0.03 * clear + 0.005, "step {step}: {private} for {clear}");
+        }
+        for (epoch, clear) in p0.epochs.iter().zip(&accuracies) {
+            assert!((epoch.accuracy.unwrap() - clear).abs() <= 2.0 / 64.0 + 1e-9);
+        }
+        // The last checkpoint stands after the last renewal.
+        let [_, again, other] = run(checkpointing(&made, &folder, true), [&hooks; 3]);
+        let (again, other) = (again.unwrap(), other.unwrap());
+        assert!(again.first_turn > 0 && again.first_turn == other.first_turn);
+        assert_eq!(again.losses, p0.losses);
+    }
 }

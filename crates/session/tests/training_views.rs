@@ -19,7 +19,6 @@ use ariann_plan::{Gate, InputSpec, Link, Opens, Optimize, Pixels, Plan, Revealed
 use ariann_prg::{Address, Prg, Seed};
 use ariann_ring::{Ring, fixed, pack};
 use ariann_session::hooks::{Hooks, Observer};
-use ariann_session::training::Job;
 use common::recording::{Recording, Seen};
 use common::{Seeds, networks};
 use statistics::{Tests, words_of};
@@ -427,7 +426,7 @@ impl Observer for Taps {
 /// before each turn, and the messages that the turn's plan lists, to the byte.
 #[test]
 fn a_whole_training_sends_what_its_job_lists() {
-    const WORD: usize = 25;
+    const WORD: usize = 41;
     const SHARES: usize = 16;
     let hooks = Hooks { observer: |role| Box::new(Taps(usize::from(role == "p1"))), ..Hooks::default() };
     let quiet = Hooks::default();
@@ -435,11 +434,14 @@ fn a_whole_training_sends_what_its_job_lists() {
     let ended = run(roles(&made), [&quiet, &hooks, &hooks]);
     ended.into_iter().for_each(|end| drop(end.unwrap()));
     let came = CAME.lock().unwrap();
-    let job: &Job = &made.job;
     for (party, from) in [(0, Party::P1), (1, Party::P0)] {
-        let each = (0..job.turns()).map(|turn| &job.plans[job.turn(turn).unwrap().plan]);
-        let lens: Vec<usize> =
-            each.map(|plan| WORD + listed(plan, from).iter().map(|(.., bytes)| bytes).sum::<usize>()).collect();
+        let mut cursor = made.course.cursor();
+        let mut lens: Vec<usize> = Vec::new();
+        while let Some(turn) = cursor.turn() {
+            let leg = cursor.leg(turn).unwrap();
+            lens.push(WORD + listed(&leg.plan, from).iter().map(|(.., bytes)| bytes).sum::<usize>());
+            cursor.pass(&leg);
+        }
         let shares = if from == Party::P0 { SHARES } else { 0 };
         // Greeting, verdict and where to begin come first and have no fixed length; nothing comes after the last turn.
         let head = came[party].len().checked_sub(shares + lens.iter().sum::<usize>());

@@ -1,16 +1,20 @@
 //! `ariann train`: dealer, P0 and P1 as three processes on this machine, or one of them by its configuration.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ariann_data::bundled;
 use ariann_gates::{Party, Receiver};
-use ariann_graph::zoo;
+use ariann_graph::{Network, zoo};
 use ariann_net::Shape;
+use ariann_plan::training::MARGIN;
 use ariann_plan::{Optimize, SignChoice};
 use ariann_session::SessionError;
 use ariann_session::config;
 use ariann_session::hooks::Hooks;
-use ariann_session::training::{self, Job, JobError, LocalTraining, TrainDealConfig, TrainPartyConfig, TrainReports};
+use ariann_session::training::{
+    self, Choices, Course, Job, JobError, LocalTraining, Reveals, TrainDealConfig, TrainPartyConfig, TrainReports,
+};
 use serde_json::json;
 
 use crate::options::{self, PixelOptions, PreprocessOptions};
@@ -19,13 +23,13 @@ use crate::run::{self};
 use crate::train::clear;
 use crate::train::cost::Cost;
 use crate::train::data::Set;
-use crate::train::job::{self, Choices};
+use crate::train::job::{self, Terms};
 use crate::train::outcome::{self, Outcome};
 use crate::train::page;
 use crate::train::prepare::{Calibration, Prepared, classes, declare};
 use crate::train::progress::Progress;
 use crate::train::recipe::{Chosen, RecipeOptions};
-use crate::train::reveal::{self, RevealOption, Reveals, What};
+use crate::train::reveal::{self, RevealOption, What};
 use crate::{forecast, html};
 
 /// Arguments of `train`. Without any, network1 learns the bundled images.
@@ -86,6 +90,10 @@ pub struct Args {
     /// How ReLU decides a sign: exact, or coarse, on the top bits alone (docs/accuracy.md).
     #[arg(long, default_value = "exact", value_parser = options::parse_sign)]
     sign: SignChoice,
+    /// Measure the range of every product anew before every N-th step, and choose scales by it: for trainings whose values grow or
+    /// shrink beyond the rehearsal's. Reveals one power of two a product to both parties and the dealer, each time.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rescale_every: Option<u32>,
     #[command(flatten)]
     preprocess: PreprocessOptions,
     #[command(flatten)]
@@ -150,26 +158,27 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
     if !output.is_json() && !task.taken.is_empty() {
         output.line(&task.taken);
     }
-    let job = task.job(output)?;
-    let cost = Cost::new(&job, &forecast::link(task.args.link));
+    let course = task.course(output)?;
+    let job = course.job();
+    let cost = Cost::new(&course, &forecast::link(task.args.link));
     if let Some(path) = &task.args.job_only {
         job.write(path).map_err(|error| SessionError::Config(error.to_string()))?;
         if output.is_json() {
-            let (digest, reveals) = (job.digest_hex(), task.reveals.names());
+            let (digest, reveals) = (job.digest_hex(), reveal::names(job));
             output.document(&json!({
-                "job": path, "digest": digest, "plans": job.plans.len(), "steps": cost.steps, "reveals": reveals,
+                "job": path, "digest": digest, "steps": cost.steps, "reveals": reveals,
                 "step": cost.document(),
             }));
         } else {
-            output.line(&cost.text(&task.prepared, &job));
+            output.line(&cost.text(&task.prepared, &course));
             output.line(&format!("written to {} (digest {})", path.display(), &job.digest_hex()[..16]));
         }
         return Ok(());
     }
     if !output.is_json() {
-        output.line(&cost.text(&task.prepared, &job));
+        output.line(&cost.text(&task.prepared, &course));
     }
-    let outcome = task.train(job, cost, folder.path(), output)?;
+    let outcome = task.train(course, cost, folder.path(), output)?;
     if let Some(path) = &outcome.report {
         html::write(path, "A private training", outcome.outcome.threads, vec![page::run(&outcome.outcome)])?;
     }
@@ -259,8 +268,8 @@ impl Task {
         Ok(Task { args, prepared, train, test, classes, reveals, taken, model, demonstration })
     }
 
-    /// The job: that of the checkpoints when a training goes on, otherwise from a rehearsal.
-    fn job(&self, output: &Output) -> Result<Job, SessionError> {
+    /// The job, compiled: that of the checkpoints when a training goes on, otherwise from a rehearsal.
+    fn course(&self, output: &Output) -> Result<Arc<Course>, SessionError> {
         let kept = self.args.checkpoint.as_ref().map(|folder| folder.join("job.json"));
         if let (true, Some(path)) = (self.args.resume, &kept) {
             if !path.exists() {
@@ -271,9 +280,9 @@ impl Task {
             }
             let job = Job::read(path).map_err(of_job)?;
             self.same(&job, path)?;
-            return Ok(job);
+            return Ok(Arc::new(Course::new(job).map_err(of_job)?));
         }
-        let job = self.plan(output)?;
+        let course = self.plan(output)?;
         if let (Some(path), Some(folder), None) = (&kept, &self.args.checkpoint, &self.args.job_only) {
             if path.exists() {
                 let reason = format!(
@@ -283,12 +292,12 @@ impl Task {
                 return Err(SessionError::Config(reason));
             }
             std::fs::create_dir_all(folder).map_err(|source| SessionError::file("creating", folder, source))?;
-            job.write(path).map_err(of_job)?;
+            course.job().write(path).map_err(of_job)?;
         }
-        Ok(job)
+        Ok(course)
     }
 
-    fn plan(&self, output: &Output) -> Result<Job, SessionError> {
+    fn plan(&self, output: &Output) -> Result<Arc<Course>, SessionError> {
         let Task { args, prepared, .. } = self;
         let calibration = Calibration {
             path: args.calibration.as_ref(),
@@ -300,14 +309,14 @@ impl Task {
         let rehearsed = prepared.rehearse(&public, args.rehearse as usize, &mut output.progress())?;
         let choices = Choices {
             ring: self.ring(),
-            features: args.features_from,
-            labels: args.labels_from,
-            reveals: self.reveals,
+            margin: MARGIN,
             optimize: args.optimize,
             sign: args.sign,
             link: forecast::link(args.link),
         };
-        job::make(prepared, &rehearsed, &choices)
+        let (features, labels, reveals) = (args.features_from, args.labels_from, self.reveals);
+        let terms = Terms { features, labels, reveals, rescale_every: args.rescale_every, choices };
+        job::make(prepared, &rehearsed, &terms)
     }
 
     fn ring(&self) -> u32 {
@@ -319,13 +328,14 @@ impl Task {
         let Prepared { recipe, rows, test_rows, graph, .. } = &self.prepared;
         let differs = [
             ("the recipe", job.recipe == *recipe),
-            ("the model", job.model == graph.name),
+            ("the model", job.network == Network::of(graph)),
             ("the number of items", (job.rows, job.test_rows) == (*rows as u64, *test_rows as u64)),
-            ("--ring", job.plans[0].ring == self.ring()),
+            ("--ring", job.choices.ring == self.ring()),
+            ("--rescale-every", job.rescale_every == self.args.rescale_every),
             ("--features-from", job.features == self.args.features_from),
             ("--labels-from", job.labels == self.args.labels_from),
-            ("--reveal", job.model_to == self.reveals.model),
-            ("how items are prepared", job.plans[0].input == self.prepared.declared),
+            ("--reveal", job.reveals == self.reveals),
+            ("how items are prepared", job.input == self.prepared.declared),
         ];
         let Some((what, _)) = differs.iter().find(|(_, same)| !same) else { return Ok(()) };
         let reason = format!("{what} differs; --resume takes the flags of the first start, or begin in another folder");
@@ -333,8 +343,8 @@ impl Task {
     }
 
     /// Runs the three roles, and the same in clear.
-    fn train(self, job: Job, cost: Cost, folder: &Path, output: &Output) -> Result<Ended, SessionError> {
-        let Task { args, prepared, train, test, reveals, model, .. } = self;
+    fn train(self, course: Arc<Course>, cost: Cost, folder: &Path, output: &Output) -> Result<Ended, SessionError> {
+        let Task { args, prepared, train, test, model, .. } = self;
         let features = args.input.clone().expect("given or bundled");
         let labels_of = |labels: &Option<PathBuf>, input: &PathBuf| match labels {
             Some(path) if path != Path::new("folders") => path.clone(),
@@ -347,7 +357,7 @@ impl Task {
         let local = LocalTraining {
             program: std::env::current_exe().map_err(|source| SessionError::file("finding", "this program", source))?,
             folder: &roles,
-            job: &job,
+            job: course.job(),
             model,
             labels: labels_of(&args.labels, &features),
             features,
@@ -370,7 +380,7 @@ impl Task {
             _ => None,
         };
         let link = forecast::link(args.link);
-        let outcome = Outcome { prepared, job, cost, reveals, dealer, p0, p1, clear, link, threads };
+        let outcome = Outcome { prepared, course, cost, dealer, p0, p1, clear, link, threads };
         Ok(Ended { outcome, report: args.report })
     }
 }
@@ -395,7 +405,7 @@ impl Args {
 
     /// Who learns what. Comparing with training in clear wants the accuracy, where there is a test set.
     fn reveals(&self) -> Result<Reveals, SessionError> {
-        let mut reveals = Reveals::new(&self.reveal);
+        let mut reveals = reveal::reveals(&self.reveal);
         let tested = self.test_input.is_some() || self.test_rows.is_some();
         let said = self.reveal.iter().any(|reveal| reveal.what == What::Accuracy);
         if self.compare_clear && tested && !said {

@@ -2,7 +2,7 @@
 
 use ariann_plan::{Link, Plan, Rates};
 use ariann_report::{bytes, count, seconds};
-use ariann_session::training::Job;
+use ariann_session::training::{Course, Kind};
 use serde_json::{Value, json};
 
 use super::prepare::Prepared;
@@ -40,27 +40,37 @@ pub struct Cost {
     pub step: StepCost,
     pub steps: u64,
     pub evaluation: Option<(StepCost, u64)>,
+    /// Measurements of ranges.
+    pub measurement: Option<(StepCost, u64)>,
 }
 
 impl Cost {
-    pub fn new(job: &Job, link: &Link) -> Cost {
-        let of = |plan: usize| StepCost::new(&job.plans[plan], link);
-        let epochs = job.epochs.len() as u64;
+    pub fn new(course: &Course, link: &Link) -> Cost {
+        let turns = course.turns();
+        let of = |kind: Kind, runs: u64| {
+            let leg = course.at_first(kind).expect("a course has compiled its first plans");
+            (runs > 0).then(|| (StepCost::new(&leg.plan, link), runs))
+        };
+        let steps = turns.steps_in_all();
+        let tests = u64::from(turns.epochs) * u64::from(turns.tests);
         Cost {
-            step: of(job.epochs[0].plan),
-            steps: epochs * u64::from(job.steps),
-            evaluation: job.evaluation.map(|test| (of(test.plan), epochs * u64::from(test.batches))),
+            step: StepCost::new(&course.step().plan, link),
+            steps,
+            evaluation: if tests > 0 { of(Kind::Evaluate, tests) } else { None },
+            measurement: turns.measure_every.and_then(|every| of(Kind::Measure, (steps - 1) / u64::from(every))),
         }
     }
 
     /// Forecast of all turns.
     pub fn seconds(&self) -> f64 {
-        let tests = self.evaluation.map_or(0.0, |(cost, runs)| cost.seconds * runs as f64);
-        self.step.seconds * self.steps as f64 + tests
+        let others = [self.evaluation, self.measurement].into_iter().flatten();
+        let others: f64 = others.map(|(cost, runs)| cost.seconds * runs as f64).sum();
+        self.step.seconds * self.steps as f64 + others
     }
 
     /// As people read it.
-    pub fn text(&self, prepared: &Prepared, job: &Job) -> String {
+    pub fn text(&self, prepared: &Prepared, course: &Course) -> String {
+        let (job, turns) = (course.job(), course.turns());
         let [trained, frozen] = prepared.parameters();
         let pair = |values: [u64; 2]| format!("{} for P0, {} for P1", bytes(values[0]), bytes(values[1]));
         let frozen = if frozen > 0 { format!(", {} frozen", count(frozen)) } else { String::new() };
@@ -71,8 +81,8 @@ impl Cost {
                 "steps",
                 format!(
                     "{} epochs of {} steps of {} items = {}",
-                    job.epochs.len(),
-                    job.steps,
+                    turns.epochs,
+                    turns.steps,
                     job.recipe.batch,
                     count(self.steps)
                 ),
@@ -84,12 +94,16 @@ impl Cost {
                 format!("P0 sends {}, P1 {}, in {exchanges} exchanges", bytes(online[0]), bytes(online[1])),
             ),
             ("memory for values", pair(memory)),
-            ("ring", ring(job.plans[0].ring).to_string()),
+            ("ring", ring(job.choices.ring).to_string()),
             ("forecast", format!("{} a step, {} in all", seconds(step), duration(self.seconds()))),
         ];
         if let Some((cost, runs)) = &self.evaluation {
             let runs = count(*runs);
             facts.insert(2, ("tests", format!("{runs} batches, {} each", seconds(cost.seconds))));
+        }
+        if let Some((cost, runs)) = &self.measurement {
+            let runs = count(*runs);
+            facts.insert(2, ("measurements of ranges", format!("{runs}, {} each", seconds(cost.seconds))));
         }
         let revealed = job.reveals_list();
         let revealed = if revealed.is_empty() { "nothing".to_string() } else { revealed.join("; ") };

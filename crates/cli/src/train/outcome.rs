@@ -1,22 +1,23 @@
 //! What came out of a training, for people and for scripts.
 
+use std::sync::Arc;
+
 use ariann_plan::Link;
 use ariann_report::{bytes, count, seconds, table};
-use ariann_session::training::{Job, TrainReport};
+use ariann_session::training::{Course, TrainReport};
 use serde_json::{Value, json};
 
 use super::clear::ClearEpoch;
 use super::cost::{Cost, aligned, duration};
 use super::prepare::Prepared;
 use super::recipe::loss_name;
-use super::reveal::Reveals;
+use super::reveal;
 
 /// What came out.
 pub struct Outcome {
     pub prepared: Prepared,
-    pub job: Job,
+    pub course: Arc<Course>,
     pub cost: Cost,
-    pub reveals: Reveals,
     pub dealer: TrainReport,
     pub p0: TrainReport,
     pub p1: TrainReport,
@@ -54,7 +55,7 @@ impl Outcome {
                 clear_loss: clear.map(|clear| clear.loss),
             }
         };
-        (1..=self.job.epochs.len()).map(line).collect()
+        (1..=self.course.turns().epochs as usize).map(line).collect()
     }
 
     /// The loss of each step, where it was revealed.
@@ -97,15 +98,16 @@ impl Outcome {
         });
         let [all, step] = self.seconds();
         let Outcome { dealer, p0, p1, .. } = self;
+        let (job, turns) = (self.course.job(), self.course.turns());
         let [trained, frozen] = self.prepared.parameters();
         json!({
-            "network": self.job.model,
-            "ring": self.job.plans[0].ring,
+            "network": self.prepared.graph.name,
+            "ring": job.choices.ring,
             "loss": loss_name(recipe.loss),
             "recipe": recipe,
             "parameters": { "trained": trained, "frozen": frozen },
-            "items": self.job.rows,
-            "test_items": self.job.evaluation.map_or(0, |test| u64::from(test.batches) * recipe.batch as u64),
+            "items": job.rows,
+            "test_items": u64::from(turns.tests) * recipe.batch as u64,
             "epochs": epochs.collect::<Vec<_>>(),
             "losses": self.losses(),
             "clear_losses": self.clear.as_ref().map(|clear| clear.iter().flat_map(|epoch| &epoch.losses).collect::<Vec<_>>()),
@@ -116,9 +118,10 @@ impl Outcome {
             "bytes": self.bytes(),
             "material_bytes": self.material().iter().sum::<u64>(),
             "peak_rss_bytes": { "dealer": dealer.peak_rss_bytes, "p0": p0.peak_rss_bytes, "p1": p1.peak_rss_bytes },
-            "reveals": self.reveals.names(),
+            "rescale_every": job.rescale_every,
+            "reveals": reveal::names(job),
             "out": self.files(),
-            "job": self.job.digest_hex(),
+            "job": job.digest_hex(),
             "step": self.cost.document(),
             "machine": crate::run::machine(self.threads),
         })
@@ -158,7 +161,7 @@ impl Outcome {
         let files = self.files();
         if !files.is_empty() {
             facts.push(("trained model", files.join(", ")));
-        } else if self.reveals.model.is_some() {
+        } else if self.course.job().reveals.model.is_some() {
             facts.push(("trained model", "not kept; --out DIR writes it".to_string()));
         }
         let epochs = if shown.len() > 1 { table(&head, &rows) + "\n" } else { String::new() };

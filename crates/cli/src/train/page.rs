@@ -11,11 +11,11 @@ use crate::run::measured;
 
 /// The training as one run of a page.
 pub fn run(outcome: &Outcome) -> Run {
-    let plan = &outcome.job.plans[outcome.job.epochs[0].plan];
+    let plan = &outcome.course.step().plan;
     let times = [&outcome.p0.gates[..], &outcome.p1.gates[..]];
     let gates = measured(plan, 1, outcome.link, times, outcome.p1.steps);
     Run {
-        name: outcome.job.model.clone(),
+        name: outcome.prepared.graph.name.clone(),
         groups: vec![recipe(outcome), time(outcome), amounts(outcome), revealed(outcome)],
         charts: charts(outcome),
         gates: gates.iter().map(|gate| gate.row()).collect(),
@@ -62,10 +62,10 @@ fn recipe(outcome: &Outcome) -> Group {
     let nesterov = if recipe.nesterov { ", Nesterov" } else { "" };
     let mut facts = vec![
         fact("parameters", count(trained)),
-        fact("items", format!("{}, {} a step", count(outcome.job.rows), recipe.batch)),
+        fact("items", format!("{}, {} a step", count(outcome.course.job().rows), recipe.batch)),
         fact("loss", loss_name(recipe.loss).to_string()),
         fact("learning rate, momentum", format!("{}, {}{nesterov}", recipe.lr, recipe.momentum)),
-        fact("ring", format!("{} bits", outcome.job.plans[0].ring)),
+        fact("ring", format!("{} bits", outcome.course.job().choices.ring)),
         fact("seed", recipe.seed.to_string()),
     ];
     if frozen > 0 {
@@ -101,10 +101,10 @@ fn amounts(outcome: &Outcome) -> Group {
 }
 
 fn revealed(outcome: &Outcome) -> Group {
-    let mut facts: Vec<Fact> = outcome.job.reveals_list().into_iter().map(|what| fact("", what)).collect();
+    let mut facts: Vec<Fact> = outcome.course.job().reveals_list().into_iter().map(|what| fact("", what)).collect();
     if facts.is_empty() {
         facts.push(fact("", "nothing".to_string()));
     }
-    facts.push(fact("job", outcome.job.digest_hex()[..16].to_string()));
+    facts.push(fact("job", outcome.course.job().digest_hex()[..16].to_string()));
     group("Revealed", facts)
 }

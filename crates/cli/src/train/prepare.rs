@@ -121,11 +121,6 @@ impl Prepared {
         self.rows / self.recipe.batch
     }
 
-    /// Batches of an evaluation.
-    pub fn evaluation_batches(&self) -> usize {
-        self.evaluation.as_ref().map_or(0, |evaluation| self.test_rows / evaluation.batch)
-    }
-
     /// Parameters that are trained, and those that stay.
     pub fn parameters(&self) -> [u64; 2] {
         let states = || self.steps[0].states.iter();

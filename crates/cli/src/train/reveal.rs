@@ -1,6 +1,7 @@
 //! What `--reveal` says: which of three results somebody learns, and who.
 
 use ariann_gates::Receiver;
+use ariann_session::training::{Job, Reveals};
 
 /// One `--reveal`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,40 +19,26 @@ pub enum What {
     Accuracy,
 }
 
-/// Who learns what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reveals {
-    /// The trained model.
-    pub model: Option<Receiver>,
-    /// The loss of each step.
-    pub loss: Option<Receiver>,
-    /// The accuracy on the test set after each epoch.
-    pub accuracy: Option<Receiver>,
+/// The model to P0, which brought it, and nothing else unless it is said.
+pub fn reveals(given: &[RevealOption]) -> Reveals {
+    let mut reveals = Reveals { model: Some(Receiver::P0), loss: None, accuracy: None };
+    for reveal in given {
+        match reveal.what {
+            What::Model => reveals.model = reveal.to,
+            What::Loss => reveals.loss = reveal.to,
+            What::Accuracy => reveals.accuracy = reveal.to,
+        }
+    }
+    reveals
 }
 
-impl Reveals {
-    /// The model to P0, which brought it, and nothing else unless it is said.
-    pub fn new(given: &[RevealOption]) -> Reveals {
-        let mut reveals = Reveals { model: Some(Receiver::P0), loss: None, accuracy: None };
-        for reveal in given {
-            match reveal.what {
-                What::Model => reveals.model = reveal.to,
-                What::Loss => reveals.loss = reveal.to,
-                What::Accuracy => reveals.accuracy = reveal.to,
-            }
-        }
-        reveals
-    }
-
-    /// As `what:role`, those that there are.
-    pub fn names(&self) -> Vec<String> {
-        let each = [("model", self.model), ("loss", self.loss), ("accuracy", self.accuracy)];
-        each.into_iter().filter_map(|(what, to)| Some(format!("{what}:{}", name(to?)))).collect()
-    }
+/// What a job reveals as `what:role`.
+pub fn names(job: &Job) -> Vec<String> {
+    job.revealed().into_iter().map(|(what, to)| format!("{what}:{}", name(to))).collect()
 }
 
 /// As `--reveal` writes it.
-pub fn name(to: Receiver) -> &'static str {
+fn name(to: Receiver) -> &'static str {
     match to {
         Receiver::P0 => "p0",
         Receiver::P1 => "p1",
@@ -85,10 +72,12 @@ mod tests {
 
     #[test]
     fn the_model_goes_to_its_owner_and_nothing_else_to_anybody() {
-        assert_eq!(Reveals::new(&[]).names(), ["model:p0"]);
+        let to_p0 = Reveals { model: Some(Receiver::P0), loss: None, accuracy: None };
+        assert_eq!(reveals(&[]), to_p0);
         let given = ["model:both", "loss", "accuracy:p0"].map(|text| parse(text).expect("a reveal"));
-        assert_eq!(Reveals::new(&given).names(), ["model:both", "loss:p1", "accuracy:p0"]);
-        assert_eq!(Reveals::new(&[parse("model:none").expect("a reveal")]).names(), [""; 0]);
+        let all = Reveals { model: Some(Receiver::Both), loss: Some(Receiver::P1), accuracy: Some(Receiver::P0) };
+        assert_eq!(reveals(&given), all);
+        assert_eq!(reveals(&[parse("model:none").expect("a reveal")]), Reveals { model: None, ..to_p0 });
         for wrong in ["model", "weights:p0", "loss:dealer", ""] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -1,7 +1,8 @@
 //! Checkpoints: a party's shares of the states between two turns, in files that are whole or not there.
 //!
-//! File: "ariann checkpoint 1\n", job digest (32), party (1), ring bits (1), turn (8), lineage (16), length of what was
-//! revealed (4) and that as JSON, the shares in the order of the job's states, BLAKE3 of all of it (32). Little-endian.
+//! File: "ariann checkpoint 2\n", digest of job and plans (32), party (1), ring bits (1), turn (8), lineage (16), length of what
+//! was revealed (4) and that as JSON, where the training stands, the shares in the order of the job's states, BLAKE3 of all of it
+//! (32). Little-endian.
 //!
 //! Shares of two sessions do not fit together even when they stand at the same turn: the lineage, drawn anew by every
 //! session, tells them apart. Material is in no checkpoint, so a session that goes on from one takes fresh material.
@@ -15,12 +16,12 @@ use ariann_ring::Ring;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::job::Job;
+use super::course::Course;
 use super::messages::Mark;
 use super::report::EpochReport;
 use crate::SessionError;
 
-const MAGIC: &[u8] = b"ariann checkpoint 1\n";
+const MAGIC: &[u8] = b"ariann checkpoint 2\n";
 /// Bytes before what was revealed.
 const HEAD: usize = MAGIC.len() + 32 + 1 + 1 + 8 + 16 + 4;
 /// Bytes of what was revealed at most.
@@ -41,6 +42,8 @@ pub(crate) struct Learned {
 /// A checkpoint's content.
 pub(crate) struct Checkpoint<R> {
     pub mark: Mark,
+    /// [`Standing::encode`](super::course::Standing::encode).
+    pub standing: Vec<u8>,
     pub states: Vec<Vec<R>>,
     pub learned: Learned,
 }
@@ -51,6 +54,8 @@ pub(crate) struct Checkpoints {
     job: [u8; 32],
     party: Party,
     ring: u32,
+    /// Bytes of where a training stands.
+    standing: usize,
     /// Values of each state.
     lens: Vec<usize>,
     /// The one that this session went on from.
@@ -59,15 +64,16 @@ pub(crate) struct Checkpoints {
 
 impl Checkpoints {
     /// Makes the folder unless it is there.
-    pub fn open(folder: &Path, job: &Job, party: Party) -> Result<Checkpoints, SessionError> {
+    pub fn open(folder: &Path, course: &Course, party: Party) -> Result<Checkpoints, SessionError> {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|source| SessionError::file("creating", folder, source))?;
-        let lens = job.states().iter().map(|state| state.len()).collect();
+        let lens = course.states().iter().map(|state| state.len()).collect();
         Ok(Checkpoints {
             folder: folder.to_path_buf(),
-            job: job.digest(),
+            job: course.digest(),
             party,
-            ring: job.plans[0].ring,
+            ring: course.job().choices.ring,
+            standing: course.standing_len(),
             lens,
             from: None,
         })
@@ -133,7 +139,7 @@ impl Checkpoints {
         let path = self.path(mark);
         let shares: u64 = self.lens.iter().map(|len| *len as u64 * u64::from(R::BITS / 8)).sum();
         let io = |source| SessionError::file("reading the checkpoint", &path, source);
-        let most = HEAD as u64 + MOST_REVEALED as u64 + shares + 32;
+        let most = (HEAD + MOST_REVEALED + self.standing + 32) as u64 + shares;
         if std::fs::metadata(&path).map_err(io)?.len() > most {
             return Err(refused(&path, "it is larger than any of this job"));
         }
@@ -172,10 +178,11 @@ impl Checkpoints {
         let told = u32::from_le_bytes(take(4).try_into().expect("4 bytes")) as usize;
         let word = R::BITS as usize / 8;
         let values: usize = self.lens.iter().sum();
-        if rest.len() != told + values * word {
+        if rest.len() != told + self.standing + values * word {
             return Err("it has not the length that the job gives it");
         }
-        let (told, mut shares) = rest.split_at(told);
+        let (told, rest) = rest.split_at(told);
+        let (standing, mut shares) = rest.split_at(self.standing);
         let learned = serde_json::from_slice(told).map_err(|_| "what was revealed cannot be read")?;
         let mut states = Vec::with_capacity(self.lens.len());
         for len in &self.lens {
@@ -183,13 +190,14 @@ impl Checkpoints {
             states.push(own.chunks_exact(word).map(from_bytes).collect());
             shares = others;
         }
-        Ok(Checkpoint { mark: *mark, states, learned })
+        Ok(Checkpoint { mark: *mark, standing: standing.to_vec(), states, learned })
     }
 
-    fn encode<R: Ring>(&self, mark: &Mark, states: &[Vec<R>], learned: &Learned) -> Zeroizing<Vec<u8>> {
+    fn encode<R: Ring>(&self, checkpoint: &Checkpoint<R>) -> Zeroizing<Vec<u8>> {
+        let Checkpoint { mark, standing, states, learned } = checkpoint;
         let told = serde_json::to_vec(learned).expect("numbers are JSON");
         let word = R::BITS as usize / 8;
-        let len = HEAD + told.len() + self.lens.iter().sum::<usize>() * word + 32;
+        let len = HEAD + told.len() + standing.len() + self.lens.iter().sum::<usize>() * word + 32;
         // Of full size from the start: a vector that grows leaves its old bytes behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(len));
         bytes.extend_from_slice(MAGIC);
@@ -199,6 +207,7 @@ impl Checkpoints {
         bytes.extend_from_slice(&mark.lineage);
         bytes.extend_from_slice(&(told.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&told);
+        bytes.extend_from_slice(standing);
         for value in states.iter().flatten() {
             bytes.extend_from_slice(&value.to_u64().to_le_bytes()[..word]);
         }
@@ -208,8 +217,8 @@ impl Checkpoints {
     }
 
     /// Writes one, whole or not at all; the last ones stay, older ones and those of other sessions go.
-    pub fn write<R: Ring>(&self, mark: &Mark, states: &[Vec<R>], learned: &Learned) -> Result<(), SessionError> {
-        let (path, bytes) = (self.path(mark), self.encode(mark, states, learned));
+    pub fn write<R: Ring>(&self, checkpoint: &Checkpoint<R>) -> Result<(), SessionError> {
+        let (path, bytes) = (self.path(&checkpoint.mark), self.encode(checkpoint));
         let write = || -> std::io::Result<()> {
             let fresh = path.with_extension("part");
             let _ = std::fs::remove_file(&fresh);
@@ -220,7 +229,7 @@ impl Checkpoints {
             std::fs::File::open(&self.folder)?.sync_all()
         };
         write().map_err(|source| SessionError::file("writing the checkpoint", &path, source))?;
-        self.sweep(mark)
+        self.sweep(&checkpoint.mark)
     }
 
     /// Removes all but the newest ones up to `newest`. Until this session has two of its own, the one that it went on from
@@ -256,11 +265,13 @@ mod tests {
 
     /// A party whose checkpoints fit no job, with one state of two values.
     fn folder(path: &Path, party: Party, from: Option<Mark>) -> Checkpoints {
-        Checkpoints { folder: path.to_path_buf(), job: [7; 32], party, ring: 32, lens: vec![2], from }
+        Checkpoints { folder: path.to_path_buf(), job: [7; 32], party, ring: 32, standing: 3, lens: vec![2], from }
     }
 
     fn write(path: &Path, party: Party, from: Option<Mark>, mark: Mark) {
-        folder(path, party, from).write(&mark, &[vec![1u32, 2]], &Learned::default()).unwrap();
+        let states = vec![vec![1u32, 2]];
+        let checkpoint = Checkpoint { mark, standing: vec![7; 3], states, learned: Learned::default() };
+        folder(path, party, from).write(&checkpoint).unwrap();
     }
 
     #[test]

@@ -9,7 +9,9 @@ use ariann_plan::{Gate, Plan};
 use ariann_ring::{Ring, fixed};
 
 use super::config::TrainPartyConfig;
-use super::job::{Job, TurnKind};
+use super::course::{Course, Kind};
+use super::job::Job;
+use super::turns::Turn;
 use crate::{SessionError, reading};
 
 /// One data set, as far as a party brings it.
@@ -29,9 +31,9 @@ pub(crate) struct Data {
 
 impl Data {
     /// Reads and checks what the job says that this party brings.
-    pub fn read(config: &TrainPartyConfig, job: &Job, party: Party) -> Result<Data, SessionError> {
-        let plan = &job.plans[job.epochs[0].first];
-        let tests = job.evaluation.is_some();
+    pub fn read(config: &TrainPartyConfig, course: &Course, party: Party) -> Result<Data, SessionError> {
+        let (job, plan) = (course.job(), &course.step().plan);
+        let tests = job.reveals.accuracy.is_some();
         let train = Set::read(
             plan,
             Source { what: "features", path: config.features.as_ref(), wanted: job.features == party },
@@ -50,22 +52,18 @@ impl Data {
             config.test_limit,
             job.test_rows,
         )?;
-        for set in [&train, &test] {
-            job.plans.iter().try_for_each(|plan| set.fits(plan))?;
+        train.fits(plan)?;
+        if tests {
+            test.fits(&course.at_first(Kind::Evaluate)?.plan)?;
         }
         Ok(Data { train, test, classes: plan.output.classes, order: None })
     }
 
     /// This party's inputs of a turn, by gate.
-    pub fn inputs<R: Ring>(
-        &mut self,
-        job: &Job,
-        plan: &Plan,
-        kind: TurnKind,
-    ) -> Result<[Option<Vec<R>>; 2], SessionError> {
+    pub fn inputs<R: Ring>(&mut self, job: &Job, plan: &Plan, turn: Turn) -> Result<[Option<Vec<R>>; 2], SessionError> {
         let size = job.recipe.batch;
-        let (set, items): (&Set, Vec<usize>) = match kind {
-            TurnKind::Step { epoch, batch } => {
+        let (set, items): (&Set, Vec<usize>) = match turn {
+            Turn::Step { epoch, batch } | Turn::Measure { epoch, batch } => {
                 if self.order.as_ref().is_none_or(|(of, _)| *of != epoch) {
                     self.order = Some((epoch, order(job.rows as u32, job.recipe.seed, epoch)));
                 }
@@ -73,11 +71,11 @@ impl Data {
                 let items = order[batch as usize * size..][..size].iter().map(|item| *item as usize).collect();
                 (&self.train, items)
             }
-            TurnKind::Evaluate { batch, .. } => {
+            Turn::Evaluate { batch, .. } => {
                 let first = batch as usize * size;
                 (&self.test, (first..first + size).collect())
             }
-            TurnKind::Tally { .. } | TurnKind::Reveal { .. } => return Ok([None, None]),
+            Turn::Tally { .. } | Turn::Reveal { .. } => return Ok([None, None]),
         };
         let features = set.features.as_ref().map(|features| encode(features, &items, plan)).transpose()?;
         let labels = set.labels.as_ref().map(|labels| one_hot(labels, &items, self.classes, plan)).transpose()?;

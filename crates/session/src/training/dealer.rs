@@ -2,6 +2,7 @@
 //! them. Nothing of it is stored.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use ariann_device::Cpu;
@@ -11,12 +12,13 @@ use ariann_ring::Ring;
 use zeroize::Zeroizing;
 
 use super::config::TrainDealConfig;
+use super::course::{Course, Cursor};
 use super::job::Job;
-use super::messages::{Ask, HEAD, TURN_STEP};
+use super::messages::{Ask, HEAD, MEASURED_STEP, STANDING_STEP, TURN_STEP};
 use super::outflow::{Message, Outflow, WAITING};
 use super::report::TrainReport;
+use super::turns::Turn;
 use crate::config;
-use crate::engine::Schedule;
 use crate::events::{Event, Events};
 use crate::hooks::Hooks;
 use crate::making::{BatchSeeds, Maker};
@@ -37,31 +39,37 @@ pub fn deal_training(
     hooks: &Hooks,
     events: &mut dyn Events,
 ) -> Result<TrainReport, SessionError> {
-    let job = Job::read(&config.job)?;
     config::threads(config.threads);
-    match job.plans[0].ring {
-        32 => run::<u32>(config, &job, hooks, events),
-        _ => run::<u64>(config, &job, hooks, events),
+    let course = Arc::new(Course::new(Job::read(&config.job)?)?);
+    match course.job().choices.ring {
+        32 => run::<u32>(config, &course, hooks, events),
+        _ => run::<u64>(config, &course, hooks, events),
     }
 }
 
 fn run<R: Ring>(
     config: &TrainDealConfig,
-    job: &Job,
+    course: &Arc<Course>,
     hooks: &Hooks,
     events: &mut dyn Events,
 ) -> Result<TrainReport, SessionError> {
-    let (peers, first) = accept_parties(config, job, hooks, events)?;
-    let began = Instant::now();
+    let (peers, cursor) = accept_parties(config, course, hooks, events)?;
+    let (first, began, turns) = (cursor.number(), Instant::now(), course.turns());
     let flows = [Outflow::new(WAITING), Outflow::new(WAITING)];
     let sent = std::thread::scope(|scope| {
-        let mut threads = Vec::with_capacity(2);
+        let (mut threads, mut measured) = (Vec::with_capacity(2), Vec::with_capacity(2));
         for (peer, flow) in peers.into_iter().zip(&flows) {
             let name = format!("to {}", peer.name());
-            let spawned = std::thread::Builder::new().name(name).spawn_scoped(scope, || send(peer, flow));
+            let (tell, hear) = channel();
+            measured.push(hear);
+            let spawned = std::thread::Builder::new().name(name).spawn_scoped(scope, move || send(peer, flow, &tell));
             threads.push(spawned.map_err(|source| SessionError::file("starting", "a thread that sends", source)));
         }
-        let made = if threads.iter().all(Result::is_ok) { make::<R>(job, first, &flows, events) } else { Ok([0; 2]) };
+        let made = if threads.iter().all(Result::is_ok) {
+            make::<R>(course, cursor, &flows, &measured, events)
+        } else {
+            Ok([0; 2])
+        };
         match &made {
             Ok(_) => flows.iter().for_each(Outflow::finish),
             Err(_) => flows.iter().for_each(Outflow::abandon),
@@ -78,11 +86,11 @@ fn run<R: Ring>(
         }
     })?;
     let seconds = began.elapsed().as_secs_f64();
-    let steps = job.steps_in_all() - job.steps_before(first);
+    let steps = turns.steps_in_all() - turns.steps_before(first);
     Ok(TrainReport {
         role: "dealer".to_string(),
-        job_digest: job.digest_hex(),
-        turns: job.turns() - first,
+        job_digest: course.job().digest_hex(),
+        turns: turns.count() - first,
         steps,
         seconds,
         seconds_per_step: seconds / steps.max(1) as f64,
@@ -94,11 +102,17 @@ fn run<R: Ring>(
     })
 }
 
-/// Sends what is made for one party, and hears at the end that it came.
-fn send(mut peer: Peer, flow: &Outflow) -> Result<(), NetError> {
+/// Sends what is made for one party, hears what was measured on the way, and at the end that everything came.
+fn send(mut peer: Peer, flow: &Outflow, measured: &Sender<Vec<u8>>) -> Result<(), NetError> {
     let mut deliver = || {
-        while let Some(Message { step, bytes }) = flow.take() {
-            peer.send(step, bytes)?;
+        while let Some(message) = flow.take() {
+            match message {
+                Message::Send { step, bytes } => peer.send(step, bytes)?,
+                Message::Hear { bytes } => {
+                    // Nobody listens when the making has failed.
+                    let _ = measured.send(peer.recv(MEASURED_STEP, bytes, "the ranges that were measured")?);
+                }
+            }
         }
         Ok(())
     };
@@ -113,40 +127,39 @@ fn send(mut peer: Peer, flow: &Outflow) -> Result<(), NetError> {
     Ok(())
 }
 
-/// Makes the material of all turns from `first` on. Returns the bytes made for each party.
+/// Makes the material of all turns from the cursor's on. Returns the bytes made for each party.
 fn make<R: Ring>(
-    job: &Job,
-    first: u64,
+    course: &Course,
+    mut cursor: Cursor,
     flows: &[Outflow; 2],
+    measured: &[Receiver<Vec<u8>>],
     events: &mut dyn Events,
 ) -> Result<[u64; 2], SessionError> {
-    let schedules: Vec<Arc<Schedule>> = job.plans.iter().map(|plan| Arc::new(Schedule::new(plan))).collect();
     // No gate of a training holds weights.
     let unused = [Seed::from_entropy()?, Seed::from_entropy()?];
-    let (mut bytes, mut told) = ([0; 2], Instant::now());
-    for number in first..job.turns() {
-        let turn = job.turn(number).expect("within the turns");
-        let (plan, schedule) = (&job.plans[turn.plan], schedules[turn.plan].clone());
+    let (mut bytes, mut told, turns) = ([0; 2], Instant::now(), course.turns());
+    while let Some(turn) = cursor.turn() {
+        let (number, leg) = (cursor.number(), cursor.leg(turn)?);
         let seeds = BatchSeeds::draw()?;
         let mut id = [0; 16];
         entropy(&mut id)?;
         let mut give = |party: usize, step: u32, message: Vec<u8>| {
             bytes[party] += message.len() as u64;
-            flows[party].give(Message { step, bytes: message })
+            flows[party].give(Message::Send { step, bytes: message })
         };
         for (party, seed) in seeds.parties.iter().enumerate() {
             let mut head = Zeroizing::new(Vec::with_capacity(HEAD));
             head.extend_from_slice(&number.to_le_bytes());
-            for part in [&id, seed.expose(), &seeds.hash.inner, &seeds.hash.leaf] {
+            for part in [&id, &leg.digest[..16], seed.expose(), &seeds.hash.inner, &seeds.hash.leaf] {
                 head.extend_from_slice(part);
             }
             if !give(party, TURN_STEP, std::mem::take(&mut *head)) {
                 return Ok(bytes);
             }
         }
-        let step = [job.recipe.seed, job.steps_before(number)];
-        let maker = Maker::<R, Cpu>::new(plan, schedule, &Cpu, &seeds, [&unused[0], &unused[1]]).of_step(step);
-        let made = maker.slot(0, |gate, sections| {
+        let step = [course.job().recipe.seed, turns.steps_before(number)];
+        let maker = Maker::<R, Cpu>::new(&leg.plan, leg.schedule.clone(), &Cpu, &seeds, [&unused[0], &unused[1]]);
+        let made = maker.of_step(step).slot(0, |gate, sections| {
             for (party, section) in sections.iter_mut().enumerate().filter(|(_, section)| !section.is_empty()) {
                 if !give(party, gate, std::mem::take(section)) {
                     return Err(Unwanted);
@@ -157,9 +170,24 @@ fn make<R: Ring>(
         if let Err(Unwanted) = made {
             return Ok(bytes);
         }
-        if told.elapsed() >= WORDS || number + 1 == job.turns() {
+        cursor.pass(&leg);
+        if let Turn::Measure { .. } = turn {
+            let count = cursor.measured();
+            if !flows.iter().all(|flow| flow.give(Message::Hear { bytes: 4 * count })) {
+                return Ok(bytes);
+            }
+            let [Ok(ours), Ok(theirs)] = [measured[0].recv(), measured[1].recv()] else { return Ok(bytes) };
+            if ours != theirs {
+                let reason =
+                    format!("they measured other ranges before step {}: resume both", turns.steps_before(number) + 1);
+                return Err(SessionError::Mismatch { peer: "both parties".to_string(), reason });
+            }
+            let exponents = ours.chunks_exact(4).map(|word| i32::from_le_bytes(word.try_into().expect("4 bytes")));
+            cursor.renew(&exponents.collect::<Vec<_>>());
+        }
+        if told.elapsed() >= WORDS || number + 1 == turns.count() {
             told = Instant::now();
-            events.progress("dealing turns", number + 1, job.turns());
+            events.progress("dealing turns", number + 1, turns.count());
         }
     }
     Ok(bytes)
@@ -171,10 +199,10 @@ struct Unwanted;
 /// Waits for both parties; they must want the same turns of the same job. Returns them, and the first of the turns.
 fn accept_parties(
     config: &TrainDealConfig,
-    job: &Job,
+    course: &Arc<Course>,
     hooks: &Hooks,
     events: &mut dyn Events,
-) -> Result<(Vec<Peer>, u64), SessionError> {
+) -> Result<(Vec<Peer>, Cursor), SessionError> {
     let limits = ariann_net::Limits { queue_bytes: QUEUED, ..config.deadlines.limits()? };
     let allowed = [
         Allowed { name: "P0".to_string(), pin: config::pin(&config.p0, "P0")? },
@@ -182,7 +210,7 @@ fn accept_parties(
     ];
     let mut listener = Listener::bind(&config.listen, &config.identity.load()?, &allowed, &limits)?;
     events.tell(Event::Listening { address: listener.local_addr()? });
-    let digest = job.digest();
+    let digest = course.digest();
     let mut found: [Option<(Peer, Ask)>; 2] = [None, None];
     while found.iter().any(Option::is_none) {
         let mut peer = match listener.accept(ACCEPT) {
@@ -196,7 +224,7 @@ fn accept_parties(
         peer.tap(Box::new(move |bytes| observer.received(name, bytes)));
         // One that leaves again before it has asked may come back.
         let Ok(ask) = peer.recv_control::<Ask>(CONTROL, "what it wants") else { continue };
-        if let Some(reason) = objection(&ask, party, &digest, job.turns(), peer.name()) {
+        if let Some(reason) = objection(&ask, party, &digest, course.turns().count(), peer.name()) {
             events.notice(format!("refused {}: {reason}", peer.name()));
             refuse(peer, reason);
             continue;
@@ -216,7 +244,17 @@ fn accept_parties(
     for peer in &mut peers {
         peer.send_control(&Verdict::Accepted)?;
     }
-    Ok((peers, asks[0].turn))
+    let len = course.standing_len();
+    let stands = peers.iter_mut().map(|peer| peer.recv(STANDING_STEP, len, "where the training stands"));
+    let stands = stands.collect::<Result<Vec<_>, _>>()?;
+    let misfit = |reason: &str| SessionError::Mismatch { peer: "both parties".to_string(), reason: reason.to_string() };
+    if stands[0] != stands[1] {
+        return Err(misfit(
+            "their checkpoints stand at other ranges or scales; begin anew, or bring the folders of one session",
+        ));
+    }
+    let standing = course.standing(&stands[0]).map_err(misfit)?;
+    Ok((peers, course.cursor_at(asks[0].turn, standing)))
 }
 
 fn objection(ask: &Ask, party: usize, job: &[u8; 32], turns: u64, name: &str) -> Option<String> {
@@ -227,7 +265,7 @@ fn objection(ask: &Ask, party: usize, job: &[u8; 32], turns: u64, name: &str) ->
         return Some(format!("{name} has the identity of the other party"));
     }
     if ask.job != *job {
-        return Some("the dealer has another job: give all roles the same job file".to_string());
+        return Some("the dealer has another job: give all roles the same job file, and the same release".to_string());
     }
     (ask.turn > turns).then(|| format!("{name} asks for turn {}, the job has {turns}", ask.turn))
 }

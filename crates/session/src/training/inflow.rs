@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::ops::Range;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use ariann_gates::Party;
@@ -15,8 +16,9 @@ use ariann_net::{NetError, Peer};
 use ariann_prg::{HashKeys, Prg, Seed, TreeHash};
 use zeroize::Zeroizing;
 
-use super::job::Job;
-use super::messages::{HEAD, TURN_STEP};
+use super::course::Cursor;
+use super::messages::{HEAD, MEASURED_STEP, TURN_STEP};
+use super::turns::Turn;
 use crate::SessionError;
 use crate::messages::Verdict;
 
@@ -29,6 +31,8 @@ pub(crate) struct Head {
     pub turn: u64,
     /// Its material's id.
     pub id: BatchId,
+    /// The first half of the digest of the plan that it was made for.
+    pub plan: [u8; 16],
     /// The party's seed.
     pub prg: Prg,
     /// The turn's tree hash.
@@ -41,8 +45,9 @@ impl Head {
         Head {
             turn: u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")),
             id: BatchId(part(0)),
-            prg: Prg::new(&Seed::from_bytes(part(1))),
-            hash: TreeHash::new(&HashKeys { inner: part(2), leaf: part(3) }),
+            plan: part(1),
+            prg: Prg::new(&Seed::from_bytes(part(2))),
+            hash: TreeHash::new(&HashKeys { inner: part(3), leaf: part(4) }),
         }
     }
 }
@@ -96,39 +101,59 @@ impl Inflow {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Receives the material of all turns from `first` on, in a thread of its own.
+    /// Receives the material of all turns from the cursor's on, in a thread of its own. `measured` brings the exponents of each
+    /// measurement, which the dealer is told and the plans after it follow from.
     pub fn start(
         self: &Arc<Self>,
         mut dealer: Peer,
-        job: Arc<Job>,
+        mut cursor: Cursor,
         party: Party,
-        first: u64,
+        measured: Receiver<Vec<i32>>,
     ) -> Result<(), SessionError> {
         let flow = self.clone();
-        let work = move || {
-            let lens: Vec<Vec<u64>> = job.plans.iter().map(|plan| plan.sections(party)).collect();
-            match flow.receive(&mut dealer, &job, &lens, first) {
-                // Whether the dealer hears the farewell does not matter.
-                Ok(()) => drop(dealer.close()),
-                Err(Ended::Failed(error)) => flow.end(error.into()),
-                Err(Ended::Unwanted) => {}
-            }
+        let work = move || match flow.receive(&mut dealer, &mut cursor, party, &measured) {
+            // Whether the dealer hears the farewell does not matter.
+            Ok(()) => drop(dealer.close()),
+            Err(Ended::Failed(error)) => flow.end(error),
+            Err(Ended::Unwanted) => {}
         };
         let spawned = std::thread::Builder::new().name("from the dealer".to_string()).spawn(work);
         spawned.map_err(|source| SessionError::file("starting", "a thread that receives material", source))?;
         Ok(())
     }
 
-    fn receive(&self, dealer: &mut Peer, job: &Job, lens: &[Vec<u64>], first: u64) -> Result<(), Ended> {
-        for turn in first..job.turns() {
-            let plan = job.turn(turn).expect("within the turns").plan;
+    fn receive(
+        &self,
+        dealer: &mut Peer,
+        cursor: &mut Cursor,
+        party: Party,
+        measured: &Receiver<Vec<i32>>,
+    ) -> Result<(), Ended> {
+        while let Some(turn) = cursor.turn() {
+            let leg = cursor.leg(turn).map_err(SessionError::from)?;
             let mut head = Zeroizing::new([0; HEAD]);
             dealer.recv_into(TURN_STEP, head.as_mut_slice(), "the material of the next turn")?;
-            self.give(Arrival::Turn(Box::new(Head::decode(&head))))?;
-            for (gate, len) in lens[plan].iter().enumerate().filter(|(_, len)| **len > 0) {
+            let head = Head::decode(&head);
+            if head.turn != cursor.number() || head.plan != leg.digest[..16] {
+                let reason = format!(
+                    "it sent material of turn {} or of another plan where turn {} is next",
+                    head.turn,
+                    cursor.number()
+                );
+                return Err(Ended::Failed(SessionError::Mismatch { peer: "the dealer".to_string(), reason }));
+            }
+            self.give(Arrival::Turn(Box::new(head)))?;
+            for (gate, len) in leg.lens[party as usize].iter().enumerate().filter(|(_, len)| **len > 0) {
                 self.give(Arrival::Section { gate: gate as u32, len: *len as usize, bytes: Vec::new() })?;
                 let each = |piece: &[u8]| self.add(piece, *len as usize).map_err(Ended::from);
                 dealer.recv_stream(gate as u32, *len, "the material of a gate", each)?;
+            }
+            cursor.pass(&leg);
+            if let Turn::Measure { .. } = turn {
+                // Nobody brings them when the party has ended.
+                let exponents = measured.recv().map_err(|_| Ended::Unwanted)?;
+                dealer.send(MEASURED_STEP, exponents.iter().flat_map(|exponent| exponent.to_le_bytes()).collect())?;
+                cursor.renew(&exponents);
             }
         }
         Ok(dealer.send_control(&Verdict::Accepted)?)
@@ -264,13 +289,19 @@ impl Inflow {
 }
 
 enum Ended {
-    Failed(NetError),
+    Failed(SessionError),
     Unwanted,
+}
+
+impl From<SessionError> for Ended {
+    fn from(error: SessionError) -> Self {
+        Ended::Failed(error)
+    }
 }
 
 impl From<NetError> for Ended {
     fn from(error: NetError) -> Self {
-        Ended::Failed(error)
+        Ended::Failed(error.into())
     }
 }
 

@@ -11,8 +11,10 @@ use ariann_plan::training::decode_state;
 use ariann_ring::{Ring, fixed};
 
 use super::checkpoint::Learned;
-use super::job::{Job, Turn, TurnKind};
+use super::course::{Course, Leg};
+use super::job::Job;
 use super::report::EpochReport;
+use super::turns::Turn;
 use crate::SessionError;
 use crate::events::{Event, Events};
 
@@ -36,22 +38,22 @@ impl Learning {
     /// Notes the result of a turn.
     pub fn note<R: Ring>(
         &mut self,
-        job: &Job,
+        course: &Course,
         number: u64,
-        turn: Turn,
+        (turn, leg): (Turn, &Leg),
         result: &[R],
         events: &mut dyn Events,
     ) -> Result<(), SessionError> {
-        let plan = &job.plans[turn.plan];
-        match turn.kind {
-            TurnKind::Step { epoch, .. } => {
+        let (job, turns, plan) = (course.job(), course.turns(), &leg.plan);
+        match turn {
+            Turn::Step { epoch, .. } => {
                 let loss = value(plan, result[0]) / job.recipe.batch as f64;
-                let step = job.steps_before(number) + 1;
+                let step = turns.steps_before(number) + 1;
                 self.learned.losses.push(loss);
                 events.tell(Event::Loss { step, loss });
                 self.watch(plan, result[0], step)?;
                 let report = self.epoch(epoch);
-                let steps = u64::from(job.steps);
+                let steps = u64::from(turns.steps);
                 let of_epoch = &self.learned.losses[self
                     .learned
                     .losses
@@ -60,21 +62,20 @@ impl Learning {
                 let mean = of_epoch.iter().sum::<f64>() / of_epoch.len() as f64;
                 self.learned.epochs[report].loss = Some(mean);
             }
-            TurnKind::Tally { epoch } => {
-                let tested =
-                    job.evaluation.map_or(0, |evaluation| u64::from(evaluation.batches)) * job.recipe.batch as u64;
+            Turn::Tally { epoch } => {
+                let tested = u64::from(turns.tests) * job.recipe.batch as u64;
                 let accuracy = value(plan, result[0]) / tested as f64;
                 let report = self.epoch(epoch);
                 self.learned.epochs[report].accuracy = Some(accuracy);
                 let EpochReport { epoch, loss, .. } = self.learned.epochs[report];
                 events.tell(Event::Epoch { epoch, accuracy: Some(accuracy), loss });
             }
-            TurnKind::Reveal { .. } => {
-                let state = Job::revealed_state(plan).expect("a checked job reveals a state");
+            Turn::Reveal { index } => {
+                let state = course.revealed(index);
                 let scale = plan.gates.last().expect("a checked plan").scale;
                 self.model.insert(state, decode_state(result, scale));
             }
-            TurnKind::Evaluate { .. } => unreachable!("a checked job reveals nothing there"),
+            Turn::Measure { .. } | Turn::Evaluate { .. } => unreachable!("nothing is learned there"),
         }
         Ok(())
     }
@@ -110,13 +111,13 @@ impl Learning {
     }
 
     /// Writes the trained model: as ONNX where the model that it came from is at hand, and as safetensors.
-    pub fn write(&self, job: &Job, folder: &Path, original: Option<&[u8]>) -> Result<Vec<PathBuf>, SessionError> {
+    pub fn write(&self, course: &Course, folder: &Path, original: Option<&[u8]>) -> Result<Vec<PathBuf>, SessionError> {
         if self.model.is_empty() {
             return Ok(Vec::new());
         }
         std::fs::create_dir_all(folder).map_err(|source| SessionError::file("creating", folder, source))?;
         let of_model = |role: Role| matches!(role, Role::Parameter | Role::Frozen | Role::Running);
-        let states = job.states().iter().enumerate().filter(|(_, state)| of_model(state.role));
+        let states = course.states().iter().enumerate().filter(|(_, state)| of_model(state.role));
         let tensors: Vec<(String, Vec<usize>, Vec<f32>)> = states
             .filter_map(|(index, state)| {
                 Some((state.name.clone(), state.shape.clone(), self.model.get(&index)?.clone()))
@@ -164,7 +165,7 @@ pub(crate) fn consent(job: &Job, party: Party, allow: &[String]) -> Result<(), S
         Party::P0 => "p0",
         Party::P1 => "p1",
     };
-    let known = ["loss", "accuracy", "model"].map(|what| ["p0", "p1"].map(|role| format!("{what}:{role}")));
+    let known = ["loss", "accuracy", "model", "ranges"].map(|what| ["p0", "p1"].map(|role| format!("{what}:{role}")));
     if let Some(unknown) = allow.iter().find(|word| !known.as_flattened().contains(word)) {
         let known = known.as_flattened().join(", ");
         return Err(SessionError::Config(format!("allow = \"{unknown}\" names nothing; there are {known}")));

@@ -100,10 +100,10 @@ impl LocalTraining<'_> {
         let path =
             |path: Option<&PathBuf>, wanted: bool| path.filter(|_| wanted).map(|path| absolute(path)).transpose();
         let (features, labels) = (self.job.features == party, self.job.labels == party);
-        let tests = self.job.evaluation.is_some();
+        let tests = self.job.reveals.accuracy.is_some();
         let name = ["p0", "p1"][party as usize];
         let checkpoint = self.checkpoint.as_ref().map(|folder| folder.join(name));
-        let learns = self.job.model_to.is_some_and(|to| to.includes(party));
+        let learns = self.job.reveals.model.is_some_and(|to| to.includes(party));
         // Both roles are this machine's: they agree to what the job reveals.
         let roles = |to: ariann_gates::Receiver| {
             [(Party::P0, "p0"), (Party::P1, "p1")].into_iter().filter(move |(party, _)| to.includes(*party))

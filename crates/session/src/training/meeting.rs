@@ -4,33 +4,23 @@ use ariann_gates::Party;
 use ariann_net::Peer;
 use ariann_prg::entropy;
 
-use super::job::Job;
-use super::messages::{Ask, CHECKPOINTS, Greeting, Mark, Start};
-use crate::handshake::{accepted, printable};
+use super::course::{Course, Cursor};
+use super::messages::{Ask, CHECKPOINTS, Greeting, Mark, STANDING_STEP, Start};
+use crate::handshake::{judge, printable};
 use crate::messages::{CONTROL, Verdict};
 use crate::{PROTOCOL, SessionError, config};
 
 /// What a party says.
-pub(crate) fn greeting(job: &Job, party: Party, resume: bool, mut marks: Vec<Mark>) -> Greeting {
+pub(crate) fn greeting(course: &Course, party: Party, resume: bool, mut marks: Vec<Mark>) -> Greeting {
     marks.drain(..marks.len().saturating_sub(CHECKPOINTS));
-    Greeting { protocol: PROTOCOL, party: party as u8, job: job.digest(), resume, checkpoints: marks }
+    Greeting { protocol: PROTOCOL, party: party as u8, job: course.digest(), resume, checkpoints: marks }
 }
 
 /// Exchanges greetings and verdicts; both then know where the session begins and its lineage.
 pub(crate) fn meet(peer: &mut Peer, party: Party, own: &Greeting) -> Result<Start, SessionError> {
     peer.send_control(own)?;
     let theirs: Greeting = peer.recv_control(CONTROL, "its greeting")?;
-    let verdict = match objection(own, &theirs, peer.name()) {
-        None => Verdict::Accepted,
-        Some(reason) => Verdict::Refused(reason),
-    };
-    peer.send_control(&verdict)?;
-    if let Verdict::Refused(reason) = verdict {
-        // Let the other side hear it before the connection goes.
-        let _ = peer.flush();
-        return Err(SessionError::Mismatch { peer: peer.name().to_string(), reason });
-    }
-    accepted(peer, "its verdict on the greeting")?;
+    judge(peer, objection(own, &theirs, peer.name()))?;
     let from = common(own, &theirs).filter(|_| own.resume);
     if party == Party::P0 {
         let mut lineage = [0; 16];
@@ -65,7 +55,9 @@ fn objection(own: &Greeting, theirs: &Greeting, peer: &str) -> Option<String> {
     if theirs.job != own.job {
         let hex = |digest: &[u8; 32]| blake3::Hash::from_bytes(*digest).to_hex()[..16].to_string();
         let (theirs, own) = (hex(&theirs.job), hex(&own.job));
-        return Some(format!("{peer} has job {theirs}…, this role job {own}…: give all roles the same job file"));
+        return Some(format!(
+            "{peer} has job {theirs}…, this role job {own}…: give all roles the same job file, and the same release of the program"
+        ));
     }
     if theirs.checkpoints.len() > CHECKPOINTS {
         return Some(format!("{peer} offers more than {CHECKPOINTS} checkpoints"));
@@ -85,18 +77,18 @@ fn objection(own: &Greeting, theirs: &Greeting, peer: &str) -> Option<String> {
     None
 }
 
-/// Asks the dealer for the material of all turns from `turn` on.
+/// Asks the dealer for the material of all turns from the cursor's on.
 pub(crate) fn ask(
     dealer: &mut Peer,
-    job: &Job,
+    course: &Course,
+    cursor: &Cursor,
     party: Party,
-    turn: u64,
     lineage: [u8; 16],
 ) -> Result<(), SessionError> {
-    let digest = job.digest();
-    dealer.send_control(&Ask { protocol: PROTOCOL, party: party as u8, job: digest, turn, lineage })?;
+    let (job, turn) = (course.digest(), cursor.number());
+    dealer.send_control(&Ask { protocol: PROTOCOL, party: party as u8, job, turn, lineage })?;
     match dealer.recv_control(CONTROL, "its verdict")? {
-        Verdict::Accepted => Ok(()),
+        Verdict::Accepted => Ok(dealer.send(STANDING_STEP, cursor.standing().encode())?),
         Verdict::Refused(reason) => {
             let reason = format!("it refused {}: {}", config::name(party), printable(&reason));
             Err(SessionError::Mismatch { peer: "the dealer".to_string(), reason })

@@ -4,14 +4,18 @@ use serde::{Deserialize, Serialize};
 
 /// Step of a turn's head from the dealer; the sections that follow have their gates' numbers.
 pub(crate) const TURN_STEP: u32 = 1 << 31;
-/// Bytes of it: turn, id, seed, K, K'.
-pub(crate) const HEAD: usize = 72;
+/// Bytes of it: turn, id, first half of the plan's digest, seed, K, K'.
+pub(crate) const HEAD: usize = 88;
 /// Step of the few bytes that P0 and P1 compare before each turn.
 pub(crate) const COMPARE_STEP: u32 = (1 << 31) + 1;
-/// Bytes of them: turn, id, whether shares are written first.
-pub(crate) const COMPARE: usize = 25;
+/// Bytes of them: turn, id, first half of the plan's digest, whether shares are written first.
+pub(crate) const COMPARE: usize = 41;
 /// Step of the seed of P1's first shares.
 pub(crate) const SHARES_STEP: u32 = (1 << 31) + 2;
+/// Step of where a training stands, which a party tells the dealer after it has asked.
+pub(crate) const STANDING_STEP: u32 = (1 << 31) + 3;
+/// Step of measured exponents, four bytes each, which both parties tell the dealer.
+pub(crate) const MEASURED_STEP: u32 = (1 << 31) + 4;
 /// Checkpoints that a party offers at most.
 pub(crate) const CHECKPOINTS: usize = 16;
 
@@ -22,7 +26,7 @@ pub(crate) struct Ask {
     pub protocol: u32,
     /// 0 or 1.
     pub party: u8,
-    /// Digest of the job.
+    /// Digest of the course: the job, and the plans that it begins with.
     pub job: [u8; 32],
     /// The first turn.
     pub turn: u64,
@@ -37,7 +41,7 @@ pub(crate) struct Greeting {
     pub protocol: u32,
     /// 0 or 1.
     pub party: u8,
-    /// Digest of the job.
+    /// Digest of the course: the job, and the plans that it begins with.
     pub job: [u8; 32],
     /// Whether it wants to go on from a checkpoint.
     pub resume: bool,

@@ -1,9 +1,11 @@
 //! Private training: two parties take the turns of a public job, with material that a dealer streams meanwhile.
 //!
-//! A [`Job`] lists what is run in which order; all three roles hold it. Between turns the parties keep shares of the states.
+//! All three roles hold the [`Job`] and compile its plans for themselves ([`Course`]). Between turns the parties keep shares of
+//! the states.
 
 mod checkpoint;
 mod config;
+mod course;
 mod data;
 mod dealer;
 mod inflow;
@@ -15,11 +17,14 @@ mod messages;
 mod outflow;
 mod party;
 mod report;
+mod turns;
 
 pub use config::{TrainDealConfig, TrainPartyConfig, allowed};
+pub use course::{Course, Cursor, Kind, Leg, Standing};
 pub use dealer::deal_training;
 pub use inflow::Arriving;
-pub use job::{Epoch, Evaluation, Job, JobError, Turn, TurnKind, VERSION};
+pub use job::{Choices, Job, JobError, Ranges, Reveals, VERSION};
 pub use local::{LocalTraining, TrainReports};
-pub use party::{train, train_from};
+pub use party::train;
 pub use report::{EpochReport, TrainReport};
+pub use turns::{Turn, Turns};

@@ -10,10 +10,22 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// Bytes that wait for one party. A section that is larger is let in when it is the only one.
 pub(crate) const WAITING: usize = 24 << 20;
 
-/// A message to a party.
-pub(crate) struct Message {
-    pub step: u32,
-    pub bytes: Vec<u8>,
+/// What to do with a party.
+pub(crate) enum Message {
+    /// Send a message.
+    Send { step: u32, bytes: Vec<u8> },
+    /// Hear so many bytes of what it measured.
+    Hear { bytes: usize },
+}
+
+impl Message {
+    /// Bytes that wait.
+    fn len(&self) -> usize {
+        match self {
+            Message::Send { bytes, .. } => bytes.len(),
+            Message::Hear { .. } => 0,
+        }
+    }
 }
 
 pub(crate) struct Outflow {
@@ -44,13 +56,12 @@ impl Outflow {
 
     /// Waits until there is room. False when nobody sends any more.
     pub fn give(&self, message: Message) -> bool {
-        let full =
-            |state: &mut Flow| !state.abandoned && state.bytes > 0 && state.bytes + message.bytes.len() > self.limit;
+        let full = |state: &mut Flow| !state.abandoned && state.bytes > 0 && state.bytes + message.len() > self.limit;
         let mut state = self.changed.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
         if state.abandoned {
             return false;
         }
-        state.bytes += message.bytes.len();
+        state.bytes += message.len();
         state.most = state.most.max(state.bytes);
         state.waiting.push_back(message);
         self.changed.notify_all();
@@ -65,7 +76,7 @@ impl Outflow {
             return None;
         }
         let message = state.waiting.pop_front()?;
-        state.bytes -= message.bytes.len();
+        state.bytes -= message.len();
         self.changed.notify_all();
         Some(message)
     }
@@ -99,13 +110,13 @@ mod tests {
             scope.spawn(|| {
                 for step in 0..200u32 {
                     let bytes = vec![step as u8; if step % 50 == 7 { 250 } else { 30 }];
-                    assert!(flow.give(Message { step, bytes }));
+                    assert!(flow.give(Message::Send { step, bytes }));
                 }
                 flow.finish();
             });
             for step in 0..200 {
-                let message = flow.take().unwrap();
-                assert_eq!((message.step, message.bytes[0]), (step, step as u8));
+                let Some(Message::Send { step: sent, bytes }) = flow.take() else { panic!("a message") };
+                assert_eq!((sent, bytes[0]), (step, step as u8));
             }
             assert!(flow.take().is_none());
         });
@@ -116,8 +127,8 @@ mod tests {
     fn nobody_waits_for_what_nobody_sends() {
         let flow = Outflow::new(10);
         std::thread::scope(|scope| {
-            assert!(flow.give(Message { step: 0, bytes: vec![0; 10] }));
-            let giver = scope.spawn(|| flow.give(Message { step: 1, bytes: vec![0; 10] }));
+            assert!(flow.give(Message::Send { step: 0, bytes: vec![0; 10] }));
+            let giver = scope.spawn(|| flow.give(Message::Send { step: 1, bytes: vec![0; 10] }));
             flow.abandon();
             assert!(!giver.join().unwrap());
         });

@@ -2,31 +2,36 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use ariann_device::Cpu;
 use ariann_gates::{GateError, Party};
+use ariann_graph::Network;
 use ariann_graph::training::{Role, training_step};
 use ariann_net::{Allowed, Identity, Listener, NetError, Peer};
-use ariann_plan::training::encode_states;
+use ariann_plan::training::{encode_states, exponents};
 use ariann_prg::{Address, Prg, Seed};
 use ariann_ring::Ring;
 use zeroize::Zeroizing;
 
 use super::checkpoint::{Checkpoint, Checkpoints};
 use super::config::TrainPartyConfig;
+use super::course::{Course, Cursor, Leg};
 use super::data::Data;
 use super::inflow::{Arriving, Head, Inflow, WAITING};
-use super::job::{Job, Turn, TurnKind};
+use super::job::Job;
 use super::learning::{Learning, consent};
 use super::meeting::{ask, greeting, meet};
 use super::messages::{COMPARE, COMPARE_STEP, Mark, SHARES_STEP, Start};
 use super::report::TrainReport;
+use super::turns::Turn;
 use crate::SessionError;
 use crate::config;
-use crate::engine::{AllWeights, Dealt, Engine, Exchange, Given, Opened, Pieces, Schedule};
+use crate::engine::{AllWeights, Dealt, Engine, Given, Opened};
 use crate::events::{Event, Events};
 use crate::hooks::{Hooks, Observer};
+use crate::link::Link;
 use crate::report::{GateTime, peak_rss};
 
 /// How long one call of accept waits.
@@ -38,7 +43,8 @@ const WORDS: Duration = Duration::from_millis(200);
 
 /// Trains as P0 or P1.
 pub fn train(config: &TrainPartyConfig, hooks: &Hooks, events: &mut dyn Events) -> Result<TrainReport, SessionError> {
-    let job = Arc::new(Job::read(&config.job)?);
+    config::threads(config.threads);
+    let course = Arc::new(Course::new(Job::read(&config.job)?)?);
     let original = match (config.role, &config.model) {
         (Party::P0, Some(path)) => Some(read_model(path)?),
         (Party::P0, None) => return Err(SessionError::Config("P0 has no model: set `model`".to_string())),
@@ -47,23 +53,10 @@ pub fn train(config: &TrainPartyConfig, hooks: &Hooks, events: &mut dyn Events) 
         }
         (Party::P1, None) => None,
     };
-    let initial = original.as_deref().map(|bytes| initial_states(&job, bytes)).transpose()?;
-    train_from(config, job, initial, original.as_deref(), hooks, events)
-}
-
-/// The same with states that P0 has already; `original` is the ONNX file that the trained model is written like.
-pub fn train_from(
-    config: &TrainPartyConfig,
-    job: Arc<Job>,
-    initial: Option<Vec<Vec<f32>>>,
-    original: Option<&[u8]>,
-    hooks: &Hooks,
-    events: &mut dyn Events,
-) -> Result<TrainReport, SessionError> {
-    config::threads(config.threads);
-    match job.plans[0].ring {
-        32 => run::<u32>(config, job, initial, original, hooks, events),
-        _ => run::<u64>(config, job, initial, original, hooks, events),
+    let initial = original.as_deref().map(|bytes| initial_states(&course, bytes)).transpose()?;
+    match course.job().choices.ring {
+        32 => run::<u32>(config, course, initial, original.as_deref(), hooks, events),
+        _ => run::<u64>(config, course, initial, original.as_deref(), hooks, events),
     }
 }
 
@@ -72,47 +65,37 @@ fn read_model(path: &Path) -> Result<Vec<u8>, SessionError> {
 }
 
 /// The states of the job as the model and the recipe begin.
-fn initial_states(job: &Job, model: &[u8]) -> Result<Vec<Vec<f32>>, SessionError> {
+fn initial_states(course: &Course, model: &[u8]) -> Result<Vec<Vec<f32>>, SessionError> {
     let graph = ariann_graph::import_for_training_bytes(model)?;
-    let step = training_step(&graph, &job.recipe, job.recipe.lr, false)
-        .map_err(|error| SessionError::ModelPlan(error.to_string()))?;
-    let specs = job.states();
-    if step.states.len() != specs.len() {
-        let (model, job) = (step.states.len(), specs.len());
-        return Err(SessionError::ModelPlan(format!(
-            "it has {model} tensors to keep, the job {job}; make the job again"
-        )));
+    let job = course.job();
+    if Network::of(&graph) != job.network {
+        let reason =
+            format!("it is not the network of the job (\"{}\"); make the job again with this model", graph.name);
+        return Err(SessionError::ModelPlan(reason));
     }
-    for (state, spec) in step.states.iter().zip(specs) {
-        if state.name != spec.name || state.shape != spec.shape || state.role != spec.role {
-            return Err(SessionError::ModelPlan(format!(
-                "its tensor \"{}\" {:?} stands where the job has \"{}\" {:?}; make the job again",
-                state.name, state.shape, spec.name, spec.shape
-            )));
-        }
-    }
+    let step = training_step(&graph, &job.recipe, job.recipe.lr, false);
+    let step = step.map_err(|error| SessionError::ModelPlan(error.to_string()))?;
     Ok(step.states.into_iter().map(|state| state.initial).collect())
 }
 
 fn run<R: Ring>(
     config: &TrainPartyConfig,
-    job: Arc<Job>,
+    course: Arc<Course>,
     initial: Option<Vec<Vec<f32>>>,
     original: Option<&[u8]>,
     hooks: &Hooks,
     events: &mut dyn Events,
 ) -> Result<TrainReport, SessionError> {
-    let party = config.role;
-    consent(&job, party, &config.allow)?;
-    let data = Data::read(config, &job, party)?;
-    let of_states = job.states().iter().zip(initial.iter().flatten()).enumerate();
+    let (job, party, turns) = (course.job(), config.role, course.turns());
+    consent(job, party, &config.allow)?;
+    let data = Data::read(config, &course, party)?;
+    let of_states = course.states().iter().zip(initial.iter().flatten()).enumerate();
     let frozen = of_states.filter(|(_, (state, _))| state.role == Role::Frozen);
     let frozen: Vec<_> = frozen.map(|(index, (_, values))| (index, values.clone())).collect();
-    let first_plan = &job.plans[job.epochs[0].first];
-    let initial = initial.map(|states| encode_states::<R>(first_plan, &states)).transpose();
+    let initial = initial.map(|states| encode_states::<R>(&course.step().plan, &states)).transpose();
     let initial = initial.map_err(|error| SessionError::ModelPlan(error.to_string()))?;
     let mut checkpoints =
-        config.checkpoint.as_deref().map(|folder| Checkpoints::open(folder, &job, party)).transpose()?;
+        config.checkpoint.as_deref().map(|folder| Checkpoints::open(folder, &course, party)).transpose()?;
     let marks = marks::<R>(config, checkpoints.as_ref(), events)?;
     let identity = config.identity.load()?;
     let name = party_name(party);
@@ -120,31 +103,33 @@ fn run<R: Ring>(
     let mut peer = reach(config, &identity, other, events)?;
     let mut observer = (hooks.observer)(name);
     peer.tap(Box::new(move |bytes| observer.received(party_name(other), bytes)));
-    let Start { from, lineage } = meet(&mut peer, party, &greeting(&job, party, config.resume, marks))?;
+    let Start { from, lineage } = meet(&mut peer, party, &greeting(&course, party, config.resume, marks))?;
     let begin = match from {
         Some(mark) => {
-            events.notice(format!("goes on before turn {} of {}", mark.turn + 1, job.turns()));
+            events.notice(format!("goes on before turn {} of {}", mark.turn + 1, turns.count()));
             let checkpoints = checkpoints.as_mut().expect("what was offered is here");
             checkpoints.goes_on(mark);
             checkpoints.read::<R>(&mark)?
         }
         None => {
-            let lens = job.states().iter().map(|state| state.len());
+            let lens = course.states().iter().map(|state| state.len());
             let states = share_states(&mut peer, initial, lens)?;
-            Checkpoint { mark: Mark { turn: 0, lineage }, states, learned: Default::default() }
+            let standing = course.cursor().standing().encode();
+            Checkpoint { mark: Mark { turn: 0, lineage }, standing, states, learned: Default::default() }
         }
     };
     let first = begin.mark.turn;
-    let inflow = connect_dealer(config, &identity, &job, first, lineage, hooks)?;
-    let schedules = job.plans.iter().map(Schedule::new).collect();
-    let lens = job.plans.iter().map(|plan| Arc::new(plan.sections(party))).collect();
+    let standing = course.standing(&begin.standing).map_err(|reason| SessionError::Config(reason.to_string()))?;
+    let cursor = course.cursor_at(first, standing);
+    let (measured, hear) = channel();
+    let inflow = connect_dealer(config, &identity, &cursor, &course, lineage, hear, hooks)?;
     let mut trainee = Trainee {
-        times: vec![Vec::new(); job.plans.len()],
-        job: &job,
+        times: Vec::new(),
+        course: &course,
+        cursor,
+        measured,
         party,
         data,
-        schedules,
-        lens,
         states: begin.states,
         learning: Learning::new(begin.learned),
         checkpoints,
@@ -162,7 +147,7 @@ fn run<R: Ring>(
         step_seconds: Duration::ZERO,
         waited: Duration::ZERO,
     };
-    if let Err(error) = trainee.turns(&mut peer, first, events) {
+    if let Err(error) = trainee.turns(&mut peer, events) {
         inflow.abandon();
         return Err(match error {
             // What the dealer's stream ended with is why there was no material.
@@ -177,7 +162,7 @@ fn run<R: Ring>(
     report.waiting_bytes = inflow.most() as u64;
     if let Some(folder) = &config.out {
         trainee.learning.know(frozen);
-        report.files = trainee.learning.write(&job, folder, original)?;
+        report.files = trainee.learning.write(&course, folder, original)?;
     }
     report.epochs = trainee.learning.learned.epochs;
     report.losses = trainee.learning.learned.losses;
@@ -277,13 +262,14 @@ fn share_states<R: Ring>(
     Ok(own)
 }
 
-/// Begins to receive the material of all turns from `first` on.
+/// Begins to receive the material of all turns from the cursor's on.
 fn connect_dealer(
     config: &TrainPartyConfig,
     identity: &Identity,
-    job: &Arc<Job>,
-    first: u64,
+    cursor: &Cursor,
+    course: &Course,
     lineage: [u8; 16],
+    measured: Receiver<Vec<i32>>,
     hooks: &Hooks,
 ) -> Result<Arc<Inflow>, SessionError> {
     let pin = config::pin(&config.dealer.fingerprint, "the dealer")?;
@@ -291,20 +277,20 @@ fn connect_dealer(
     let mut dealer = Peer::connect(&config.dealer.address, identity, &pin, "the dealer", &limits)?;
     let mut observer = (hooks.observer)(party_name(config.role));
     dealer.tap(Box::new(move |bytes| observer.received("dealer", bytes)));
-    ask(&mut dealer, job, config.role, first, lineage)?;
+    ask(&mut dealer, course, cursor, config.role, lineage)?;
     let inflow = Inflow::new(WAITING);
-    inflow.start(dealer, job.clone(), config.role, first)?;
+    inflow.start(dealer, cursor.clone(), config.role, measured)?;
     Ok(inflow)
 }
 
 /// A party between two turns.
 struct Trainee<'a, R: Ring> {
-    job: &'a Job,
+    course: &'a Course,
+    cursor: Cursor,
+    /// Tells the thread that receives material what was measured.
+    measured: Sender<Vec<i32>>,
     party: Party,
     data: Data,
-    schedules: Vec<Schedule>,
-    /// Bytes of each gate's material, a list a plan.
-    lens: Vec<Arc<Vec<u64>>>,
     states: Vec<Vec<R>>,
     learning: Learning,
     checkpoints: Option<Checkpoints>,
@@ -316,23 +302,24 @@ struct Trainee<'a, R: Ring> {
     inflow: Arc<Inflow>,
     observer: Box<dyn Observer>,
     report: TrainReport,
-    /// What each gate took, a list a plan.
-    times: Vec<Vec<GateTime>>,
+    /// What each gate took in the steps of the first epoch's plan.
+    times: Vec<GateTime>,
     /// Of all steps but the first.
     step_seconds: Duration,
     waited: Duration,
 }
 
 impl<R: Ring> Trainee<'_, R> {
-    fn turns(&mut self, peer: &mut Peer, first: u64, events: &mut dyn Events) -> Result<(), SessionError> {
+    fn turns(&mut self, peer: &mut Peer, events: &mut dyn Events) -> Result<(), SessionError> {
         let began = Instant::now();
         let mut told: Option<Instant> = None;
-        let steps = self.job.steps_in_all();
-        for number in first..self.job.turns() {
-            let turn = self.job.turn(number).expect("within the turns");
+        let turns = self.course.turns();
+        let steps = turns.steps_in_all();
+        while let Some(turn) = self.cursor.turn() {
+            let number = self.cursor.number();
             if told.is_none_or(|told| told.elapsed() >= WORDS) {
                 told = Some(Instant::now());
-                events.progress("training", self.job.steps_before(number), steps);
+                events.progress("training", turns.steps_before(number), steps);
             }
             let began = Instant::now();
             let head = self.inflow.next_turn().map_err(|reason| SessionError::Role {
@@ -341,10 +328,11 @@ impl<R: Ring> Trainee<'_, R> {
                 fault: crate::Fault::Dealer,
             })?;
             let waited = began.elapsed();
-            self.compare(peer, number, turn, &head)?;
+            let leg = self.cursor.leg(turn)?;
+            self.compare(peer, turn, &leg, &head)?;
             let sent = self.report.bytes_sent;
-            self.take(peer, number, turn, head, events)?;
-            if let TurnKind::Step { .. } = turn.kind {
+            self.take(peer, turn, &leg, head, events)?;
+            if let Turn::Step { .. } = turn {
                 self.report.steps += 1;
                 self.report.step_bytes_sent += self.report.bytes_sent - sent;
                 if let Some((_, steps)) = &mut self.written {
@@ -361,17 +349,15 @@ impl<R: Ring> Trainee<'_, R> {
         Ok(())
     }
 
-    /// Both must be about to use the same material for the same turn. With it P1 says whether shares are written first.
-    fn compare(&mut self, peer: &mut Peer, number: u64, turn: Turn, head: &Head) -> Result<(), SessionError> {
+    /// Both must be about to use the same material for the same turn and plan. With it P1 says whether shares are written first.
+    fn compare(&mut self, peer: &mut Peer, turn: Turn, leg: &Leg, head: &Head) -> Result<(), SessionError> {
         let misfit = |peer: &Peer, reason: String| SessionError::Mismatch { peer: peer.name().to_string(), reason };
-        if head.turn != number {
-            let reason = format!("the dealer sent material for turn {}, turn {number} is next", head.turn);
-            return Err(SessionError::Mismatch { peer: "the dealer".to_string(), reason });
-        }
+        let number = self.cursor.number();
         let mut keep = self.party == Party::P1 && self.due(turn);
         let mut own = Vec::with_capacity(COMPARE);
         own.extend_from_slice(&number.to_le_bytes());
         own.extend_from_slice(&head.id.0);
+        own.extend_from_slice(&leg.digest[..16]);
         own.push(u8::from(keep));
         self.report.bytes_sent += own.len() as u64;
         peer.send(COMPARE_STEP, own.clone())?;
@@ -386,15 +372,28 @@ impl<R: Ring> Trainee<'_, R> {
                 format!("it has other material for turn {number}: one of the parties has another dealer; resume both");
             return Err(misfit(peer, reason));
         }
-        if theirs[24] > 1 || self.party == Party::P1 && theirs[24] != 0 {
+        if own[24..40] != theirs[24..40] {
+            let reason =
+                format!("it has another plan for turn {number}; use the same release of the program, and resume both");
+            return Err(misfit(peer, reason));
+        }
+        if theirs[40] > 1 || self.party == Party::P1 && theirs[40] != 0 {
             return Err(misfit(peer, "its word about the next turn has another form".to_string()));
         }
-        keep |= theirs[24] == 1;
+        keep |= theirs[40] == 1;
         if keep {
             self.written = Some((Instant::now(), 0));
             if let Some(checkpoints) = &self.checkpoints {
-                let mark = Mark { turn: number, lineage: self.lineage };
-                checkpoints.write(&mark, &self.states, &self.learning.learned)?;
+                // Lent for the time of writing: shares are not copied.
+                let checkpoint = Checkpoint {
+                    mark: Mark { turn: number, lineage: self.lineage },
+                    standing: self.cursor.standing().encode(),
+                    states: std::mem::take(&mut self.states),
+                    learned: std::mem::take(&mut self.learning.learned),
+                };
+                let written = checkpoints.write(&checkpoint);
+                (self.states, self.learning.learned) = (checkpoint.states, checkpoint.learned);
+                written?;
                 self.report.checkpoints += 1;
             }
         }
@@ -405,14 +404,14 @@ impl<R: Ring> Trainee<'_, R> {
     /// reveals at the end, which are all made again.
     fn due(&self, turn: Turn) -> bool {
         let Some((when, steps)) = self.written else { return true };
-        match turn.kind {
-            TurnKind::Step { batch: 0, .. } | TurnKind::Reveal { index: 0 } => true,
-            TurnKind::Step { .. } => match self.every {
+        match turn {
+            Turn::Step { batch: 0, .. } | Turn::Reveal { index: 0 } => true,
+            Turn::Step { .. } => match self.every {
                 Some(every) => steps >= every.max(1),
                 None => when.elapsed() >= BETWEEN,
             },
-            TurnKind::Evaluate { batch: 0, .. } => steps > 0 && self.every.is_none(),
-            TurnKind::Evaluate { .. } | TurnKind::Tally { .. } | TurnKind::Reveal { .. } => false,
+            Turn::Evaluate { batch: 0, .. } => steps > 0 && self.every.is_none(),
+            Turn::Measure { .. } | Turn::Evaluate { .. } | Turn::Tally { .. } | Turn::Reveal { .. } => false,
         }
     }
 
@@ -420,33 +419,43 @@ impl<R: Ring> Trainee<'_, R> {
     fn take(
         &mut self,
         peer: &mut Peer,
-        number: u64,
         turn: Turn,
+        leg: &Leg,
         head: Head,
         events: &mut dyn Events,
     ) -> Result<(), SessionError> {
-        let Trainee { job, party, .. } = *self;
-        let plan = &job.plans[turn.plan];
-        if let (TurnKind::Evaluate { batch: 0, .. }, Some(count)) = (turn.kind, job.count()) {
-            self.states[count].fill(R::ZERO);
+        let Trainee { course, party, .. } = *self;
+        let (job, plan, number) = (course.job(), &leg.plan, self.cursor.number());
+        if let Turn::Evaluate { batch: 0, .. } = turn {
+            self.states[course.count()].fill(R::ZERO);
         }
-        let inputs = self.data.inputs::<R>(job, plan, turn.kind)?;
+        let inputs = self.data.inputs::<R>(job, plan, turn)?;
         let weights = AllWeights::new();
-        let engine = Engine { plan, schedule: &self.schedules[turn.plan], device: &Cpu, party, weights: &weights };
+        let engine = Engine { plan, schedule: &leg.schedule, device: &Cpu, party, weights: &weights };
         let Head { id, prg, hash, .. } = head;
-        let arriving = Arriving::new(self.inflow.clone(), self.lens[turn.plan].clone());
+        let arriving = Arriving::new(self.inflow.clone(), leg.lens[party as usize].clone());
         let opened = Opened { id, dealt: Dealt::Arriving(arriving), prepared: None, prg, hash };
         let given = Given {
             inputs: [inputs[0].as_deref(), inputs[1].as_deref()],
             states: Some(&mut self.states),
-            dropout: [job.recipe.seed, job.steps_before(number)],
+            dropout: [job.recipe.seed, course.turns().steps_before(number)],
         };
-        let mut link = Link { peer, sent: 0 };
-        let times = &mut self.times[turn.plan];
+        let mut link = Link::new(peer);
+        let mut others = Vec::new();
+        let of_steps = matches!(turn, Turn::Step { .. }) && leg.digest == course.step().digest;
+        let times = if of_steps { &mut self.times } else { &mut others };
         let result = engine.run(&opened, 0..1, given, &mut link, self.observer.as_mut(), times)?;
-        self.report.bytes_sent += link.sent;
-        if let Some(result) = result {
-            self.learning.note(job, number, turn, &result, events)?;
+        self.report.bytes_sent += link.sent();
+        self.cursor.pass(leg);
+        match (turn, result) {
+            (Turn::Measure { .. }, Some(result)) => {
+                let measured = exponents(plan, &result).map_err(|error| SessionError::Diverged(error.to_string()))?;
+                self.cursor.renew(&measured);
+                // When that thread has ended, what it ended with is told where the next material is waited for.
+                let _ = self.measured.send(measured);
+            }
+            (_, Some(result)) => self.learning.note(course, number, (turn, leg), &result, events)?,
+            (_, None) => {}
         }
         Ok(())
     }
@@ -454,54 +463,12 @@ impl<R: Ring> Trainee<'_, R> {
     fn finish(&mut self, first: u64) -> TrainReport {
         let timed = self.report.steps.saturating_sub(1).max(1) as f64;
         TrainReport {
-            turns: self.job.turns() - first,
+            turns: self.course.turns().count() - first,
             seconds_per_step: self.step_seconds.as_secs_f64() / timed,
             material_seconds_per_step: self.waited.as_secs_f64() / timed,
-            gates: std::mem::take(&mut self.times[self.job.epochs[0].plan]),
+            gates: std::mem::take(&mut self.times),
             peak_rss_bytes: peak_rss(),
             ..std::mem::take(&mut self.report)
         }
-    }
-}
-
-/// The engine's channel. Gates are not told: there are thousands a second.
-struct Link<'a> {
-    peer: &'a mut Peer,
-    sent: u64,
-}
-
-impl Exchange for Link<'_> {
-    fn exchange(
-        &mut self,
-        step: u32,
-        message: Vec<u8>,
-        expected: usize,
-        waiting_for: &str,
-    ) -> Result<Vec<u8>, SessionError> {
-        self.sent += message.len() as u64;
-        if !message.is_empty() {
-            self.peer.send(step, message)?;
-        }
-        if expected == 0 {
-            return Ok(Vec::new());
-        }
-        Ok(self.peer.recv(step, expected, waiting_for)?)
-    }
-
-    fn exchange_in_pieces(
-        &mut self,
-        step: u32,
-        own: usize,
-        compute: &mut dyn FnMut(Pieces<'_>) -> Result<(), SessionError>,
-        expected: usize,
-        waiting_for: &str,
-    ) -> Result<Vec<u8>, SessionError> {
-        self.sent += own as u64;
-        let mut transfer = self.peer.transfer(step, own as u64, expected as u64, waiting_for)?;
-        compute(&mut |piece| Ok(transfer.write(piece)?))?;
-        let mut theirs = vec![0; expected];
-        transfer.read(&mut theirs)?;
-        transfer.finish()?;
-        Ok(theirs)
     }
 }

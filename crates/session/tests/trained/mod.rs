@@ -2,24 +2,26 @@
 #![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use ariann_data::{Items, bundled};
 use ariann_gates::{Party, Receiver};
 use ariann_graph::training::{
-    Initial, Loss, Recipe, Rehearsal, Role, Schedule, StepGraph, Trainer, evaluation, order, training_step,
+    Initial, Loss, Recipe, Rehearsal, Schedule, StepGraph, Trainer, evaluation, order, training_step,
 };
-use ariann_graph::zoo;
+use ariann_graph::{Network, zoo};
 use ariann_net::Identity;
-use ariann_plan::training::{MARGIN, TrainingOptions, compile, reveal_state};
-use ariann_plan::{InputSpec, Link, Optimize, Pixels, Plan, Scale, SignChoice};
+use ariann_plan::training::MARGIN;
+use ariann_plan::{InputSpec, Link, Optimize, Pixels, SignChoice};
 use ariann_session::SessionError;
 use ariann_session::config::{Deadlines, IdentityConfig, Remote};
 use ariann_session::events::{Event, Events};
 use ariann_session::hooks::Hooks;
 use ariann_session::training::{
-    Epoch, Evaluation, Job, TrainDealConfig, TrainPartyConfig, TrainReport, deal_training, train,
+    Choices, Course, Job, Ranges, Reveals, TrainDealConfig, TrainPartyConfig, TrainReport, VERSION, deal_training,
+    train,
 };
 
 /// What to train.
@@ -36,6 +38,9 @@ pub struct Wanted {
     pub features: Party,
     pub labels: Party,
     pub dropout: f64,
+    /// Ranges come from so many steps; from all when none.
+    pub rehearsed: Option<u64>,
+    pub rescale_every: Option<u32>,
 }
 
 impl Default for Wanted {
@@ -52,6 +57,8 @@ impl Default for Wanted {
             features: Party::P1,
             labels: Party::P1,
             dropout: 0.0,
+            rehearsed: None,
+            rescale_every: None,
         }
     }
 }
@@ -61,6 +68,7 @@ pub struct Made {
     pub folder: tempfile::TempDir,
     pub wanted: Wanted,
     pub job: Job,
+    pub course: Arc<Course>,
     pub step: StepGraph,
     pub evaluation: StepGraph,
     pub train: (Items, Vec<u32>),
@@ -121,6 +129,9 @@ pub fn make(wanted: Wanted) -> Made {
     for epoch in 0..recipe.epochs {
         let order = order(wanted.rows as u32, recipe.seed, epoch);
         for items in order.chunks_exact(wanted.batch) {
+            if wanted.rehearsed.is_some_and(|steps| number >= steps) {
+                break;
+            }
             let (features, labels) = batch(&train, items);
             rehearsal.step(&mut trainer, &step, &features, &labels, number).unwrap();
             let mut tester = Trainer::with_seed(&test, recipe.seed);
@@ -129,44 +140,30 @@ pub fn make(wanted: Wanted) -> Made {
             number += 1;
         }
     }
-    let options = |loss: Option<Receiver>, before: Option<Vec<Scale>>| TrainingOptions {
-        ring: wanted.ring,
-        margin: MARGIN,
-        features: wanted.features,
-        labels: wanted.labels,
-        loss,
-        input: input.clone(),
-        optimize: Optimize::Time,
-        sign: SignChoice::Exact,
-        link: Link::LOOPBACK,
-        before,
-    };
-    let plan = compile(&step, &rehearsal.ranges().unwrap(), &options(Some(Receiver::P0), None)).unwrap();
-    let after = |plan: &Plan| plan.training.as_ref().unwrap().states.iter().map(|state| state.after).collect();
-    let testing = compile(&test, &of_test.ranges().unwrap(), &options(None, Some(after(&plan)))).unwrap();
-    let states = &step.states;
-    let count = states.iter().position(|state| state.role == Role::Count).unwrap();
-    let tally = reveal_state(&testing, count, Receiver::P0);
-    let revealed = states.iter().enumerate().filter(|(_, state)| state.role == Role::Parameter);
-    let revealed: Vec<Plan> = revealed.map(|(state, _)| reveal_state(&testing, state, Receiver::P0)).collect();
-    let reveals = (3..3 + revealed.len()).collect();
+    let to_p0 = Some(Receiver::P0);
+    let ranges = |rehearsal: &Rehearsal| rehearsal.ranges().unwrap().rounded();
     let job = Job {
-        version: 1,
-        model: graph.name.clone(),
+        version: VERSION,
+        network: Network::of(&graph),
+        input,
+        recipe,
         features: wanted.features,
         labels: wanted.labels,
-        model_to: Some(Receiver::P0),
+        reveals: Reveals { model: to_p0, loss: to_p0, accuracy: to_p0 },
         rows: wanted.rows as u64,
         test_rows: wanted.test_rows as u64,
-        plans: [plan, testing, tally].into_iter().chain(revealed).collect(),
-        epochs: vec![Epoch { first: 0, plan: 0 }; recipe.epochs as usize],
-        steps: (wanted.rows / wanted.batch) as u32,
-        evaluation: Some(Evaluation { plan: 1, batches: (wanted.test_rows / wanted.batch) as u32, tally: 2 }),
-        reveals,
-        recipe,
+        ranges: Ranges { steps: ranges(&rehearsal), evaluation: Some(ranges(&of_test)) },
+        rescale_every: wanted.rescale_every,
+        choices: Choices {
+            ring: wanted.ring,
+            margin: MARGIN,
+            optimize: Optimize::Time,
+            sign: SignChoice::Exact,
+            link: Link::LOOPBACK,
+        },
     };
-    job.check().unwrap();
-    Made { folder, wanted, job, step, evaluation: test, train, test: tested }
+    let course = Arc::new(Course::new(job.clone()).unwrap());
+    Made { folder, wanted, job, course, step, evaluation: test, train, test: tested }
 }
 
 fn batch(set: &(Items, Vec<u32>), items: &[u32]) -> (Vec<f32>, Vec<u32>) {
@@ -250,7 +247,7 @@ pub fn roles(made: &Made) -> Roles {
             checkpoint_every: None,
             resume: false,
             out: None,
-            allow: ["loss:p0", "accuracy:p0", "model:p0"].map(String::from).to_vec(),
+            allow: ["loss:p0", "accuracy:p0", "model:p0", "ranges:p0", "ranges:p1"].map(String::from).to_vec(),
             threads: 1,
             link: None,
             identity: own(name),

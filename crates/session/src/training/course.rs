@@ -1,0 +1,440 @@
+//! What a role computes from a job: the order of the turns and the plan of each. Every role compiles for itself, so that
+//! nobody has to believe that a plan is that of the network, and new plans can follow from ranges that are measured on the way.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ariann_gates::{Party, Receiver};
+use ariann_graph::training::{Recipe, Role, StepGraph, evaluation, training_step};
+use ariann_plan::training::{TrainingOptions, compile, measure, measured, renew, reveal_state};
+use ariann_plan::{CompileError, Plan, Scale, StateSpec};
+
+use super::job::{Choices, Job, JobError, Ranges, VERSION};
+use super::turns::{Turn, Turns};
+use crate::engine::Schedule;
+use crate::making::slots_a_batch;
+
+/// Epochs at most.
+const EPOCHS: u32 = 100_000;
+/// Learning rates at most.
+const RATES: usize = 4096;
+/// Turns at most.
+const TURNS: u64 = 1 << 40;
+/// Items of a data set at most.
+const ROWS: u64 = u32::MAX as u64;
+/// Values of all states at most.
+const VALUES: usize = 1 << 32;
+/// Values of a batch's items at most.
+const BATCH_VALUES: usize = 1 << 32;
+/// Plans that are kept at most: those of turns to come are asked for again and again.
+const KEPT: usize = 8;
+/// Bytes of a range in a [`Standing`], and of a state's scale.
+const RANGE: usize = 16;
+const SCALE: usize = 8;
+/// Fractional bits of a scale at most, either way.
+const MOST_BITS: i32 = 100;
+
+/// A plan, and what follows from it once.
+pub struct Leg {
+    /// The plan.
+    pub plan: Plan,
+    /// Its digest.
+    pub digest: [u8; 32],
+    /// Of the engine and of the maker of material.
+    pub schedule: Arc<Schedule>,
+    /// Bytes of each gate's material, at P0 and at P1.
+    pub lens: [Arc<Vec<u64>>; 2],
+}
+
+/// What is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A step, with the learning rate of that number.
+    Step(usize),
+    /// The measurement of ranges.
+    Measure,
+    /// A batch of the test.
+    Evaluate,
+    /// The reveal of a state.
+    Reveal(usize),
+}
+
+/// Where a training stands between two turns: what the plans to come follow from, beside the job. Public.
+#[derive(Clone, PartialEq)]
+pub struct Standing {
+    /// How often ranges were renewed.
+    generation: u64,
+    ranges: Arc<Ranges>,
+    /// Scales that the states have.
+    scales: Vec<Scale>,
+}
+
+type Key = (Kind, Standing);
+
+/// A job that was checked, and its graphs.
+pub struct Course {
+    job: Job,
+    turns: Turns,
+    /// A step for each learning rate.
+    steps: Vec<StepGraph>,
+    /// Which of them an epoch takes.
+    of_epoch: Vec<usize>,
+    evaluation: Option<StepGraph>,
+    states: Vec<StateSpec>,
+    /// States that are revealed at the end.
+    revealed: Vec<usize>,
+    first: Standing,
+    /// The step that is run most; there when the course is.
+    step: Option<Arc<Leg>>,
+    legs: Mutex<Vec<(Key, Arc<Leg>)>>,
+    digest: [u8; 32],
+}
+
+impl Course {
+    /// Accepts or refuses a job. All kinds of plans that it begins with are compiled.
+    pub fn new(job: Job) -> Result<Course, JobError> {
+        bounds(&job)?;
+        job.network.check().map_err(|error| JobError::Plan(error.to_string()))?;
+        let graph = job.network.graph();
+        let values = graph.input.len().checked_mul(job.recipe.batch);
+        need(values.is_some_and(|values| values <= BATCH_VALUES), "batch has too many values")?;
+        need(graph.input.shape == job.input.shape, "declared input has another shape than its network's")?;
+        let refused = |error: ariann_graph::training::RecipeError| JobError::Plan(error.to_string());
+        // Nobody's weights: they are drawn or read where they are known.
+        let recipe = Recipe { initial: ariann_graph::training::Initial::Model, ..job.recipe.clone() };
+        let (mut rates, mut steps, mut of_epoch): (Vec<f64>, Vec<StepGraph>, _) = (Vec::new(), Vec::new(), Vec::new());
+        for epoch in 0..recipe.epochs {
+            let rate = recipe.schedule.lr(recipe.lr, epoch, recipe.epochs);
+            let known = rates.iter().position(|known| *known == rate);
+            of_epoch.push(known.unwrap_or(rates.len()));
+            if known.is_none() {
+                need(rates.len() < RATES, "schedule has too many learning rates")?;
+                steps.push(public(training_step(&graph, &recipe, rate, job.reveals.loss.is_some()).map_err(refused)?));
+                rates.push(rate);
+            }
+        }
+        let tested = job.reveals.accuracy.map(|_| evaluation(&graph, &recipe, recipe.batch).map_err(refused));
+        let evaluation = tested.transpose()?.map(public);
+        drop(graph);
+        let ranged =
+            [(Some(&steps[0]), Some(&job.ranges.steps)), (evaluation.as_ref(), job.ranges.evaluation.as_ref())];
+        for (graph, ranges) in ranged {
+            let fits = match (graph, ranges) {
+                (Some(graph), Some(ranges)) => ranges.check(graph).map_err(|error| JobError::Head(error.to_string())),
+                (None, None) => Ok(()),
+                _ => need(false, "ranges are not those of its steps and its test"),
+            };
+            fits?;
+        }
+        let values = steps[0].states.iter().try_fold(0usize, |sum, state| sum.checked_add(state.len()));
+        need(values.is_some_and(|values| values <= VALUES), "network has too many values")?;
+        let batch = job.recipe.batch as u64;
+        let to = job.reveals.model;
+        let revealed = steps[0].states.iter().enumerate().filter(|(_, state)| match state.role {
+            Role::Parameter | Role::Running => to.is_some(),
+            // P0 brought what is frozen; nobody else has it.
+            Role::Frozen => to.is_some_and(|to| to != Receiver::P0),
+            Role::Velocity | Role::Count => false,
+        });
+        let revealed: Vec<usize> = revealed.map(|(index, _)| index).collect();
+        let turns = Turns {
+            epochs: job.recipe.epochs,
+            steps: (job.rows / batch) as u32,
+            tests: if evaluation.is_some() { (job.test_rows / batch) as u32 } else { 0 },
+            measure_every: job.rescale_every,
+            reveals: revealed.len() as u32,
+        };
+        let first = Standing { generation: 0, ranges: Arc::new(job.ranges.clone()), scales: Vec::new() };
+        let mut course = Course {
+            digest: [0; 32],
+            job,
+            turns,
+            steps,
+            of_epoch,
+            evaluation,
+            states: Vec::new(),
+            revealed,
+            first,
+            step: None,
+            legs: Mutex::default(),
+        };
+        course.begin()?;
+        Ok(course)
+    }
+
+    /// The scales that states begin with, and the plans of all kinds.
+    fn begin(&mut self) -> Result<(), JobError> {
+        let options = self.options(self.job.reveals.loss, None);
+        let plan = compile(&self.steps[0], &self.job.ranges.steps, &options).map_err(|error| self.refused(&error))?;
+        self.states = plan.training.map_or(Vec::new(), |training| training.states);
+        self.first.scales = self.states.iter().map(|state| state.after).collect();
+        self.step = Some(self.leg(Kind::Step(0), &self.first)?);
+        let mut hasher = blake3::Hasher::new_derive_key("ariann training course v1");
+        hasher.update(&self.job.digest());
+        let mut kinds: Vec<Kind> = (0..self.steps.len()).map(Kind::Step).collect();
+        kinds.extend(self.turns.measure_every.map(|_| Kind::Measure));
+        kinds.extend(self.evaluation.as_ref().map(|_| Kind::Evaluate));
+        for kind in kinds {
+            hasher.update(&self.leg(kind, &self.first)?.digest);
+        }
+        self.digest = *hasher.finalize().as_bytes();
+        Ok(())
+    }
+
+    /// The job.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// Of the job and of the plans that it begins with: what roles, material and checkpoints are bound to.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// The order of the turns.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    /// What is kept between turns, at the scales that it begins with.
+    pub fn states(&self) -> &[StateSpec] {
+        &self.states
+    }
+
+    /// The state that counts right answers.
+    pub fn count(&self) -> usize {
+        self.states.iter().position(|state| state.role == Role::Count).expect("every step graph has one")
+    }
+
+    /// The state that reveal number `index` reveals.
+    pub fn revealed(&self, index: u32) -> usize {
+        self.revealed[index as usize]
+    }
+
+    /// The plan of a kind as the training begins.
+    pub fn at_first(&self, kind: Kind) -> Result<Arc<Leg>, JobError> {
+        self.leg(kind, &self.first)
+    }
+
+    /// The step of the first epoch.
+    pub fn step(&self) -> &Leg {
+        self.step.as_ref().expect("it was compiled at first")
+    }
+
+    /// The first turn's cursor.
+    pub fn cursor(self: &Arc<Self>) -> Cursor {
+        Cursor { course: self.clone(), number: 0, standing: self.first.clone() }
+    }
+
+    /// A cursor at turn `number` of a training that stands so.
+    pub fn cursor_at(self: &Arc<Self>, number: u64, standing: Standing) -> Cursor {
+        Cursor { course: self.clone(), number, standing }
+    }
+
+    fn kind(&self, turn: Turn) -> Kind {
+        match turn {
+            Turn::Measure { .. } => Kind::Measure,
+            Turn::Step { epoch, .. } => Kind::Step(self.of_epoch[epoch as usize]),
+            Turn::Evaluate { .. } => Kind::Evaluate,
+            Turn::Tally { .. } => Kind::Reveal(self.count()),
+            Turn::Reveal { index } => Kind::Reveal(self.revealed(index)),
+        }
+    }
+
+    fn options(&self, loss: Option<Receiver>, before: Option<Vec<Scale>>) -> TrainingOptions {
+        let Choices { ring, margin, optimize, sign, link } = self.job.choices;
+        let Job { features, labels, input, .. } = &self.job;
+        let (features, labels, input) = (*features, *labels, input.clone());
+        TrainingOptions { ring, margin, features, labels, loss, input, optimize, sign, link, before }
+    }
+
+    fn refused(&self, error: &CompileError) -> JobError {
+        let text = error.to_string();
+        let narrow = self.job.choices.ring == 32 && !text.contains("--ring 64");
+        JobError::Plan(if narrow { text + "; --ring 64 has room for wider ranges" } else { text })
+    }
+
+    /// The plan of a kind for a training that stands so; compiled once.
+    fn leg(&self, kind: Kind, standing: &Standing) -> Result<Arc<Leg>, JobError> {
+        let mut legs = self.legs.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = |(of, at): &Key| *of == kind && at.same(standing);
+        if let Some(place) = legs.iter().position(|(key, _)| known(key)) {
+            let found = legs.remove(place);
+            legs.push(found);
+            return Ok(legs[legs.len() - 1].1.clone());
+        }
+        let leg = Arc::new(self.compiled(kind, standing)?);
+        // A role is at most one renewal behind another thread of it.
+        legs.retain(|((_, at), _)| at.generation + 1 >= standing.generation);
+        if legs.len() == KEPT {
+            legs.remove(0);
+        }
+        legs.push(((kind, standing.clone()), leg.clone()));
+        Ok(leg)
+    }
+
+    fn compiled(&self, kind: Kind, standing: &Standing) -> Result<Leg, JobError> {
+        let Standing { ranges, scales, .. } = standing;
+        let options = |loss| self.options(loss, Some(scales.clone()));
+        let plan = match kind {
+            Kind::Step(rate) => compile(&self.steps[rate], &ranges.steps, &options(self.job.reveals.loss)),
+            Kind::Measure => measure(&self.steps[0], &ranges.steps, &options(None)),
+            Kind::Evaluate => match (&self.evaluation, &ranges.evaluation) {
+                (Some(graph), Some(ranges)) => compile(graph, ranges, &options(None)),
+                _ => unreachable!("turns of a test need one"),
+            },
+            Kind::Reveal(state) => Ok(self.reveal(state, scales)),
+        };
+        let plan = plan.map_err(|error| self.refused(&error))?;
+        plan.check().map_err(|error| JobError::Plan(error.to_string()))?;
+        need(slots_a_batch(&plan) > 0, "batch needs more keys than one turn may have; use a smaller one")?;
+        let lens = [Party::P0, Party::P1].map(|party| Arc::new(plan.sections(party)));
+        Ok(Leg { digest: plan.digest(), schedule: Arc::new(Schedule::new(&plan)), lens, plan })
+    }
+
+    /// The plan that reveals a state at these scales: the count to whom the accuracy is told, others to whom the model is.
+    fn reveal(&self, state: usize, scales: &[Scale]) -> Plan {
+        let to = if state == self.count() { self.job.reveals.accuracy } else { self.job.reveals.model };
+        let mut basis = self.step().plan.clone();
+        let states = basis.training.iter_mut().flat_map(|training| &mut training.states);
+        for (state, scale) in states.zip(scales) {
+            (state.before, state.after) = (*scale, *scale);
+        }
+        reveal_state(&basis, state, to.expect("turns that reveal have a receiver"))
+    }
+
+    /// Bytes of a [`Standing`].
+    pub fn standing_len(&self) -> usize {
+        let nodes = self.steps[0].nodes.len() + self.evaluation.as_ref().map_or(0, |test| test.nodes.len());
+        8 + RANGE * nodes + SCALE * self.states.len()
+    }
+
+    /// Reads what [`Standing::encode`] wrote.
+    pub fn standing(&self, bytes: &[u8]) -> Result<Standing, &'static str> {
+        if bytes.len() != self.standing_len() {
+            return Err("where it stands has not the length that the job gives it");
+        }
+        let (generation, mut rest) = bytes.split_first_chunk().expect("its length was checked");
+        let mut word = || {
+            let (word, tail) = rest.split_first_chunk().expect("its length was checked");
+            rest = tail;
+            *word
+        };
+        let mut ranges = self.job.ranges.clone();
+        let all = ranges.steps.nodes.iter_mut().chain(ranges.evaluation.iter_mut().flat_map(|test| &mut test.nodes));
+        for range in all {
+            (range.max_abs, range.rms) = (f64::from_le_bytes(word()), f64::from_le_bytes(word()));
+            let fits = |x: f64| x.is_finite() && x >= 0.0;
+            if !(fits(range.max_abs) && fits(range.rms)) {
+                return Err("where it stands has a range that is none");
+            }
+        }
+        let mut scales = Vec::with_capacity(self.states.len());
+        for _ in &self.states {
+            let frac = i64::from_le_bytes(word());
+            let frac = i32::try_from(frac).ok().filter(|frac| frac.abs() <= MOST_BITS);
+            scales.push(Scale::bits(frac.ok_or("where it stands has a scale that is none")?));
+        }
+        Ok(Standing { generation: u64::from_le_bytes(*generation), ranges: Arc::new(ranges), scales })
+    }
+}
+
+/// Without the values that it begins with.
+fn public(mut step: StepGraph) -> StepGraph {
+    step.states.iter_mut().for_each(|state| state.initial = Vec::new());
+    step
+}
+
+fn bounds(job: &Job) -> Result<(), JobError> {
+    if job.version != VERSION {
+        return Err(JobError::Version(job.version));
+    }
+    let Job { recipe, rows, test_rows, reveals, rescale_every, choices, .. } = job;
+    need((1..=EPOCHS).contains(&recipe.epochs), "number of epochs is out of bounds")?;
+    need((1..=ROWS).contains(rows) && *test_rows <= ROWS, "number of items is out of bounds")?;
+    need(recipe.batch > 0, "batch is empty")?;
+    let batch = recipe.batch as u64;
+    need(batch <= *rows, &format!("batch of {batch} items is larger than its {rows} items"))?;
+    need(reveals.accuracy.is_none() || batch <= *test_rows, "test has fewer items than a batch")?;
+    need(*rescale_every != Some(0), "number of steps between measurements is 0")?;
+    need(choices.margin <= 16, "margin is out of bounds")?;
+    let each = rows / batch + test_rows / batch + 1;
+    need(2 * each * u64::from(recipe.epochs) <= TURNS, "number of turns is out of bounds")
+}
+
+fn need(ok: bool, reason: &str) -> Result<(), JobError> {
+    if ok { Ok(()) } else { Err(JobError::Head(reason.to_string())) }
+}
+
+impl Standing {
+    /// Plans that follow from both are the same. Ranges of one generation of one course are.
+    fn same(&self, other: &Standing) -> bool {
+        self.generation == other.generation && self.scales == other.scales && self.ranges == other.ranges
+    }
+
+    /// As bytes, little-endian: generation (8), ranges of the nodes of a step and of a test (16 each), fractional bits of the
+    /// states (8 each).
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.generation.to_le_bytes().to_vec();
+        let test = self.ranges.evaluation.iter().flat_map(|test| &test.nodes);
+        for range in self.ranges.steps.nodes.iter().chain(test) {
+            bytes.extend_from_slice(&range.max_abs.to_le_bytes());
+            bytes.extend_from_slice(&range.rms.to_le_bytes());
+        }
+        self.scales.iter().for_each(|scale| bytes.extend_from_slice(&i64::from(scale.frac).to_le_bytes()));
+        bytes
+    }
+}
+
+/// A place between two turns, from which the turns to come can be walked.
+#[derive(Clone)]
+pub struct Cursor {
+    course: Arc<Course>,
+    number: u64,
+    standing: Standing,
+}
+
+impl Cursor {
+    /// Number of the turn that comes next.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The turn that comes next; none after the last.
+    pub fn turn(&self) -> Option<Turn> {
+        self.course.turns.turn(self.number)
+    }
+
+    /// Where the training stands before it.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Its plan.
+    pub fn leg(&self, turn: Turn) -> Result<Arc<Leg>, JobError> {
+        self.course.leg(self.course.kind(turn), &self.standing)
+    }
+
+    /// Goes on after a turn; one that measures is followed by [`Cursor::renew`].
+    pub fn pass(&mut self, leg: &Leg) {
+        let states = leg.plan.training.iter().flat_map(|training| &training.states);
+        self.standing.scales.iter_mut().zip(states).for_each(|(scale, state)| *scale = state.after);
+        self.number += 1;
+    }
+
+    /// Exponents that a measurement reveals.
+    pub fn measured(&self) -> usize {
+        measured(&self.course.steps[0]).len()
+    }
+
+    /// New ranges, from what was measured.
+    pub fn renew(&mut self, exponents: &[i32]) {
+        let step = &self.course.steps[0];
+        let names = measured(step).into_iter().map(|node| step.nodes[node].name.clone());
+        let of: Vec<(String, i32)> = names.zip(exponents.iter().copied()).collect();
+        let Ranges { steps, evaluation } = &*self.standing.ranges;
+        let tested = self.course.evaluation.as_ref().zip(evaluation.as_ref());
+        let evaluation = tested.map(|(test, ranges)| renew(test, ranges, &of));
+        self.standing.ranges = Arc::new(Ranges { steps: renew(step, steps, &of), evaluation });
+        self.standing.generation += 1;
+    }
+}
