@@ -2,10 +2,10 @@
 //! few steps on made-up items. The last line is what it costs to measure them anew.
 
 use ariann_gates::{Cost, Party};
-use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, Schedule, Trainer, training_step};
+use ariann_graph::training::{Loss, Recipe, Rehearsal, Trainer, training_step};
 use ariann_graph::{import, zoo};
 use ariann_plan::training::{MARGIN, TrainingOptions, compile, measure, measured};
-use ariann_plan::{Gate, InputSpec, Link, Optimize, Pixels, SignChoice, Totals};
+use ariann_plan::{Gate, InputSpec, Link, Optimize, SignChoice, Totals};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -14,20 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let loss = if given(4, "mse") == "ce" { Loss::CrossEntropy } else { Loss::Mse };
     let network = zoo::network(&name, &zoo::Options::default())?;
     let graph = import::import_for_training_bytes(&network.onnx)?;
-    let recipe = Recipe {
-        loss,
-        epochs: 1,
-        batch,
-        lr: 0.01,
-        schedule: Schedule::Constant,
-        momentum: 0.9,
-        nesterov: false,
-        weight_decay: 0.0,
-        freeze: Vec::new(),
-        dropout: 0.0,
-        seed: 1,
-        initial: Initial::Fresh,
-    };
+    let recipe = Recipe { momentum: 0.9, seed: 1, ..Recipe::plain(loss, batch, 0.01) };
     let step = training_step(&graph, &recipe, recipe.lr, false)?;
     let mut trainer = Trainer::new(&step);
     let mut rehearsal = Rehearsal::new(&step);
@@ -48,15 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         features: Party::P1,
         labels: Party::P1,
         loss: None,
-        input: InputSpec {
-            name: "input".to_string(),
-            shape: network.input.to_vec(),
-            range: [-3.0, 3.0],
-            pixels: Pixels::default(),
-            scale: 1.0,
-            mean: vec![0.0],
-            std: vec![1.0],
-        },
+        input: InputSpec::plain("input", &network.input, [-3.0, 3.0]),
         optimize: Optimize::Time,
         sign: SignChoice::Exact,
         link: Link::LOOPBACK,

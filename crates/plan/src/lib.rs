@@ -154,6 +154,21 @@ pub struct InputSpec {
     pub std: Vec<f32>,
 }
 
+impl InputSpec {
+    /// Values that are taken as they are.
+    pub fn plain(name: &str, shape: &[usize], range: [f64; 2]) -> InputSpec {
+        InputSpec {
+            name: name.to_string(),
+            shape: shape.to_vec(),
+            range,
+            pixels: Pixels::default(),
+            scale: 1.0,
+            mean: vec![0.0],
+            std: vec![1.0],
+        }
+    }
+}
+
 /// The form of the result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -412,10 +412,13 @@ fn ranges_follow_from_what_values_are_made_of() {
         let (old, ratio) = (ranges.nodes[node], new.max_abs / ranges.nodes[node].max_abs);
         assert!((new.rms - old.rms * ratio).abs() <= 1e-9 * new.rms);
     }
-    // Once more, nothing changes.
-    assert_eq!(renew(&step, &same, &all(0)).nodes.iter().map(|x| x.max_abs).sum::<f64>().round(), {
-        same.nodes.iter().map(|x| x.max_abs).sum::<f64>().round()
-    });
+    // Once more, nothing changes; ranges that are told by their exponents are such again.
+    assert_eq!(renew(&step, &same, &all(0)), same);
+    let told = ranges.rounded();
+    for by in [-5, 0, 3] {
+        let new = renew(&step, &told, &all(by));
+        nodes.iter().for_each(|node| assert_eq!(new.nodes[*node].max_abs, new.rounded().nodes[*node].max_abs));
+    }
     let gone = renew(&step, &ranges, &all(-40));
     let grown = renew(&step, &ranges, &all(3));
     assert_eq!(gone.states, ranges.states);

@@ -9,6 +9,7 @@ use ariann_graph::Function;
 use ariann_ring::{Axes, Bilinear};
 
 use super::build::{Builder, Held};
+use super::scales::bits;
 use crate::scales::LOOKUP_WIDTH;
 use crate::{CompileError, Gate, Scale};
 
@@ -102,7 +103,7 @@ impl Builder<'_> {
         epsilon: u64,
         len: usize,
     ) -> Result<Held, CompileError> {
-        let (of_x, of_r) = (operand.max.log2().ceil() as i32, self.scales.max(index).log2().ceil() as i32);
+        let (of_x, of_r) = (bits(operand.max), bits(self.scales.max(index)));
         let x = self.opened(name, "x", operand.value, FRAC + 4 - of_x, operand.max, len)?;
         let epsilon = epsilon as f64 * 2f64.powi(-40);
         let mut r = table;
@@ -146,6 +147,6 @@ impl Builder<'_> {
         let scale = Scale::bits(product.1.frac + if by == 0.5 { 1 } else { 0 });
         let product = self.times(name, "half", product, by, 1, scale, len);
         let sum = self.weighted(&format!("{name}/corrected"), &[r, product], &[1, 1], len)?;
-        self.opened(name, "refined", sum, FRAC - max.log2().ceil() as i32, max, len)
+        self.opened(name, "refined", sum, FRAC - bits(max), max, len)
     }
 }

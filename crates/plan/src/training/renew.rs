@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use ariann_graph::training::{StepGraph, StepOp, StepRanges};
 use ariann_graph::{Function, ValueRange};
 
-/// A little more than what [`super::scales::Scales::budget_of`] multiplies magnitudes by: the greatest range of an exponent.
-const ROUNDING: f64 = 1.0101;
+/// Well within the range of an exponent.
+const WITHIN: f64 = 0.9;
 /// The least part of a range that is left of it at once: what a window can tell.
 const LEAST: f64 = 1.0 / 256.0;
 /// And of the range of a velocity, which remembers earlier gradients.
@@ -30,7 +30,8 @@ pub fn renew(step: &StepGraph, ranges: &StepRanges, of: &[(String, i32)]) -> Ste
     for (index, node) in step.nodes.iter().enumerate() {
         let max = match of.get(node.name.as_str()) {
             Some(exponent) => {
-                let greatest = 2f64.powi((*exponent).clamp(-1000, 1000)) / ROUNDING;
+                let max_abs = WITHIN * 2f64.powi((*exponent).clamp(-1000, 1000));
+                let greatest = ValueRange { max_abs, rms: 0.0 }.rounded().max_abs;
                 greatest.max(ranges.nodes[index].max_abs * LEAST)
             }
             None => follows(step, index, &ranges.nodes, &new.nodes),

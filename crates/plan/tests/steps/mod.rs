@@ -2,28 +2,13 @@
 #![allow(dead_code)]
 
 use ariann_gates::Party;
-use ariann_graph::training::{
-    Initial, Loss, Recipe, Rehearsal, Schedule, StepGraph, StepRanges, Trainer, training_step,
-};
+use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, StepGraph, StepRanges, Trainer, training_step};
 use ariann_graph::{import, zoo};
 use ariann_plan::training::{MARGIN, TrainingOptions};
-use ariann_plan::{InputSpec, Link, Opens, Optimize, Pixels, Plan, SignChoice};
+use ariann_plan::{InputSpec, Link, Opens, Optimize, Plan, SignChoice};
 
 pub fn recipe(batch: usize, loss: Loss) -> Recipe {
-    Recipe {
-        loss,
-        epochs: 1,
-        batch,
-        lr: 0.02,
-        schedule: Schedule::Constant,
-        momentum: 0.9,
-        nesterov: false,
-        weight_decay: 0.0,
-        freeze: Vec::new(),
-        dropout: 0.0,
-        seed: 1,
-        initial: Initial::Model,
-    }
+    Recipe { momentum: 0.9, seed: 1, initial: Initial::Model, ..Recipe::plain(loss, batch, 0.02) }
 }
 
 pub fn options(ring: u32, input: [usize; 3]) -> TrainingOptions {
@@ -33,15 +18,7 @@ pub fn options(ring: u32, input: [usize; 3]) -> TrainingOptions {
         features: Party::P1,
         labels: Party::P0,
         loss: None,
-        input: InputSpec {
-            name: "input".to_string(),
-            shape: input.to_vec(),
-            range: [-1.0, 1.0],
-            pixels: Pixels::default(),
-            scale: 1.0,
-            mean: vec![0.0],
-            std: vec![1.0],
-        },
+        input: InputSpec::plain("input", &input, [-1.0, 1.0]),
         optimize: Optimize::Material,
         sign: SignChoice::Exact,
         link: Link::LOOPBACK,
