@@ -27,7 +27,7 @@ fn agree<R: Ring>(weights: Weights, reveal: Reveal) {
                         assert!((private - f64::from(*logit)).abs() < 0.02, "item {item}: {private} for {logit}");
                     }
                 }
-                Revealed::Loss | Revealed::State | Revealed::Nothing => unreachable!("no result of a prediction"),
+                _ => unreachable!("no result of a prediction"),
             }
         }
     }
