@@ -27,8 +27,6 @@ mod server;
 mod shamir;
 mod spool;
 mod training;
-#[cfg(test)]
-mod views;
 mod weights;
 
 pub use book::Book;

@@ -114,8 +114,17 @@ pub struct Shares {
     pub self_mask: [u8; 16],
     /// One for every candidate, ascending.
     pub parcels: Vec<Parcel>,
+    /// By the owner's identity.
+    pub signature: Signature,
 }
 message!(3, "shares", Shares);
+
+impl Shares {
+    pub(crate) fn signed(&self) -> [u8; 32] {
+        let owner = (self.roster, self.round, self.owner, self.candidates, self.self_mask);
+        derive::digest("ariann federated 1 shares", &(owner, &self.parcels))
+    }
+}
 
 /// What one owner sealed for the receiver of a [`Relay`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

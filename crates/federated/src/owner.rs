@@ -4,6 +4,10 @@
 //! else instead, the owner refuses. Secrets go as soon as they have served: when the shares are released, of each member of the
 //! cohort one secret's share is left, and the other is gone.
 
+#[cfg(test)]
+#[path = "views.rs"]
+mod views;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -52,6 +56,17 @@ struct Secrets {
     keys: RoundKeys,
     /// Gives PRF(g; t, i).
     group: Seed,
+}
+
+/// What a mask of an update is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// PRF(g; t, i).
+    Group,
+    /// b_i.
+    Own,
+    /// p_ij.
+    Pair(u16),
 }
 
 struct Dealt {
@@ -195,7 +210,9 @@ impl OwnerRound {
             parcels.push(Parcel { to, tags, sealed });
         }
         let (Round { roster, number: round }, owner) = (self.round, self.number);
-        let message = Shares { roster, round, owner, candidates: digest, self_mask, parcels };
+        let signature = Signature::default();
+        let mut message = Shares { roster, round, owner, candidates: digest, self_mask, parcels, signature };
+        message.signature = self.identity.sign(&purpose(Shares::NAME), &message.signed())?;
         Ok(Dealt { candidates: candidates.clone(), digest, message, own })
     }
 
@@ -291,18 +308,25 @@ impl OwnerRound {
     /// What masks this owner's update, once: its share Δ_O,i, already multiplied with the public weight.
     pub fn masker<R: Ring>(&mut self) -> Result<Masker<R>, FederatedError> {
         check_ring::<R>(self.roster.training())?;
+        let (head, masks) = self.take_masks()?;
+        Ok(Masker::new(head, masks.into_iter().map(|(_, mask)| mask).collect()))
+    }
+
+    fn take_masks(&mut self) -> Result<(Contribution, Vec<(Part, Mask)>), FederatedError> {
         let (Some(dealt), Some(relayed)) = (&self.dealt, &self.relayed) else {
             return Err(FederatedError::Order("the update is masked when the cohort is known"));
         };
         let taken = FederatedError::Order("the update of this round was masked already: masks serve once");
         let secrets = self.secrets.take().ok_or(taken)?;
-        let mut masks = vec![Mask::adding(&secrets.group), Mask::adding(&secrets.keys.self_seed)];
+        let mut masks =
+            vec![(Part::Group, Mask::adding(&secrets.group)), (Part::Own, Mask::adding(&secrets.keys.self_seed))];
         let cohort = dealt.candidates.adverts.iter().filter(|advert| relayed.message.cohort.contains(&advert.owner));
         for other in cohort.filter(|advert| advert.owner != self.number) {
             let own = (self.number, &secrets.keys.mask, &self.advert.mask);
             let seed = keys::pair_seed(self.round, own, (other.owner, &other.mask));
             let seed = seed.ok_or_else(|| refuse(Who::Owner(other.owner), Why::WeakKey))?;
-            masks.push(if other.owner > self.number { Mask::adding(&seed) } else { Mask::subtracting(&seed) });
+            let mask = if other.owner > self.number { Mask::adding(&seed) } else { Mask::subtracting(&seed) };
+            masks.push((Part::Pair(other.owner), mask));
         }
         let training = self.roster.training();
         let head = Contribution {
@@ -313,7 +337,7 @@ impl OwnerRound {
             ring: training.ring,
             values: training.values,
         };
-        Ok(Masker::new(head, masks))
+        Ok((head, masks))
     }
 
     /// Signs the list of survivors: this one, and no other in this round. The answer is for the server.
@@ -492,5 +516,47 @@ impl<R: Ring> Masker<R> {
             true => Ok(*self.hasher.finalize().as_bytes()),
             false => Err(FederatedError::Order("an update has fewer words than the model")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{KeepMemory, MemorySpool, Server, Training};
+
+    #[test]
+    fn claims_out_of_range_are_refused_though_signed() {
+        let identities = [(); 2].map(|()| Arc::new(Identity::ephemeral("owner").unwrap()));
+        let training = Training { id: [0; 32], ring: 32, values: 1, threshold: 2, most_rows: 100 };
+        let pins = [(1, identities[0].fingerprint()), (2, identities[1].fingerprint())];
+        let mut roster = Roster::new(training.clone(), 1, &pins).unwrap();
+        let mut book = Book::open(&training, KeepMemory::default()).unwrap();
+        book.draw(&roster, 1).unwrap();
+        let position = Position::start(&training);
+        let begin = |roster: &Roster, book: &mut Book, rows| {
+            let (roster, identity) = (Arc::new(roster.clone()), identities[0].clone());
+            OwnerRound::begin(roster, identity, book, position, 1, rows)
+        };
+        for rows in [0, 101] {
+            assert!(begin(&roster, &mut book, rows).is_err());
+        }
+        let mut advert = begin(&roster, &mut book, 100).unwrap().advert;
+        let server =
+            |roster: &Roster| Server::open(Arc::new(roster.clone()), position, 1, MemorySpool::default()).unwrap();
+        let why = |error: FederatedError| error.refusal().unwrap().clone();
+        let unknown = why(server(&roster).advert(1, advert.clone()).unwrap_err());
+        assert_eq!(unknown, Refusal { who: Who::Owner(1), why: Why::NoCertificate });
+        roster.introduce(1, &identities[0].certificate()).unwrap();
+        let mut server = server(&roster);
+        for rows in [0, 101, u64::MAX] {
+            advert.rows = rows;
+            advert.signature = identities[0].sign(&purpose(Advert::NAME), &advert.signed()).unwrap();
+            let refusal = why(server.advert(1, advert.clone()).unwrap_err());
+            assert_eq!(refusal, Refusal { who: Who::Owner(1), why: Why::Rows { got: rows, most: 100 } });
+        }
+        advert.rows = 100;
+        assert_eq!(why(server.advert(1, advert.clone()).unwrap_err()).why, Why::Signature("advert"));
+        advert.signature = identities[0].sign(&purpose(Advert::NAME), &advert.signed()).unwrap();
+        server.advert(1, advert).unwrap();
     }
 }

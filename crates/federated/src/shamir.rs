@@ -118,3 +118,94 @@ pub(crate) fn is_canonical(share: &Share) -> bool {
     let value: Option<Scalar> = Scalar::from_canonical_bytes(share.0).into();
     value.is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn all(shares: &[Share], owners: &[u16]) -> Vec<(u16, Share)> {
+        owners.iter().copied().zip(shares.iter().map(|share| Share(share.0))).collect()
+    }
+
+    fn joined(shares: &[(u16, Share)], threshold: usize) -> Option<[u8; 16]> {
+        let shares: Vec<_> = shares.iter().map(|(owner, share)| (*owner, share)).collect();
+        join(&shares, threshold).map(|seed| *seed.expose())
+    }
+
+    proptest! {
+        #[test]
+        fn any_threshold_of_shares_joins(
+            secret: [u8; 16],
+            owners in prop::collection::btree_set(0u16..u16::MAX, 2..12),
+            part in 0.0f64..1.0,
+            turn in 0usize..12,
+        ) {
+            let owners: Vec<u16> = owners.into_iter().collect();
+            let threshold = 2 + (part * (owners.len() - 1) as f64) as usize;
+            let shares = split(&Seed::from_bytes(secret), threshold, &owners).unwrap();
+            let mut shares = all(&shares, &owners);
+            shares.rotate_left(turn % owners.len());
+            prop_assert_eq!(joined(&shares, threshold), Some(secret));
+            prop_assert_eq!(joined(&shares[..threshold - 1], threshold), None);
+            // A share that was changed, or is another owner's.
+            shares[0].1.0[5] ^= 1;
+            prop_assert_ne!(joined(&shares, threshold), Some(secret));
+        }
+    }
+
+    #[test]
+    fn more_owners_than_bytes_have_values() {
+        let owners: Vec<u16> = (0..300).collect();
+        let shares = split(&Seed::from_bytes([9; 16]), 201, &owners).unwrap();
+        assert_eq!(joined(&all(&shares, &owners)[99..], 201), Some([9; 16]));
+    }
+
+    /// One share less than the threshold says nothing: with any guess of the seed there is one polynomial through the shares
+    /// and the guess. Its last share is computed here, and joins to the guess.
+    #[test]
+    fn one_share_less_fits_every_seed() {
+        let owners = [1u16, 2, 3, 4];
+        let shares = all(&split(&Seed::from_bytes([1; 16]), 3, &owners).unwrap(), &owners);
+        let at = |owner: u16| Scalar::from(u64::from(owner) + 1);
+        let value = |share: &Share| Option::<Scalar>::from(Scalar::from_canonical_bytes(share.0)).unwrap();
+        for guess in [[0; 16], [1; 16], [7; 16], [255; 16]] {
+            let mut bytes = [0; 32];
+            bytes[..16].copy_from_slice(&guess);
+            let points = [
+                (Scalar::ZERO, Scalar::from_bytes_mod_order(bytes)),
+                (at(1), value(&shares[0].1)),
+                (at(2), value(&shares[1].1)),
+            ];
+            let last = points.iter().enumerate().map(|(i, (x, y))| {
+                let others = points.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, (z, _))| z);
+                y * others.map(|z| (at(4) - z) * (x - z).invert()).product::<Scalar>()
+            });
+            let last = Share(last.sum::<Scalar>().to_bytes());
+            assert_eq!(last.0 == shares[3].1.0, guess == [1; 16]);
+            let [a, b] = [0, 1].map(|i| (shares[i].0, Share(shares[i].1.0)));
+            assert_eq!(joined(&[a, b, (4, last)], 3), Some(guess));
+        }
+    }
+
+    /// The bytes of T - 1 shares are uniform, and the same for two seeds.
+    #[test]
+    fn fewer_shares_are_uniform_whatever_the_seed() {
+        let counts = [[0; 16], [255; 16]].map(|secret| {
+            let mut counts = [[0u32; 256]; 2];
+            for _ in 0..2_000 {
+                let shares = split(&Seed::from_bytes(secret), 3, &[0, 1, 2]).unwrap();
+                for (counts, share) in counts.iter_mut().zip(&shares) {
+                    share.0[..31].iter().for_each(|byte| counts[usize::from(*byte)] += 1);
+                }
+            }
+            counts
+        });
+        for counts in counts.as_flattened() {
+            let expected = 31.0 * 2_000.0 / 256.0;
+            let statistic: f64 = counts.iter().map(|count| (f64::from(*count) - expected).powi(2) / expected).sum();
+            // Above this in one of 10^10 tests, by Laurent and Massart's bound for 255 degrees of freedom.
+            assert!(statistic < 255.0 + 2.0 * (255f64 * 23.1).sqrt() + 2.0 * 23.1, "{statistic}");
+        }
+    }
+}

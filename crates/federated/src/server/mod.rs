@@ -155,6 +155,7 @@ impl<S: Spool> Server<S> {
             return Err(refuse(who, Why::NotInCohort(from)));
         }
         check_parcels(&message, &owners)?;
+        self.roster.verify(from, Shares::NAME, &message.signed(), &message.signature)?;
         if message.candidates != self.candidates()?.digest() {
             return Err(refuse(who, Why::OtherList));
         }

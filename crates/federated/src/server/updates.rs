@@ -25,9 +25,9 @@ pub(crate) struct Intake {
 /// What the released shares give.
 pub(crate) struct Recovered {
     /// Seeds of the survivors' self masks.
-    self_masks: Vec<Seed>,
+    pub self_masks: Vec<Seed>,
     /// Mask keys of the rest of the cohort.
-    mask_keys: Vec<(u16, StaticSecret)>,
+    pub mask_keys: Vec<(u16, StaticSecret)>,
 }
 
 impl<S: Spool> Server<S> {
