@@ -10,26 +10,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use ariann_graph::import_for_training_bytes;
-use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, Schedule, Trainer, evaluation, order, training_step};
+use ariann_graph::training::{Loss, Recipe, Rehearsal, Trainer, evaluation, order, training_step};
 use ariann_graph::zoo::{Options, network};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn recipe(loss: Loss, batch: usize, lr: f64) -> Recipe {
-    Recipe {
-        loss,
-        epochs: 1,
-        batch,
-        lr,
-        schedule: Schedule::Constant,
-        momentum: 0.9,
-        nesterov: false,
-        weight_decay: 0.0,
-        freeze: vec![],
-        dropout: 0.5,
-        seed: 0,
-        initial: Initial::Fresh,
-    }
+    Recipe { momentum: 0.9, dropout: 0.5, ..Recipe::plain(loss, batch, lr) }
 }
 
 fn main() -> Result<(), Failure> {

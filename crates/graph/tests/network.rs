@@ -7,7 +7,7 @@ mod networks;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ariann_graph::training::{Initial, Loss, Recipe, Schedule, StepGraph, Trainer, evaluation, training_step};
+use ariann_graph::training::{Initial, Loss, Recipe, StepGraph, Trainer, evaluation, training_step};
 use ariann_graph::zoo::{NAMES, Options, network};
 use ariann_graph::{
     AvgPool, BatchNorm, Conv, Dense, Executor, Function, Graph, Network, NetworkError, Op, Pool, ValueId,
@@ -20,20 +20,8 @@ use networks::{Builder, conv_shape};
 use serde_json::{Value, json};
 
 fn recipe(batch: usize, loss: Loss, initial: Initial) -> Recipe {
-    Recipe {
-        loss,
-        epochs: 1,
-        batch,
-        lr: 0.05,
-        schedule: Schedule::Constant,
-        momentum: 0.9,
-        nesterov: false,
-        weight_decay: 5e-4,
-        freeze: vec![],
-        dropout: 0.5,
-        seed: 1,
-        initial,
-    }
+    let plain = Recipe::plain(loss, batch, 0.05);
+    Recipe { momentum: 0.9, weight_decay: 5e-4, dropout: 0.5, seed: 1, initial, ..plain }
 }
 
 fn json_of(graph: &Graph) -> String {

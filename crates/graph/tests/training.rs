@@ -4,9 +4,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use ariann_graph::training::{
-    Initial, Loss, Recipe, Role, Schedule, StepOp, Trainer, evaluation, order, training_step,
-};
+use ariann_graph::training::{Initial, Loss, Recipe, Role, StepOp, Trainer, evaluation, order, training_step};
 use ariann_graph::zoo::{NAMES, Options, network};
 use ariann_graph::{
     Executor, ExportError, Graph, Op, export_onnx, export_safetensors, import_bytes, import_for_training,
@@ -15,20 +13,8 @@ use ariann_graph::{
 use common::{max_difference, sample_data};
 
 fn recipe(batch: usize) -> Recipe {
-    Recipe {
-        loss: Loss::CrossEntropy,
-        epochs: 1,
-        batch,
-        lr: 0.05,
-        schedule: Schedule::Constant,
-        momentum: 0.9,
-        nesterov: false,
-        weight_decay: 5e-4,
-        freeze: vec![],
-        dropout: 0.5,
-        seed: 1,
-        initial: Initial::Fresh,
-    }
+    let plain = Recipe::plain(Loss::CrossEntropy, batch, 0.05);
+    Recipe { momentum: 0.9, weight_decay: 5e-4, dropout: 0.5, seed: 1, ..plain }
 }
 
 fn inputs(count: usize) -> Vec<f32> {

@@ -5,11 +5,11 @@
 
 use ariann_data::{Choice, Preprocess, load_images, own_labels};
 use ariann_gates::{Party, Window};
-use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, Role, Schedule, Trainer, order, training_step};
+use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, Role, Trainer, order, training_step};
 use ariann_graph::{import, zoo};
 use ariann_plan::clear::{Reference, Rounding};
 use ariann_plan::training::{MARGIN, TrainingOptions, compile, encode_states};
-use ariann_plan::{InputSpec, Link, Optimize, Pixels, SignChoice};
+use ariann_plan::{InputSpec, Link, Optimize, SignChoice};
 
 /// Up or down by chance, without bias: what the dealer's coin and the parties' masks make of a window's opening.
 struct Chance(u64);
@@ -34,29 +34,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let network = zoo::network(name, &zoo::Options { input, ..zoo::Options::default() })?;
     let graph = import::import_for_training_bytes(&network.onnx)?;
     let loss = if loss == "ce" { Loss::CrossEntropy } else { Loss::Mse };
-    let recipe = Recipe {
-        loss,
-        epochs: 1,
-        batch,
-        lr: 0.01,
-        schedule: Schedule::Constant,
-        momentum: 0.9,
-        nesterov: false,
-        weight_decay: 0.0,
-        freeze: Vec::new(),
-        dropout: 0.0,
-        seed: 1,
-        initial: Initial::Model,
-    };
+    let recipe = Recipe { momentum: 0.9, seed: 1, initial: Initial::Model, ..Recipe::plain(loss, batch, 0.01) };
     let step = training_step(&graph, &recipe, recipe.lr, false)?;
     let spec = InputSpec {
-        name: "input".to_string(),
-        shape: network.input.to_vec(),
-        range: [-1.0, 1.0],
-        pixels: Pixels::default(),
         scale: 255.0,
         mean: vec![0.5],
         std: vec![0.5],
+        ..InputSpec::plain("input", &network.input, [-1.0, 1.0])
     };
     let preprocess = Preprocess { scale: spec.scale, mean: spec.mean.clone(), std: spec.std.clone() };
     let size = input.map(|[_, size, _]| size);

@@ -32,6 +32,27 @@ pub struct Recipe {
     pub initial: Initial,
 }
 
+impl Recipe {
+    /// One epoch of plain stochastic gradient descent from fresh weights of seed 0: no momentum, no decay, no dropout, nothing
+    /// frozen, one learning rate.
+    pub fn plain(loss: Loss, batch: usize, lr: f64) -> Recipe {
+        Recipe {
+            loss,
+            epochs: 1,
+            batch,
+            lr,
+            schedule: Schedule::Constant,
+            momentum: 0.0,
+            nesterov: false,
+            weight_decay: 0.0,
+            freeze: Vec::new(),
+            dropout: 0.0,
+            seed: 0,
+            initial: Initial::Fresh,
+        }
+    }
+}
+
 /// A loss, divided by the number of items of the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

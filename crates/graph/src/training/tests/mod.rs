@@ -111,20 +111,7 @@ impl Net {
 }
 
 fn recipe(loss: Loss, batch: usize) -> Recipe {
-    Recipe {
-        loss,
-        epochs: 1,
-        batch,
-        lr: 0.1,
-        schedule: Schedule::Constant,
-        momentum: 0.0,
-        nesterov: false,
-        weight_decay: 0.0,
-        freeze: vec![],
-        dropout: 0.25,
-        seed: 5,
-        initial: Initial::Model,
-    }
+    Recipe { dropout: 0.25, seed: 5, initial: Initial::Model, ..Recipe::plain(loss, batch, 0.1) }
 }
 
 /// Features and labels of a batch.
