@@ -155,21 +155,9 @@ impl Builder<'_> {
         if factor > LARGEST_FACTOR {
             return Err(unsupported(node, format!("its windows' sizes have no common divisor below {LARGEST_FACTOR}")));
         }
-        let factors = [0, 1]
-            .map(|axis| average.counts[axis].iter().map(|count| (divisors[axis] / u64::from(*count)) as u32).collect());
-        let pool = &average.pool;
-        let shape = SumShape {
-            channels: pool.channels,
-            input: [pool.in_height, pool.in_width],
-            kernel: pool.kernel,
-            stride: pool.stride,
-            pads: [pool.pads[0], pool.pads[1]],
-            dilation: pool.dilation,
-            factors,
-        };
         let scale = Scale { frac: scale.frac, factor: factor as u32 };
         self.note_greatest(node);
-        let gate = self.push(&node.name, "", &[x], scale, Gate::Sum(shape));
+        let gate = self.push(&node.name, "", &[x], scale, Gate::Sum(sums(average)));
         if wires {
             self.give_wire(node.output, gate, scale);
         } else {
@@ -180,17 +168,8 @@ impl Builder<'_> {
 
     fn pool(&mut self, node: &Node, pool: &Pool) -> Result<(), CompileError> {
         let (mut x, scale, width) = self.narrow(node.inputs[0])?;
-        let whole = Pooling {
-            channels: pool.channels,
-            input: [pool.in_height, pool.in_width],
-            output: [pool.out_height(), pool.out_width()],
-            kernel: pool.kernel,
-            stride: pool.stride,
-            pads: [pool.pads[0], pool.pads[1]],
-            dilation: pool.dilation,
-        };
         let mut part = 0;
-        for step in steps(whole) {
+        for step in steps(pool) {
             let windows = Windows::Pool(step);
             for level in 0..windows.levels() {
                 part += 1;
@@ -283,8 +262,33 @@ impl Builder<'_> {
     }
 }
 
+/// The sums of an average, each times what the number of its places lacks of their common multiple.
+pub(crate) fn sums(average: &AvgPool) -> SumShape {
+    let (pool, divisors) = (&average.pool, scales::divisors(average));
+    let factors = [0, 1]
+        .map(|axis| average.counts[axis].iter().map(|count| (divisors[axis] / u64::from(*count)) as u32).collect());
+    SumShape {
+        channels: pool.channels,
+        input: [pool.in_height, pool.in_width],
+        kernel: pool.kernel,
+        stride: pool.stride,
+        pads: [pool.pads[0], pool.pads[1]],
+        dilation: pool.dilation,
+        factors,
+    }
+}
+
 /// A pooling as it is computed: by rows and then by columns where that needs fewer comparisons.
-pub(crate) fn steps(whole: Pooling) -> Vec<Pooling> {
+pub(crate) fn steps(pool: &Pool) -> Vec<Pooling> {
+    let whole = Pooling {
+        channels: pool.channels,
+        input: [pool.in_height, pool.in_width],
+        output: [pool.out_height(), pool.out_width()],
+        kernel: pool.kernel,
+        stride: pool.stride,
+        pads: [pool.pads[0], pool.pads[1]],
+        dilation: pool.dilation,
+    };
     let comparisons = |steps: &[Pooling]| -> usize {
         let of = |windows: Windows| (0..windows.levels()).map(|level| windows.pairs(level)).sum::<usize>();
         steps.iter().map(|step| of(Windows::Pool(step.clone()))).sum()

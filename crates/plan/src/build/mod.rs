@@ -4,7 +4,7 @@ mod forms;
 mod layers;
 mod softmax;
 
-pub(crate) use layers::steps;
+pub(crate) use layers::{steps, sums};
 
 use ariann_gates::linear::{HOLDER, Weights};
 use ariann_gates::{Party, Receiver, Sign};

@@ -13,7 +13,7 @@ use ariann_gates::product::Product;
 use ariann_gates::relu::Relu;
 use ariann_gates::relu_back::ReluBack;
 use ariann_gates::truncate::Truncate;
-use ariann_gates::{Pooling, Receiver, Sign, SumShape, Window, Windows};
+use ariann_gates::{Receiver, Sign, Window, Windows};
 use ariann_graph::training::StepOp;
 use ariann_graph::{AvgPool, Function, Pool};
 use ariann_ring::arrange::{Axis, Block};
@@ -24,7 +24,7 @@ use super::refine;
 use super::scales::bits;
 use crate::gate::Lookup;
 use crate::scales::{LOOKUP_WIDTH, divisors};
-use crate::{CompileError, Gate, Scale, SignChoice};
+use crate::{CompileError, Gate, Scale, SignChoice, build};
 
 /// Fractional bits of results of lookups that a probability is made of.
 const PROBABILITY: i32 = 14;
@@ -315,17 +315,8 @@ impl Builder<'_> {
 
     /// The levels of a maximum, by rows and then by columns where that needs fewer comparisons.
     fn maximum(&mut self, name: &str, mut x: u32, scale: Scale, width: u32, pool: &Pool) -> (u32, Vec<u32>) {
-        let whole = Pooling {
-            channels: pool.channels,
-            input: [pool.in_height, pool.in_width],
-            output: [pool.out_height(), pool.out_width()],
-            kernel: pool.kernel,
-            stride: pool.stride,
-            pads: [pool.pads[0], pool.pads[1]],
-            dilation: pool.dilation,
-        };
         let mut levels = Vec::new();
-        for step in crate::build::steps(whole) {
+        for step in build::steps(pool) {
             let windows = Windows::Pool(step);
             for level in 0..windows.levels() {
                 let gate = Gate::Max(Max { windows: windows.clone(), level, width, form: self.form() });
@@ -345,21 +336,9 @@ impl Builder<'_> {
         if factor.saturating_mul(u64::from(scale.factor)) > 1 << 16 {
             return Err(unsupported(name, "its windows' sizes have no small common divisor"));
         }
-        let factors = [0, 1]
-            .map(|axis| average.counts[axis].iter().map(|count| (divisors[axis] / u64::from(*count)) as u32).collect());
-        let pool = &average.pool;
-        let shape = SumShape {
-            channels: pool.channels,
-            input: [pool.in_height, pool.in_width],
-            kernel: pool.kernel,
-            stride: pool.stride,
-            pads: [pool.pads[0], pool.pads[1]],
-            dilation: pool.dilation,
-            factors,
-        };
         let zeros = factor.trailing_zeros();
         let scale = Scale { frac: scale.frac, factor: scale.factor * factor as u32 };
-        let gate = self.push(name, "", &[x], scale, Gate::Sum(shape));
+        let gate = self.push(name, "", &[x], scale, Gate::Sum(build::sums(average)));
         let held = if is_wire { self.shared(name, (gate, scale), self.len(index)) } else { (gate, scale) };
         // Powers of two are bits.
         let result = Scale { frac: scale.frac + zeros as i32, factor: scale.factor >> zeros };
