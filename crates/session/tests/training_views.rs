@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use ariann_gates::{Comparison, Party, Receiver, kind};
-use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, Schedule, StepGraph, Trainer, training_step};
+use ariann_graph::training::{Loss, Recipe, Rehearsal, StepGraph, Trainer, training_step};
 use ariann_graph::{Graph, Op};
 use ariann_plan::training::{MARGIN, TrainingOptions, compile, encode_states};
-use ariann_plan::{Gate, InputSpec, Link, Opens, Optimize, Pixels, Plan, Revealed, SignChoice};
+use ariann_plan::{Gate, InputSpec, Link, Opens, Optimize, Plan, Revealed, SignChoice};
 use ariann_prg::{Address, Prg, Seed};
 use ariann_ring::{Ring, fixed, pack};
 use ariann_session::hooks::{Hooks, Observer};
@@ -50,20 +50,7 @@ fn graph() -> Graph {
 }
 
 fn recipe() -> Recipe {
-    Recipe {
-        loss: Loss::Mse,
-        epochs: 1,
-        batch: 4,
-        lr: 0.02,
-        schedule: Schedule::Constant,
-        momentum: 0.9,
-        nesterov: false,
-        weight_decay: 0.0,
-        freeze: Vec::new(),
-        dropout: 0.0,
-        seed: 1,
-        initial: Initial::Fresh,
-    }
+    Recipe { momentum: 0.9, seed: 1, ..Recipe::plain(Loss::Mse, 4, 0.02) }
 }
 
 fn subject(optimize: Optimize) -> Subject {
@@ -74,15 +61,7 @@ fn subject(optimize: Optimize) -> Subject {
         let (features, labels) = random_items(&step, number);
         rehearsal.step(&mut trainer, &step, &features, &labels, number).unwrap();
     }
-    let input = InputSpec {
-        name: "input".to_string(),
-        shape: graph.input.shape.clone(),
-        range: [-1.0, 1.0],
-        pixels: Pixels::default(),
-        scale: 1.0,
-        mean: vec![0.0],
-        std: vec![1.0],
-    };
+    let input = InputSpec::plain("input", &graph.input.shape, [-1.0, 1.0]);
     let options = TrainingOptions {
         ring: 32,
         margin: MARGIN,

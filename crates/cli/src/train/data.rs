@@ -109,9 +109,7 @@ mod tests {
     use super::*;
 
     fn declared() -> InputSpec {
-        let (mean, std) = (vec![], vec![]);
-        let pixels = Pixels { resize: None, crop: None, order: Default::default() };
-        InputSpec { name: "x".into(), shape: vec![1, 2, 2], range: [-1.0, 3.0], pixels, scale: 1.0, mean, std }
+        InputSpec::plain("x", &[1, 2, 2], [-1.0, 3.0])
     }
 
     #[test]

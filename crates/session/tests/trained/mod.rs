@@ -8,13 +8,11 @@ use std::time::Duration;
 
 use ariann_data::{Items, bundled};
 use ariann_gates::{Party, Receiver};
-use ariann_graph::training::{
-    Initial, Loss, Recipe, Rehearsal, Schedule, StepGraph, Trainer, evaluation, order, training_step,
-};
+use ariann_graph::training::{Loss, Recipe, Rehearsal, StepGraph, Trainer, evaluation, order, training_step};
 use ariann_graph::{Network, zoo};
 use ariann_net::Identity;
 use ariann_plan::training::MARGIN;
-use ariann_plan::{InputSpec, Link, Optimize, Pixels, SignChoice};
+use ariann_plan::{InputSpec, Link, Optimize, SignChoice};
 use ariann_session::SessionError;
 use ariann_session::config::{Deadlines, IdentityConfig, Remote};
 use ariann_session::events::{Event, Events};
@@ -88,30 +86,15 @@ pub fn make(wanted: Wanted) -> Made {
     std::fs::write(folder.path().join("model.onnx"), &network.onnx).unwrap();
     let graph = ariann_graph::import_for_training_bytes(&network.onnx).unwrap();
     let recipe = Recipe {
-        loss: wanted.loss,
         epochs: wanted.epochs,
-        batch: wanted.batch,
-        lr: wanted.lr,
-        schedule: Schedule::Constant,
         momentum: 0.9,
-        nesterov: false,
-        weight_decay: 0.0,
-        freeze: Vec::new(),
         dropout: wanted.dropout,
         seed: 5,
-        initial: Initial::Fresh,
+        ..Recipe::plain(wanted.loss, wanted.batch, wanted.lr)
     };
     let step = training_step(&graph, &recipe, recipe.lr, true).unwrap();
     let test = evaluation(&graph, &recipe, wanted.batch).unwrap();
-    let input = InputSpec {
-        name: "input".to_string(),
-        shape: network.input.to_vec(),
-        range: [0.0, 1.0],
-        pixels: Pixels::default(),
-        scale: 255.0,
-        mean: Vec::new(),
-        std: Vec::new(),
-    };
+    let input = InputSpec { scale: 255.0, ..InputSpec::plain("input", &network.input, [0.0, 1.0]) };
     let files = [bundled::train_images(), bundled::train_labels(), bundled::test_images(), bundled::test_labels()];
     let [images, labels, test_images, test_labels] = files.map(|file| write(folder.path(), file));
     let preprocess = ariann_data::Preprocess { scale: 255.0, mean: Vec::new(), std: Vec::new() };
