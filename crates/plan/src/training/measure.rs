@@ -77,7 +77,7 @@ pub enum RangesError {
 /// What a measuring plan measures, in the order of what it reveals: nodes of the step.
 ///
 /// These are the products that follow from a trained parameter and that an update follows from, and the functions 1/x and
-/// 1/√x, whose greatest values are at the least operands. All else follows from them ([`super::renew`]): sums and maxima from
+/// 1/√x, whose greatest values are at the least operands. All else follows from them ([`super::renew()`]): sums and maxima from
 /// what they are made of, other functions from their bounds. Products of frozen layers alone do not change, and what the
 /// loss alone is made of would tell the loss.
 pub fn measured(step: &StepGraph) -> Vec<usize> {
@@ -317,7 +317,7 @@ fn ranges_of(plan: &Plan) -> Vec<(&str, i32)> {
         .collect()
 }
 
-/// The exponents e of what `plan`, of [`super::measure`], revealed: each node's magnitudes are at most 2^e, and it is the least
+/// The exponents e of what `plan`, of [`super::measure()`], revealed: each node's magnitudes are at most 2^e, and it is the least
 /// such, as far as the window told: up to 2^-8 of its range, and a value within the rounding of a power of two may be on its
 /// other side. (Where a dropped value's constant left a unit that is no power of two, e may be greater by one.) Refuses a
 /// value that has left its range, with its margin, by whichever side saw it. Beyond twice that bound nothing is seen: values
