@@ -115,7 +115,9 @@ fn every_byte_of_a_relay() {
         world.round += 1;
         let mut server = world.server();
         let mut owners: Vec<OwnerRound> = (0..2).map(|at| world.begin(at)).collect();
-        owners.iter().for_each(|owner| drop(server.advert(owner.number(), owner.advert().clone()).unwrap()));
+        for owner in &owners {
+            server.advert(owner.number(), owner.advert().clone()).unwrap();
+        }
         let candidates = server.close_adverts().unwrap().0;
         for owner in &mut owners {
             server.shares(owner.number(), owner.candidates(&candidates).unwrap().clone()).unwrap();

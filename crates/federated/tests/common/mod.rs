@@ -156,8 +156,9 @@ pub fn play<R: Ring>(world: &mut World, fates: &[usize], deltas: &[Vec<R>]) -> R
     }
     let record = server.close_releases()?;
     let mut sum = vec![R::ZERO; world.roster.training().values as usize];
-    for (at, part) in sum.chunks_mut(4).enumerate() {
-        server.total::<R>()?.add_to(4 * at as u64, part)?;
+    let (total, part) = (server.total::<R>()?, sum.len() / 2 + 1);
+    for (at, words) in sum.chunks_mut(part).enumerate() {
+        total.add_to((part * at) as u64, words)?;
     }
     world.position = world.position.after(world.roster.training(), &record)?;
     Ok(Outcome { record, sum })
