@@ -133,6 +133,7 @@ impl Events for Teller {
                 self.say(&format!("epoch {epoch}: {}", told.join(", ")));
             }
             Event::Predicted { predictions, .. } => self.predicted.borrow_mut().extend(predictions),
+            Event::ListeningForOwners { address } => self.say(&format!("owners connect at {address}")),
             Event::Listening { address } => self.say(&format!("listening at {address}")),
             Event::Notice { text } => self.say(&text),
             Event::SessionFailed { fault, error } => self.say(&format!("session failed ({fault}): {error}")),

@@ -1,10 +1,10 @@
 //! The plan of a training step: `cargo run --release -p ariann-plan --example training lenet 128 32`. Ranges are those of a
 //! few steps on made-up items. The last line is what it costs to measure them anew.
 
-use ariann_gates::{Cost, Party};
+use ariann_gates::Cost;
 use ariann_graph::training::{Loss, Recipe, Rehearsal, Trainer, training_step};
 use ariann_graph::{import, zoo};
-use ariann_plan::training::{MARGIN, TrainingOptions, compile, measure, measured};
+use ariann_plan::training::{MARGIN, Source, TrainingOptions, compile, measure, measured};
 use ariann_plan::{Gate, InputSpec, Link, Optimize, SignChoice, Totals};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,14 +32,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = TrainingOptions {
         ring,
         margin: MARGIN,
-        features: Party::P1,
-        labels: Party::P1,
+        features: Source::P1,
+        labels: Source::P1,
         loss: None,
         input: InputSpec::plain("input", &network.input, [-3.0, 3.0]),
         optimize: Optimize::Time,
         sign: SignChoice::Exact,
         link: Link::LOOPBACK,
         before: None,
+        shared: None,
     };
     let plan = compile(&step, &ranges, &options)?;
     plan.check()?;

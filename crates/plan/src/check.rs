@@ -182,7 +182,7 @@ impl Plan {
         let own = entry.scale;
         need((-FRAC..=FRAC).contains(&own.frac) && (1..=FACTOR).contains(&own.factor), "its scale is out of bounds")?;
         let follows = match &entry.gate {
-            Gate::Input(_) => own.factor == 1,
+            Gate::Input(_) | Gate::Shared(_) => own.factor == 1,
             Gate::Linear(_) => own.factor == 1 && (own.frac - of(0).frac).abs() <= FRAC,
             Gate::Add(gate) => (0..entry.inputs.len()).all(|index| {
                 let factor = gate.multipliers[index];
@@ -222,24 +222,32 @@ impl Plan {
         need(follows, "its scale is not what its operands make it")
     }
 
+    /// Values that the first gates bring: the item, or a batch's items and labels.
+    fn brought(&self, number: usize) -> Checked<usize> {
+        match (number, &self.training) {
+            (0, None) => Ok(self.input_len()),
+            (_, Some(training)) if number < INPUTS => {
+                let per_item = if number == 0 { self.input_len() } else { self.output.classes };
+                per_item.checked_mul(training.batch).ok_or("its length is out of bounds")
+            }
+            _ => Err("an input is no first gate"),
+        }
+    }
+
     /// The form of a gate's result; refuses operands that it does not take.
     fn form(&self, number: usize, entry: &Entry, forms: &[Form]) -> Checked<Form> {
         let operands: Vec<Form> = entry.inputs.iter().map(|input| forms[*input as usize]).collect();
         let gate = &entry.gate;
         match (gate, operands.as_slice()) {
             (Gate::Input(gate), []) => {
-                let batch = self.training.as_ref().map_or(1, |training| training.batch);
-                let len = match (number, &self.training) {
-                    (0, None) => self.input_len(),
-                    (_, Some(_)) if number < INPUTS => {
-                        let per_item = if number == 0 { self.input_len() } else { self.output.classes };
-                        per_item.checked_mul(batch).ok_or("its length is out of bounds")?
-                    }
-                    _ => return Err("an input is no first gate"),
-                };
-                need(gate.len == len, "its length is not that of the input")?;
+                need(gate.len == self.brought(number)?, "its length is not that of the input")?;
                 need(self.training.is_some() || gate.owner == OWNER, "its owner is not the one that asks")?;
                 Ok(Form::Wire { len: gate.len, to: Receiver::Both, of_owner: true })
+            }
+            (Gate::Shared(gate), []) => {
+                need(self.training.is_some(), "it belongs to training, and this plan is none")?;
+                need(gate.len == self.brought(number)?, "its length is not that of the input")?;
+                Ok(Form::Share(gate.len))
             }
             (Gate::Linear(gate), [Form::Wire { len, to, .. }]) => self.linear(gate, *len, *to),
             (Gate::Add(gate), operands) => {

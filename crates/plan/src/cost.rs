@@ -29,7 +29,7 @@ fn cost<R: Ring>(gate: &Gate) -> Cost {
         Gate::Multiply(gate) => gate.cost::<R>(),
         Gate::ArgMax(gate) => gate.cost(),
         Gate::Reveal(gate) => gate.cost(),
-        Gate::State(_) | Gate::Store(_) | Gate::Times(_) => Cost::default(),
+        Gate::Shared(_) | Gate::State(_) | Gate::Store(_) | Gate::Times(_) => Cost::default(),
         Gate::Product(gate) => gate.cost::<R>(),
         Gate::Reduce(gate) => gate.cost(),
         Gate::Spread(gate) => gate.cost(),
@@ -135,6 +135,7 @@ impl Plan {
         let section = (cost.material[party as usize] + cost.prepared[party as usize]) as u64;
         let words = match &self.gates[number].gate {
             Gate::Input(gate) => gate.len,
+            Gate::Shared(gate) => gate.len,
             Gate::Linear(gate) => gate.shape.in_len() + gate.shape.out_len() * 2,
             Gate::Add(gate) => gate.len * 2,
             Gate::Arrange(gate) => gate.arrange.len,
@@ -172,6 +173,7 @@ impl Plan {
     pub fn result_len(&self, number: usize) -> usize {
         match &self.gates[number].gate {
             Gate::Input(gate) => gate.len,
+            Gate::Shared(gate) => gate.len,
             Gate::Linear(gate) => gate.shape.out_len(),
             Gate::Add(gate) => gate.len,
             Gate::Arrange(gate) => gate.arrange.len,

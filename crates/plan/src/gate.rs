@@ -82,6 +82,8 @@ impl Entry {
 pub enum Gate {
     /// The data owner's values become a wire.
     Input(Input),
+    /// A share of values that outsiders shared among the parties.
+    Shared(Shared),
     /// A linear layer: wire to share.
     Linear(Linear),
     /// Shares and wires to the share of their sum.
@@ -148,6 +150,14 @@ pub struct Times {
 }
 
 impl Eq for Times {}
+
+/// Values that neither party knows: who owns them gave each party its share before the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shared {
+    /// Values.
+    pub len: usize,
+}
 
 /// A tensor that a party keeps from step to step, as its share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,6 +236,7 @@ impl Gate {
     pub fn kind(&self) -> &'static str {
         match self {
             Gate::Input(_) => "input",
+            Gate::Shared(_) => "shared",
             Gate::Linear(_) => "linear",
             Gate::Add(_) => "add",
             Gate::Arrange(_) => "arrange",

@@ -32,7 +32,7 @@ pub use cost::{Totals, gate_cost};
 pub use encode::{EncodeError, LayerWords, encode_weights};
 pub use file::PlanFileError;
 pub use forecast::{Forecast, Link, Rates};
-pub use gate::{Compared, Entry, Gate, Kept, Lookup, Scale, Times};
+pub use gate::{Compared, Entry, Gate, Kept, Lookup, Scale, Shared, Times};
 pub use opened::Opens;
 pub use pixels::{Filter, Order, Pixels, Resize};
 pub use scales::ScaleError;

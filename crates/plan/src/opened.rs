@@ -38,7 +38,8 @@ impl Plan {
                 | Gate::ReluBack(_)
                 | Gate::MaxBack(_) => Opens::Masked,
                 // Local: no message.
-                Gate::Linear(_)
+                Gate::Shared(_)
+                | Gate::Linear(_)
                 | Gate::Add(_)
                 | Gate::Arrange(_)
                 | Gate::Sum(_)

@@ -6,8 +6,8 @@ mod steps;
 use ariann_gates::{Party, Receiver};
 use ariann_graph::training::{Loss, Recipe, Role, evaluation};
 use ariann_graph::{import, zoo};
-use ariann_plan::training::{TrainingOptions, compile, decode_state, encode_states, reveal_state};
-use ariann_plan::{CompileError, Gate, Opens, Revealed};
+use ariann_plan::training::{Source, TrainingOptions, compile, decode_state, encode_states, measure, reveal_state};
+use ariann_plan::{CompileError, Gate, Opens, Revealed, Scale, Shared};
 use steps::*;
 
 #[test]
@@ -156,4 +156,60 @@ fn labels_and_items_come_from_whom_the_plan_says() {
         .map(|entry| if let Gate::Input(input) = &entry.gate { input.owner } else { panic!("an input") })
         .collect();
     assert_eq!(owners, [Party::P1, Party::P0]);
+}
+
+/// What owners shared comes without a message, and is opened under masks alone.
+#[test]
+fn what_owners_shared_is_masked_wherever_it_is_opened() {
+    for (name, loss) in [("network1", Loss::Mse), ("lenet", Loss::Mse), ("resnet8", Loss::CrossEntropy)] {
+        let recipe = recipe(2, loss);
+        let (step, input) = network(name, None, &recipe, true);
+        let ranges = ranges(&step, 1);
+        for ring in [32, 64] {
+            let options = TrainingOptions {
+                features: Source::Owners,
+                labels: Source::Owners,
+                loss: Some(Receiver::P0),
+                ..options(ring, input)
+            };
+            let plan = compile(&step, &ranges, &options).unwrap_or_else(|error| panic!("{name}, ring {ring}: {error}"));
+            plan.check().unwrap_or_else(|error| panic!("{name}, ring {ring}: {error}"));
+            assert_eq!(named(&plan), [Opens::Result { what: Revealed::Loss, to: Receiver::P0 }]);
+            for (number, len) in [(0, 2 * step.item_len), (1, 2 * step.classes)] {
+                assert_eq!(plan.gates[number].gate, Gate::Shared(Shared { len }));
+                assert_eq!(plan.cost(number), ariann_gates::Cost::default());
+            }
+            // Another length, another place, and a share in a prediction's stead are refused.
+            let mut longer = plan.clone();
+            longer.gates[1].gate = Gate::Shared(Shared { len: 2 * step.classes + 1 });
+            assert!(longer.check().is_err());
+            let third = plan.gates[2].clone();
+            let mut later = plan.clone();
+            later.gates[2] = ariann_plan::Entry { inputs: Vec::new(), gate: plan.gates[0].gate.clone(), ..third };
+            assert!(later.check().is_err());
+            let mut predicts = plan.clone();
+            predicts.training = None;
+            assert!(predicts.check().is_err());
+            // Shared for another plan, they are brought to this one's scales; where it would have more bits, it has as many.
+            for more in [6, -3] {
+                let scales = [0, 1].map(|number| {
+                    let Scale { frac, factor } = plan.gates[number as usize].scale;
+                    Scale { frac: frac + more, factor }
+                });
+                let other = TrainingOptions { shared: Some(scales), ..options.clone() };
+                let other = compile(&step, &ranges, &other).unwrap_or_else(|error| panic!("{name}: {error}"));
+                other.check().unwrap_or_else(|error| panic!("{name}, ring {ring}: {error}"));
+                assert_eq!([0, 1].map(|number| other.gates[number].scale), scales);
+                assert_eq!(other.gates.len() > plan.gates.len(), more > 0);
+                let product = |plan: &ariann_plan::Plan| {
+                    let first = |entry: &&ariann_plan::Entry| matches!(entry.gate, Gate::Product(_));
+                    plan.gates.iter().find(first).expect("a product").scale.frac
+                };
+                assert_eq!(product(&other), product(&plan) + more.min(0));
+            }
+            let telling = measure(&step, &ranges, &TrainingOptions { loss: None, ..options }).expect("a plan");
+            telling.check().expect("a plan");
+            assert_eq!(named(&telling), [Opens::Result { what: Revealed::Ranges, to: Receiver::Both }]);
+        }
+    }
 }

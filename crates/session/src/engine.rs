@@ -138,7 +138,8 @@ impl Schedule {
 
 /// What a party brings to a run.
 pub struct Given<'a, R> {
-    /// Its own inputs, items one after the other, by the number of the gate; none for those of the other party.
+    /// Its own inputs, items one after the other, by the number of the gate; none for those of the other party. Of what
+    /// outsiders shared, its share.
     pub inputs: [Option<&'a [R]>; 2],
     /// Its shares of the plan's states. A run that succeeds renews those that the plan stores, another one leaves all as
     /// they are.
@@ -405,6 +406,11 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
                     }
                 };
                 Value::Wire(Some(masked))
+            }
+            Gate::Shared(gate) => {
+                let share = run.inputs[number as usize].expect("both have a share of what outsiders brought");
+                assert_eq!(share.len(), gate.len * run.items(), "a share has the length that the plan gives it");
+                Value::Share(self.device.upload(share))
             }
             Gate::Linear(gate) => {
                 let source = entry.inputs[0];

@@ -13,6 +13,11 @@ pub enum Event {
         /// Where.
         address: SocketAddr,
     },
+    /// The role accepts connections of owners of rows.
+    ListeningForOwners {
+        /// Where.
+        address: SocketAddr,
+    },
     /// A stage of work goes on.
     Progress {
         /// Its name: "dealing", "receiving material", "setup", "preparing", "predicting".

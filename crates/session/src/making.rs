@@ -244,7 +244,7 @@ impl<'a, R: Ring, D: Device> Maker<'a, R, D> {
                 };
                 Masks::Ranked(gate.deal(dealing, &ranked, sections))
             }
-            Gate::Input(_) | Gate::Add(_) | Gate::Sum(_) | Gate::Reveal(_) => Masks::Words,
+            Gate::Input(_) | Gate::Shared(_) | Gate::Add(_) | Gate::Sum(_) | Gate::Reveal(_) => Masks::Words,
             Gate::State(_) | Gate::Store(_) | Gate::Reduce(_) | Gate::Dropout(_) | Gate::Times(_) => Masks::Words,
             Gate::Spread(gate) => match &masks[entry.inputs[0] as usize] {
                 Masks::Wire(alpha) => Masks::Wire(gate.apply(self.device, alpha)),

@@ -63,9 +63,8 @@ fn kinds(plan: &Plan, number: usize) -> BTreeSet<u8> {
         Gate::Product(_) => vec![kind::CORRECTION],
         Gate::ReluBack(_) | Gate::MaxBack(_) => vec![kind::TABLE, kind::MASK],
         Gate::Add(_) | Gate::Arrange(_) | Gate::Sum(_) | Gate::Cut(_) | Gate::Subtract(_) | Gate::Reveal(_) => vec![],
-        Gate::State(_) | Gate::Store(_) | Gate::Reduce(_) | Gate::Spread(_) | Gate::Dropout(_) | Gate::Times(_) => {
-            vec![]
-        }
+        Gate::Shared(_) | Gate::State(_) | Gate::Store(_) => vec![],
+        Gate::Reduce(_) | Gate::Spread(_) | Gate::Dropout(_) | Gate::Times(_) => vec![],
     })
 }
 

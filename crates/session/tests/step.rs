@@ -6,7 +6,7 @@ use ariann_gates::{Comparison, Party, Receiver};
 use ariann_graph::training::{Loss, Recipe, Rehearsal, StepGraph, Trainer, training_step};
 use ariann_graph::{Graph, Op, import, zoo};
 use ariann_plan::clear::Reference;
-use ariann_plan::training::{MARGIN, TrainingOptions, compile, encode_states};
+use ariann_plan::training::{MARGIN, Source, TrainingOptions, compile, encode_states};
 use ariann_plan::{Gate, InputSpec, Link, Optimize, Plan, SignChoice};
 use ariann_ring::{Ring, fixed};
 use common::recording::Seen;
@@ -28,14 +28,14 @@ fn items(step: &StepGraph, seed: u64) -> (Vec<f32>, Vec<u32>) {
     (features, labels)
 }
 
-fn planned(step: &StepGraph, shape: &[usize], ring: u32, optimize: Optimize, owners: [Party; 2]) -> Plan {
+fn planned(step: &StepGraph, shape: &[usize], ring: u32, optimize: Optimize, sources: [Source; 2]) -> Plan {
     let (mut trainer, mut rehearsal) = (Trainer::new(step), Rehearsal::new(step));
     for number in 0..4 {
         let (features, labels) = items(step, number + 1);
         rehearsal.step(&mut trainer, step, &features, &labels, number).unwrap();
     }
     let input = InputSpec::plain("input", shape, [-1.0, 1.0]);
-    let [features, labels] = owners;
+    let [features, labels] = sources;
     let options = TrainingOptions {
         ring,
         margin: MARGIN,
@@ -47,6 +47,7 @@ fn planned(step: &StepGraph, shape: &[usize], ring: u32, optimize: Optimize, own
         sign: SignChoice::Exact,
         link: Link::LOOPBACK,
         before: None,
+        shared: None,
     };
     compile(step, &rehearsal.ranges().unwrap(), &options).unwrap()
 }
@@ -78,9 +79,9 @@ fn joined<R: Ring>([a, b]: &[Vec<Vec<R>>; 2]) -> Vec<Vec<i64>> {
 }
 
 /// Two steps, the second from the states that the first left. Returns the plan.
-fn follows<R: Ring>(graph: &Graph, recipe: &Recipe, optimize: Optimize, owners: [Party; 2], loss: bool) -> Plan {
+fn follows<R: Ring>(graph: &Graph, recipe: &Recipe, optimize: Optimize, sources: [Source; 2], loss: bool) -> Plan {
     let step = training_step(graph, recipe, recipe.lr, loss).unwrap();
-    let plan = planned(&step, &graph.input.shape, R::BITS, optimize, owners);
+    let plan = planned(&step, &graph.input.shape, R::BITS, optimize, sources);
     let initial: Vec<Vec<f32>> = step.states.iter().map(|state| state.initial.clone()).collect();
     let encoded_states = encode_states::<R>(&plan, &initial).unwrap();
     let mut clear: Vec<Vec<i64>> =
@@ -90,8 +91,13 @@ fn follows<R: Ring>(graph: &Graph, recipe: &Recipe, optimize: Optimize, owners: 
         let words = encoded::<R>(&plan, &step, &items(&step, 9 + number));
         let seeds = Seeds::numbered(number);
         let (mut p0, mut p1) = (Seen::default(), Seen::default());
-        let inputs = [Party::P0, Party::P1]
-            .map(|party| [0, 1].map(|input| (owners[input] == party).then_some(words[input].as_slice())));
+        let shared = shares(words.to_vec(), 70 + number);
+        let inputs = [Party::P0, Party::P1].map(|party| {
+            [0, 1].map(|input| match sources[input].party() {
+                Some(owner) => (owner == party).then_some(words[input].as_slice()),
+                None => Some(shared[party as usize][input].as_slice()),
+            })
+        });
         let stepped = common::step::<R>(&plan, states, inputs, [3, number], &seeds, [&mut p0, &mut p1]);
         states = stepped.states;
         let mut rounding = Replay::<R>::new(&p1.shares, &seeds, 1);
@@ -123,21 +129,24 @@ fn small_in<R: Ring>() {
         }
     }
     let mut kinds = std::collections::BTreeSet::new();
-    for (optimize, owners) in [
-        (Optimize::Latency, [Party::P1, Party::P0]),
-        (Optimize::Material, [Party::P0, Party::P1]),
-        (Optimize::Latency, [Party::P1, Party::P1]),
+    for (optimize, sources) in [
+        (Optimize::Latency, [Source::P1, Source::P0]),
+        (Optimize::Material, [Source::P0, Source::P1]),
+        (Optimize::Latency, [Source::P1, Source::P1]),
+        (Optimize::Latency, [Source::Owners, Source::Owners]),
+        (Optimize::Material, [Source::Owners, Source::P0]),
     ] {
         // Dropout in place of a ReLU, once.
-        if optimize == Optimize::Material {
+        if optimize == Optimize::Material && sources[0] == Source::P0 {
             graph.nodes[5].op = Op::Dropout { ratio: Some(0.4) };
         }
-        let plan = follows::<R>(&graph, &recipe(6, Loss::Mse, 0.0), optimize, owners, true);
+        let plan = follows::<R>(&graph, &recipe(6, Loss::Mse, 0.0), optimize, sources, true);
         kinds.extend(plan.gates.iter().map(|entry| entry.gate.kind()));
         let form = if optimize == Optimize::Material { Comparison::Chunks } else { Comparison::Dpf };
         assert!(plan.gates.iter().any(|entry| matches!(&entry.gate, Gate::Relu(relu) if relu.form == form)));
     }
-    for kind in ["product", "relu back", "max back", "state", "store", "reduce", "spread", "times", "dropout"] {
+    for kind in ["product", "relu back", "max back", "state", "store", "reduce", "spread", "times", "dropout", "shared"]
+    {
         assert!(kinds.contains(kind), "no gate {kind}: {kinds:?}");
     }
 }
@@ -158,7 +167,9 @@ fn resnet8_by_cross_entropy() {
     let options = zoo::Options { input: Some([3, 8, 8]), ..zoo::Options::default() };
     let network = zoo::network("resnet8", &options).unwrap();
     let graph = import::import_for_training_bytes(&network.onnx).unwrap();
-    follows::<u32>(&graph, &recipe(2, Loss::CrossEntropy, 0.0), Optimize::Latency, [Party::P1, Party::P0], false);
+    for sources in [[Source::P1, Source::P0], [Source::Owners; 2]] {
+        follows::<u32>(&graph, &recipe(2, Loss::CrossEntropy, 0.0), Optimize::Latency, sources, false);
+    }
 }
 
 /// Seconds of one LeNet step of dealer and parties in one process, gate by gate: `cargo test --release -p ariann-session --test
@@ -171,7 +182,7 @@ fn lenet_step() {
     let recipe = recipe(128, Loss::Mse, 0.0);
     let step = training_step(&graph, &recipe, recipe.lr, false).unwrap();
     for optimize in [Optimize::Latency, Optimize::Material] {
-        let plan = planned(&step, &graph.input.shape, 32, optimize, [Party::P1, Party::P0]);
+        let plan = planned(&step, &graph.input.shape, 32, optimize, [Source::P1, Source::P0]);
         let initial: Vec<Vec<f32>> = step.states.iter().map(|state| state.initial.clone()).collect();
         let words = encoded::<u32>(&plan, &step, &items(&step, 9));
         let inputs = [[None, Some(words[1].as_slice())], [Some(words[0].as_slice()), None]];

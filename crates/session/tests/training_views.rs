@@ -65,14 +65,15 @@ fn subject(optimize: Optimize) -> Subject {
     let options = TrainingOptions {
         ring: 32,
         margin: MARGIN,
-        features: OWNERS[0],
-        labels: OWNERS[1],
+        features: OWNERS[0].into(),
+        labels: OWNERS[1].into(),
         loss: Some(Receiver::P0),
         input,
         optimize,
         sign: SignChoice::Exact,
         link: Link::LOOPBACK,
         before: None,
+        shared: None,
     };
     let plan = compile(&step, &rehearsal.ranges().unwrap(), &options).unwrap();
     Subject { plan, step }

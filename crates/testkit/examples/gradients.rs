@@ -4,11 +4,11 @@
 //! with, rounded without bias as there. A second number is the relative L2 error of all gradients together.
 
 use ariann_data::{Choice, Preprocess, load_images, own_labels};
-use ariann_gates::{Party, Window};
+use ariann_gates::Window;
 use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, Role, Trainer, order, training_step};
 use ariann_graph::{import, zoo};
 use ariann_plan::clear::{Reference, Rounding};
-use ariann_plan::training::{MARGIN, TrainingOptions, compile, encode_states};
+use ariann_plan::training::{MARGIN, Source, TrainingOptions, compile, encode_states};
 use ariann_plan::{InputSpec, Link, Optimize, SignChoice};
 
 /// Up or down by chance, without bias: what the dealer's coin and the parties' masks make of a window's opening.
@@ -76,14 +76,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = TrainingOptions {
         ring,
         margin: MARGIN,
-        features: Party::P1,
-        labels: Party::P1,
+        features: Source::P1,
+        labels: Source::P1,
         loss: None,
         input: spec,
         optimize: Optimize::Time,
         sign: SignChoice::Exact,
         link: Link::LOOPBACK,
         before: None,
+        shared: None,
     };
     let plan = compile(&step, &rehearsal.ranges()?, &options)?;
     plan.check()?;

@@ -7,13 +7,14 @@ use ariann_data::bundled;
 use ariann_gates::{Party, Receiver};
 use ariann_graph::{Network, zoo};
 use ariann_net::Shape;
-use ariann_plan::training::MARGIN;
+use ariann_plan::training::{MARGIN, Source};
 use ariann_plan::{Optimize, SignChoice};
 use ariann_session::SessionError;
 use ariann_session::config;
 use ariann_session::hooks::Hooks;
 use ariann_session::training::{
-    self, Choices, Course, Job, JobError, LocalTraining, Reveals, TrainDealConfig, TrainPartyConfig, TrainReports,
+    self, Choices, Course, Job, JobError, LocalTraining, OwnerConfig, Reveals, RowOwner, TrainDealConfig,
+    TrainPartyConfig, TrainReports,
 };
 use serde_json::json;
 
@@ -38,8 +39,8 @@ use crate::{forecast, html};
 /// Weights, gradients, items and labels stay hidden from both; what is revealed is named by --reveal and told before the start.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Be one role of a training on several machines: dealer, p0 or p1.
-    #[arg(long, value_name = "ROLE", requires = "config", value_parser = ["dealer", "p0", "p1"])]
+    /// Be one role of a training on several machines: dealer, p0, p1, or an owner of rows, who shares them and leaves.
+    #[arg(long, value_name = "ROLE", requires = "config", value_parser = ["dealer", "p0", "p1", "owner"])]
     role: Option<String>,
     /// Its configuration, TOML.
     #[arg(long, value_name = "FILE", requires = "role")]
@@ -145,6 +146,11 @@ pub struct Args {
     /// Items of the test set, where it is not here.
     #[arg(long, value_name = "N", requires = "job_only", conflicts_with = "test_input")]
     test_rows: Option<usize>,
+    /// A data owner who shares rows among P0 and P1: its name, fingerprint, number of items for the training set and for the test
+    /// set. May be repeated; items stand in the order of the owners (docs/pooled.md).
+    #[arg(long, value_name = "NAME,FINGERPRINT,ROWS[,TEST-ROWS]", requires = "job_only", value_parser = job::parse_owner,
+        conflicts_with_all = ["input", "test_input", "rows", "test_rows", "features_from", "labels_from"])]
+    owner: Vec<RowOwner>,
 }
 
 pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionError> {
@@ -192,6 +198,15 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
 
 /// One role, by its configuration.
 fn role_alone(role: &str, config: &Path, hooks: &Hooks, output: &Output) -> Result<(), SessionError> {
+    if role == "owner" {
+        let report = training::share_rows(&config::read::<OwnerConfig>(config)?, hooks, &mut output.events())?;
+        if output.is_json() {
+            output.result(&report);
+        } else {
+            output.line(&outcome::owner(&report));
+        }
+        return Ok(());
+    }
     let report = if role == "dealer" {
         let config = config::read::<TrainDealConfig>(config)?;
         training::deal_training(&config, hooks, &mut output.events())?
@@ -236,6 +251,11 @@ struct Ended {
 impl Task {
     /// Reads model and data.
     fn new(mut args: Args, folder: &Path) -> Result<Task, SessionError> {
+        if !args.owner.is_empty() {
+            let sum = |of: fn(&RowOwner) -> u64| usize::try_from(args.owner.iter().map(of).sum::<u64>()).ok();
+            args.rows = sum(|owner| owner.rows);
+            args.test_rows = sum(|owner| owner.test_rows).filter(|rows| *rows > 0);
+        }
         let demonstration = args.input.is_none() && args.rows.is_none();
         if demonstration && args.model.is_some() {
             let reason = "--model: on which items? give --input and --labels (with --job-only, --rows suffices)";
@@ -314,9 +334,11 @@ impl Task {
             sign: args.sign,
             link: forecast::link(args.link),
         };
-        let (features, labels, reveals) = (args.features_from, args.labels_from, self.reveals);
-        let terms = Terms { features, labels, reveals, rescale_every: args.rescale_every, choices };
-        job::make(prepared, &rehearsed, &terms)
+        let shared = |party: Party| if args.owner.is_empty() { party.into() } else { Source::Owners };
+        let (features, labels) = (shared(args.features_from), shared(args.labels_from));
+        let (owners, reveals, rescale_every) = (args.owner.clone(), self.reveals, args.rescale_every);
+        let terms = Terms { features, labels, owners, reveals, rescale_every, choices };
+        job::make(prepared, &rehearsed, terms)
     }
 
     fn ring(&self) -> u32 {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ariann_plan::Link;
 use ariann_report::{bytes, count, seconds, table};
-use ariann_session::training::{Course, TrainReport};
+use ariann_session::training::{Course, ShareReport, TrainReport};
 use serde_json::{Value, json};
 
 use super::clear::ClearEpoch;
@@ -182,4 +182,13 @@ pub fn role(report: &TrainReport) -> String {
         facts.push(("trained model", files.join(", ")));
     }
     aligned(&facts)
+}
+
+/// What an owner of rows did.
+pub fn owner(report: &ShareReport) -> String {
+    aligned(&[
+        ("shared", format!("{} items to train on and {} to test, as {}", report.rows, report.test_rows, report.name)),
+        ("sent", format!("{} to P0, {} to P1", bytes(report.bytes_sent[0]), bytes(report.bytes_sent[1]))),
+        ("time", duration(report.seconds)),
+    ])
 }

@@ -131,7 +131,7 @@ impl<'p> Reference<'p> {
                 bits.insert(number as u32, decided(&entry.gate, items, operand(0)));
             }
             let value = match &entry.gate {
-                Gate::Input(_) => Value::Words(inputs[number].take().expect("inputs come first")),
+                Gate::Input(_) | Gate::Shared(_) => Value::Words(inputs[number].take().expect("inputs come first")),
                 Gate::State(kept) => Value::Words(states[kept.state].clone()),
                 Gate::Store(kept) => {
                     left.stored.push((kept.state, operand(0).to_vec()));
@@ -276,6 +276,7 @@ impl<'p> Reference<'p> {
             }
             Gate::Times(gate) => x.iter().map(|x| x.wrapping_mul(gate.factor)).collect(),
             Gate::Input(_)
+            | Gate::Shared(_)
             | Gate::Open(_)
             | Gate::ArgMax(_)
             | Gate::Reveal(_)

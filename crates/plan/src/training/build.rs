@@ -9,10 +9,10 @@ use ariann_gates::truncate::Truncate;
 use ariann_gates::{Comparison, Receiver, Window};
 use ariann_graph::training::{Role, StepGraph, StepOp};
 
-use super::TrainingOptions;
 use super::scales::{Scales, bits};
+use super::{Source, TrainingOptions};
 use crate::scales::ScaleError;
-use crate::{CompileError, Entry, Gate, Kept, Scale, StateSpec, Times};
+use crate::{CompileError, Entry, Gate, Kept, Scale, Shared, StateSpec, Times};
 
 /// Bits of a public constant that has no exact form, by ring.
 const CONSTANT_BITS: [i32; 2] = [11, 26];
@@ -105,16 +105,25 @@ impl<'a> Builder<'a> {
 
     /// Items and labels are the first gates.
     pub(super) fn inputs(&mut self) {
-        let owners = [(self.options.features, "items"), (self.options.labels, "labels")];
-        for (place, (owner, name)) in owners.into_iter().enumerate() {
+        let sources = [(self.options.features, "items"), (self.options.labels, "labels")];
+        for (place, (source, name)) in sources.into_iter().enumerate() {
             let wanted = |op: &StepOp| if place == 0 { *op == StepOp::Features } else { *op == StepOp::Labels };
             let node = self.step.nodes.iter().position(|node| wanted(&node.op));
             let per_item = if place == 0 { self.step.item_len } else { self.step.classes };
-            let scale = Scale::bits(node.map_or(0, |node| self.scales.frac(node)));
-            let gate = Gate::Input(Input { len: self.step.batch * per_item, owner });
+            let len = self.step.batch * per_item;
+            let own = Scale::bits(node.map_or(0, |node| self.scales.frac(node)));
+            let shared = self.options.shared.filter(|_| source == Source::Owners).map(|scales| scales[place]);
+            let scale = shared.unwrap_or(own);
+            let gate = match source.party() {
+                Some(owner) => Gate::Input(Input { len, owner }),
+                None => Gate::Shared(Shared { len }),
+            };
             let gate = self.push(name, "", &[], scale, gate);
-            if let Some(node) = node {
-                self.forms[node].wire = Some((gate, scale));
+            let Some(node) = node else { continue };
+            // What neither knows is opened under a mask where a product takes it.
+            match source.party() {
+                Some(_) => self.forms[node].wire = Some((gate, scale)),
+                None => self.forms[node].share = Some((gate, scale)),
             }
         }
     }

@@ -13,6 +13,7 @@ mod update;
 use ariann_gates::{Party, Receiver, reveal};
 use ariann_graph::RangeSource;
 use ariann_graph::training::{StepGraph, StepRanges};
+use serde::{Deserialize, Serialize};
 
 use crate::compile::choose_forms;
 use crate::{
@@ -29,6 +30,44 @@ pub use states::{StateError, decode_state, encode_states};
 /// Bits of margin above the ranges of a rehearsal.
 pub const MARGIN: u32 = 4;
 
+/// Who brings items, or their labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// P0 has them.
+    P0,
+    /// P1 has them.
+    P1,
+    /// Data owners shared them among the parties, and neither knows any.
+    Owners,
+}
+
+impl Source {
+    /// The party that has them; none where owners shared them.
+    pub fn party(self) -> Option<Party> {
+        match self {
+            Source::P0 => Some(Party::P0),
+            Source::P1 => Some(Party::P1),
+            Source::Owners => None,
+        }
+    }
+}
+
+impl From<Party> for Source {
+    fn from(party: Party) -> Source {
+        match party {
+            Party::P0 => Source::P0,
+            Party::P1 => Source::P1,
+        }
+    }
+}
+
+impl PartialEq<Party> for Source {
+    fn eq(&self, party: &Party) -> bool {
+        self.party() == Some(*party)
+    }
+}
+
 /// What the planner may choose for training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingOptions {
@@ -37,9 +76,9 @@ pub struct TrainingOptions {
     /// Bits of margin above the ranges: [`MARGIN`].
     pub margin: u32,
     /// Who brings the items.
-    pub features: Party,
+    pub features: Source,
     /// Who brings the labels.
-    pub labels: Party,
+    pub labels: Source,
     /// Who learns the loss of each step, where anybody does; the graph must compute it.
     pub loss: Option<Receiver>,
     /// The declared input: shape of one item and what happens to its values first.
@@ -52,6 +91,8 @@ pub struct TrainingOptions {
     pub link: Link,
     /// Scales of the states before the step, when another plan stored them; those of this plan otherwise.
     pub before: Option<Vec<Scale>>,
+    /// Scales at which owners shared items and labels, when another plan chose them; those of this plan otherwise.
+    pub shared: Option<[Scale; 2]>,
 }
 
 /// Compiles one step, or one evaluation, with the ranges of a rehearsal.

@@ -1,10 +1,9 @@
 //! Steps to plan: recipes, options, made-up items, ranges.
 #![allow(dead_code)]
 
-use ariann_gates::Party;
 use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, StepGraph, StepRanges, Trainer, training_step};
 use ariann_graph::{import, zoo};
-use ariann_plan::training::{MARGIN, TrainingOptions};
+use ariann_plan::training::{MARGIN, Source, TrainingOptions};
 use ariann_plan::{InputSpec, Link, Opens, Optimize, Plan, SignChoice};
 
 pub fn recipe(batch: usize, loss: Loss) -> Recipe {
@@ -15,14 +14,15 @@ pub fn options(ring: u32, input: [usize; 3]) -> TrainingOptions {
     TrainingOptions {
         ring,
         margin: MARGIN,
-        features: Party::P1,
-        labels: Party::P0,
+        features: Source::P1,
+        labels: Source::P0,
         loss: None,
         input: InputSpec::plain("input", &input, [-1.0, 1.0]),
         optimize: Optimize::Material,
         sign: SignChoice::Exact,
         link: Link::LOOPBACK,
         before: None,
+        shared: None,
     }
 }
 

@@ -65,6 +65,9 @@ pub struct TrainPartyConfig {
     /// HOST:PORT of P0; at P1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect: Option<String>,
+    /// HOST:PORT where owners of rows connect, when the job's rows are shared by owners.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owners: Option<String>,
     /// Fingerprint of the other party.
     pub peer: String,
     /// Folder for checkpoints; none are written without it.
@@ -93,6 +96,44 @@ pub struct TrainPartyConfig {
     pub identity: IdentityConfig,
     /// The dealer.
     pub dealer: Remote,
+    /// Deadlines.
+    #[serde(default)]
+    pub deadlines: Deadlines,
+}
+
+/// An owner of rows, which shares them among P0 and P1 and leaves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnerConfig {
+    /// The job file.
+    pub job: PathBuf,
+    /// Items for the training set, where the job says that it brings some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<PathBuf>,
+    /// Their labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<PathBuf>,
+    /// Items for the test set, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_features: Option<PathBuf>,
+    /// Their labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_labels: Option<PathBuf>,
+    /// First items for the training set only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// First items for the test set only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_limit: Option<usize>,
+    /// P0, where it listens for owners.
+    pub p0: Remote,
+    /// P1, where it listens for owners.
+    pub p1: Remote,
+    /// What the parties may learn: "loss:p0", "accuracy:p0", "model:p0", "ranges:p0" and the same with p1.
+    #[serde(default = "allowed")]
+    pub allow: Vec<String>,
+    /// Own identity.
+    pub identity: IdentityConfig,
     /// Deadlines.
     #[serde(default)]
     pub deadlines: Deadlines,

@@ -9,6 +9,7 @@ use ariann_plan::training::{TrainingOptions, compile, measure, measured, renew, 
 use ariann_plan::{CompileError, Plan, Scale, StateSpec};
 
 use super::job::{Choices, Job, JobError, Ranges, VERSION};
+use super::pooled;
 use super::turns::{Turn, Turns};
 use crate::engine::Schedule;
 use crate::making::slots_a_batch;
@@ -82,6 +83,8 @@ pub struct Course {
     states: Vec<StateSpec>,
     /// States that are revealed at the end.
     revealed: Vec<usize>,
+    /// Scales at which owners share items and labels of the training set, and of the test set.
+    shared: [Option<[Scale; 2]>; 2],
     first: Standing,
     /// The step that is run most; there when the course is.
     step: Option<Arc<Leg>>,
@@ -152,6 +155,7 @@ impl Course {
             of_epoch,
             evaluation,
             states: Vec::new(),
+            shared: [None; 2],
             revealed,
             first,
             step: None,
@@ -163,10 +167,15 @@ impl Course {
 
     /// The scales that states begin with, and the plans of all kinds.
     fn begin(&mut self) -> Result<(), JobError> {
-        let options = self.options(self.job.reveals.loss, None);
+        let options = self.options(0, self.job.reveals.loss, None);
         let plan = compile(&self.steps[0], &self.job.ranges.steps, &options).map_err(|error| self.refused(&error))?;
+        let brought = |plan: &Plan| [plan.gates[0].scale, plan.gates[1].scale];
+        self.shared[0] = Some(brought(&plan));
         self.states = plan.training.map_or(Vec::new(), |training| training.states);
         self.first.scales = self.states.iter().map(|state| state.after).collect();
+        if self.evaluation.is_some() {
+            self.shared[1] = Some(brought(&self.compiled(Kind::Evaluate, &self.first)?.plan));
+        }
         self.step = Some(self.leg(Kind::Step(0), &self.first)?);
         let mut hasher = blake3::Hasher::new_derive_key("ariann training course v1");
         hasher.update(&self.job.digest());
@@ -240,11 +249,16 @@ impl Course {
         }
     }
 
-    fn options(&self, loss: Option<Receiver>, before: Option<Vec<Scale>>) -> TrainingOptions {
+    /// Scales at which owners share items and labels of the training set (0), and of the test set (1).
+    pub fn shared(&self, set: usize) -> Option<[Scale; 2]> {
+        self.shared[set]
+    }
+
+    fn options(&self, set: usize, loss: Option<Receiver>, before: Option<Vec<Scale>>) -> TrainingOptions {
         let Choices { ring, margin, optimize, sign, link } = self.job.choices;
         let Job { features, labels, input, .. } = &self.job;
-        let (features, labels, input) = (*features, *labels, input.clone());
-        TrainingOptions { ring, margin, features, labels, loss, input, optimize, sign, link, before }
+        let (features, labels, input, shared) = (*features, *labels, input.clone(), self.shared[set]);
+        TrainingOptions { ring, margin, features, labels, loss, input, optimize, sign, link, before, shared }
     }
 
     fn refused(&self, error: &CompileError) -> JobError {
@@ -274,12 +288,12 @@ impl Course {
 
     fn compiled(&self, kind: Kind, standing: &Standing) -> Result<Leg, JobError> {
         let Standing { ranges, scales, .. } = standing;
-        let options = |loss| self.options(loss, Some(scales.clone()));
+        let options = |set, loss| self.options(set, loss, Some(scales.clone()));
         let plan = match kind {
-            Kind::Step(rate) => compile(&self.steps[rate], &ranges.steps, &options(self.job.reveals.loss)),
-            Kind::Measure => measure(&self.steps[0], &ranges.steps, &options(None)),
+            Kind::Step(rate) => compile(&self.steps[rate], &ranges.steps, &options(0, self.job.reveals.loss)),
+            Kind::Measure => measure(&self.steps[0], &ranges.steps, &options(0, None)),
             Kind::Evaluate => match (&self.evaluation, &ranges.evaluation) {
-                (Some(graph), Some(ranges)) => compile(graph, ranges, &options(None)),
+                (Some(graph), Some(ranges)) => compile(graph, ranges, &options(1, None)),
                 _ => unreachable!("turns of a test need one"),
             },
             Kind::Reveal(state) => Ok(self.reveal(state, scales)),
@@ -357,11 +371,13 @@ fn bounds(job: &Job) -> Result<(), JobError> {
     need(reveals.accuracy.is_none() || batch <= *test_rows, "test has fewer items than a batch")?;
     need(*rescale_every != Some(0), "number of steps between measurements is 0")?;
     need(choices.margin <= 16, "margin is out of bounds")?;
+    pooled::check(job)?;
     let each = rows / batch + test_rows / batch + 1;
     need(2 * each * u64::from(recipe.epochs) <= TURNS, "number of turns is out of bounds")
 }
 
-fn need(ok: bool, reason: &str) -> Result<(), JobError> {
+/// Refuses a job for a reason.
+pub(super) fn need(ok: bool, reason: &str) -> Result<(), JobError> {
     if ok { Ok(()) } else { Err(JobError::Head(reason.to_string())) }
 }
 

@@ -7,10 +7,13 @@ use ariann_gates::Party;
 use ariann_graph::training::order;
 use ariann_plan::{Gate, Plan};
 use ariann_ring::{Ring, fixed};
+use zeroize::Zeroizing;
 
-use super::config::TrainPartyConfig;
+use super::config::{OwnerConfig, TrainPartyConfig};
 use super::course::{Course, Kind};
 use super::job::Job;
+use super::owner::append;
+use super::pooled::{Pool, RowOwner};
 use super::turns::Turn;
 use crate::{SessionError, reading};
 
@@ -24,6 +27,8 @@ struct Set {
 pub(crate) struct Data {
     train: Set,
     test: Set,
+    /// Shares of rows that neither party brings.
+    pool: Option<Pool>,
     classes: usize,
     /// The order of an epoch.
     order: Option<(u32, Vec<u32>)>,
@@ -56,10 +61,58 @@ impl Data {
         if tests {
             test.fits(&course.at_first(Kind::Evaluate)?.plan)?;
         }
-        Ok(Data { train, test, classes: plan.output.classes, order: None })
+        Ok(Data { train, test, pool: None, classes: plan.output.classes, order: None })
     }
 
-    /// This party's inputs of a turn, by gate.
+    /// The same with shares of the rows of owners.
+    pub fn pooled(self, pool: Pool) -> Data {
+        Data { pool: Some(pool), ..self }
+    }
+
+    /// Reads and checks what the job says that an owner of rows brings.
+    pub fn of_owner(config: &OwnerConfig, course: &Course, owner: &RowOwner) -> Result<Data, SessionError> {
+        let plan = &course.step().plan;
+        let source = |what, path, rows: u64| Source { what, path, wanted: rows > 0 };
+        let train = Set::read(
+            plan,
+            source("features", config.features.as_ref(), owner.rows),
+            source("labels", config.labels.as_ref(), owner.rows),
+            config.limit,
+            owner.rows,
+        )?;
+        let test = Set::read(
+            plan,
+            source("test_features", config.test_features.as_ref(), owner.test_rows),
+            source("test_labels", config.test_labels.as_ref(), owner.test_rows),
+            config.test_limit,
+            owner.test_rows,
+        )?;
+        train.fits(plan)?;
+        if owner.test_rows > 0 {
+            test.fits(&course.at_first(Kind::Evaluate)?.plan)?;
+        }
+        Ok(Data { train, test, pool: None, classes: plan.output.classes, order: None })
+    }
+
+    /// All of it as ring elements, as bytes: items and labels of the training set, then those of the test set; `len` in all.
+    pub fn parts<R: Ring>(&self, course: &Course, len: usize) -> Result<Zeroizing<Vec<u8>>, SessionError> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(len));
+        let mut add = |set: &Set, plan: &Plan| {
+            if let (Some(features), Some(labels)) = (&set.features, &set.labels) {
+                let items: Vec<usize> = (0..labels.len()).collect();
+                append::<R>(&mut bytes, &encode(features, &items, plan)?);
+                append::<R>(&mut bytes, &one_hot(labels, &items, self.classes, plan)?);
+            }
+            Ok::<_, SessionError>(())
+        };
+        add(&self.train, &course.step().plan)?;
+        if self.test.features.is_some() {
+            add(&self.test, &course.at_first(Kind::Evaluate)?.plan)?;
+        }
+        Ok(bytes)
+    }
+
+    /// This party's inputs of a turn, by gate: what it brings, or its shares of what owners brought.
     pub fn inputs<R: Ring>(&mut self, job: &Job, plan: &Plan, turn: Turn) -> Result<[Option<Vec<R>>; 2], SessionError> {
         let size = job.recipe.batch;
         let (set, items): (&Set, Vec<usize>) = match turn {
@@ -77,6 +130,10 @@ impl Data {
             }
             Turn::Tally { .. } | Turn::Reveal { .. } => return Ok([None, None]),
         };
+        if let Some(pool) = &self.pool {
+            let of = usize::from(matches!(turn, Turn::Evaluate { .. }));
+            return Ok(pool.rows(of, &items).map(Some));
+        }
         let features = set.features.as_ref().map(|features| encode(features, &items, plan)).transpose()?;
         let labels = set.labels.as_ref().map(|labels| one_hot(labels, &items, self.classes, plan)).transpose()?;
         Ok([features, labels])
@@ -99,7 +156,7 @@ impl Source<'_> {
                 Err(SessionError::Config(format!("this party brings {what}, and names no file: set `{what}`")))
             }
             (false, Some(_)) => Err(SessionError::Config(format!(
-                "`{what}` is set, and in this job the other party brings them, or nobody does: take it out"
+                "`{what}` is set, and in this job others bring them, or nobody does: take it out"
             ))),
             (_, path) => Ok(path.map(PathBuf::as_path)),
         }
@@ -115,7 +172,7 @@ impl Set {
         };
         let brought = [self.features.as_ref().map(least_greatest), self.labels.as_ref().map(|_| [0.0, 1.0])];
         for (entry, values) in plan.gates.iter().zip(brought) {
-            let (Gate::Input(_), Some(values)) = (&entry.gate, values) else { continue };
+            let (Gate::Input(_) | Gate::Shared(_), Some(values)) = (&entry.gate, values) else { continue };
             for value in values.map(f64::from) {
                 let fits = match plan.ring {
                     32 => fixed::encode::<u32>(value, entry.scale.frac).map(drop),

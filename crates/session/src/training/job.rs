@@ -3,11 +3,14 @@
 
 use std::path::Path;
 
-use ariann_gates::{Party, Receiver};
+use ariann_gates::Receiver;
 use ariann_graph::Network;
 use ariann_graph::training::{Recipe, StepRanges};
+use ariann_plan::training::Source;
 use ariann_plan::{InputSpec, Link, Optimize, SignChoice};
 use serde::{Deserialize, Serialize};
+
+use super::pooled::RowOwner;
 
 /// Version of the job's meaning; jobs of another version are refused.
 pub const VERSION: u32 = 2;
@@ -27,9 +30,12 @@ pub struct Job {
     /// What training does.
     pub recipe: Recipe,
     /// Who brings the items.
-    pub features: Party,
+    pub features: Source,
     /// Who brings their labels.
-    pub labels: Party,
+    pub labels: Source,
+    /// The owners who share them, in the order of their rows; none where a party brings them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<RowOwner>,
     /// Who learns what.
     pub reveals: Reveals,
     /// Items of the training set.

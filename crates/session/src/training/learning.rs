@@ -160,8 +160,12 @@ fn value<R: Ring>(plan: &Plan, word: R) -> f64 {
 
 /// A job that shows the other party more than this one agrees to is refused.
 pub(crate) fn consent(job: &Job, party: Party, allow: &[String]) -> Result<(), SessionError> {
-    let other = ariann_gates::other(party);
-    let name = match other {
+    consent_to(job, ariann_gates::other(party), allow)
+}
+
+/// Refuses a job that reveals to `party` what one who brings something to it does not allow.
+pub(crate) fn consent_to(job: &Job, party: Party, allow: &[String]) -> Result<(), SessionError> {
+    let name = match party {
         Party::P0 => "p0",
         Party::P1 => "p1",
     };
@@ -172,11 +176,11 @@ pub(crate) fn consent(job: &Job, party: Party, allow: &[String]) -> Result<(), S
     }
     for (what, to) in job.revealed() {
         let word = format!("{what}:{name}");
-        if to.includes(other) && !allow.contains(&word) {
+        if to.includes(party) && !allow.contains(&word) {
             return Err(SessionError::Config(format!(
                 "this job reveals the {what} to {}, and this role does not agree; nothing was sent. Ask for another job, or agree \
                  with allow = [\"{word}\"]",
-                crate::config::name(other)
+                crate::config::name(party)
             )));
         }
     }

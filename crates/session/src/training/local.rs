@@ -122,6 +122,7 @@ impl LocalTraining<'_> {
             test_limit: self.test_limit,
             listen: None,
             connect: None,
+            owners: None,
             peer: pins[1 - party as usize].clone(),
             checkpoint: path(checkpoint.as_ref(), true)?,
             checkpoint_every: self.checkpoint_every,

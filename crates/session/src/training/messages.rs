@@ -16,6 +16,12 @@ pub(crate) const SHARES_STEP: u32 = (1 << 31) + 2;
 pub(crate) const STANDING_STEP: u32 = (1 << 31) + 3;
 /// Step of measured exponents, four bytes each, which both parties tell the dealer.
 pub(crate) const MEASURED_STEP: u32 = (1 << 31) + 4;
+/// Step of an owner's rows: a seed to P0, words to P1.
+pub(crate) const ROWS_STEP: u32 = (1 << 31) + 5;
+/// Step of the sharings that P0 and P1 have of each owner's rows.
+pub(crate) const SHARINGS_STEP: u32 = (1 << 31) + 6;
+/// Bytes of a sharing's name.
+pub(crate) const SHARING: usize = 16;
 /// Checkpoints that a party offers at most.
 pub(crate) const CHECKPOINTS: usize = 16;
 
@@ -65,4 +71,18 @@ pub(crate) struct Start {
     pub from: Option<Mark>,
     /// The new session's.
     pub lineage: [u8; 16],
+}
+
+/// An owner of rows tells a party what it brings. The party's verdict follows, then the rows, the party's word that it has
+/// them, and the owner's that both have.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Brings {
+    /// [`crate::PROTOCOL`].
+    pub protocol: u32,
+    /// The party that it takes the other end for: 0 or 1.
+    pub party: u8,
+    /// Digest of the course: the job, and the plans that it begins with.
+    pub job: [u8; 32],
+    /// Name of the sharing, drawn anew for each: P0's part and P1's fit together when they have one name.
+    pub sharing: [u8; SHARING],
 }

@@ -19,6 +19,7 @@ use super::checkpoint::{Checkpoint, Checkpoints};
 use super::config::TrainPartyConfig;
 use super::course::{Course, Cursor, Leg};
 use super::data::Data;
+use super::gather::Welcome;
 use super::inflow::{Arriving, Head, Inflow, WAITING};
 use super::job::Job;
 use super::learning::{Learning, consent};
@@ -88,7 +89,7 @@ fn run<R: Ring>(
 ) -> Result<TrainReport, SessionError> {
     let (job, party, turns) = (course.job(), config.role, course.turns());
     consent(job, party, &config.allow)?;
-    let data = Data::read(config, &course, party)?;
+    let mut data = Data::read(config, &course, party)?;
     let of_states = course.states().iter().zip(initial.iter().flatten()).enumerate();
     let frozen = of_states.filter(|(_, (state, _))| state.role == Role::Frozen);
     let frozen: Vec<_> = frozen.map(|(index, (_, values))| (index, values.clone())).collect();
@@ -100,10 +101,16 @@ fn run<R: Ring>(
     let identity = config.identity.load()?;
     let name = party_name(party);
     let other = ariann_gates::other(party);
+    let welcome = Welcome::open(config, &course, &identity, events)?;
     let mut peer = reach(config, &identity, other, events)?;
     let mut observer = (hooks.observer)(name);
     peer.tap(Box::new(move |bytes| observer.received(party_name(other), bytes)));
     let Start { from, lineage } = meet(&mut peer, party, &greeting(&course, party, config.resume, marks))?;
+    let mut late = None;
+    if let Some(welcome) = welcome {
+        let (pool, turned_away) = welcome.gather(&mut peer, hooks, events)?;
+        (data, late) = (data.pooled(pool), turned_away);
+    }
     let begin = match from {
         Some(mark) => {
             events.notice(format!("goes on before turn {} of {}", mark.turn + 1, turns.count()));
@@ -168,6 +175,7 @@ fn run<R: Ring>(
     report.losses = trainee.learning.learned.losses;
     // Whether the other hears the farewell does not matter.
     let _ = peer.close();
+    drop(late);
     Ok(report)
 }
 

@@ -1,4 +1,5 @@
 //! Chi-squared tests of words, with one threshold for all tests of a run.
+#![allow(dead_code)]
 
 /// A test: its name, its statistic, its degrees of freedom.
 struct Test {

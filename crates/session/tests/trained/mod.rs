@@ -2,8 +2,8 @@
 #![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ariann_data::{Items, bundled};
@@ -130,8 +130,9 @@ pub fn make(wanted: Wanted) -> Made {
         network: Network::of(&graph),
         input,
         recipe,
-        features: wanted.features,
-        labels: wanted.labels,
+        features: wanted.features.into(),
+        labels: wanted.labels.into(),
+        owners: Vec::new(),
         reveals: Reveals { model: to_p0, loss: to_p0, accuracy: to_p0 },
         rows: wanted.rows as u64,
         test_rows: wanted.test_rows as u64,
@@ -182,12 +183,17 @@ pub fn in_clear(made: &Made) -> (Vec<f64>, Vec<f64>, Trainer) {
     (losses, accuracies, trainer)
 }
 
-struct Hears(Sender<String>);
+struct Hears(Sender<String>, Notices);
+
+/// What a role tells its operator.
+pub type Notices = Arc<Mutex<Vec<String>>>;
 
 impl Events for Hears {
     fn tell(&mut self, event: Event) {
-        if let Event::Listening { address } = event {
-            let _ = self.0.send(address.to_string());
+        match event {
+            Event::Listening { address } => drop(self.0.send(address.to_string())),
+            Event::Notice { text } => self.1.lock().unwrap().push(text),
+            _ => {}
         }
     }
 }
@@ -225,6 +231,7 @@ pub fn roles(made: &Made) -> Roles {
             test_limit: Some(made.wanted.test_rows),
             listen: (party == Party::P0).then(|| any.clone()),
             connect: None,
+            owners: None,
             peer: pins[2 - party as usize].clone(),
             checkpoint: None,
             checkpoint_every: None,
@@ -259,21 +266,29 @@ const LAST: Duration = Duration::from_secs(2);
 
 /// Runs the three roles to their end: dealer, P0, P1.
 pub fn run(roles: Roles, hooks: [&Hooks; 3]) -> [Ended; 3] {
+    run_telling(roles, hooks, &[Notices::default(), Notices::default()])
+}
+
+/// The same, and what P0 and P1 tell on the way.
+pub fn run_telling(roles: Roles, hooks: [&Hooks; 3], notices: &[Notices; 2]) -> [Ended; 3] {
     let Roles { dealer, parties: [mut p0, mut p1] } = roles;
     let [of_dealer, of_p0, of_p1] = hooks.map(Hooks::clone);
+    let [to_p0, to_p1] = notices.clone();
     let (tell, ends) = channel();
     let [end_dealer, end_p0, end_p1] = [tell.clone(), tell.clone(), tell];
     let (say, hear) = channel();
-    std::thread::spawn(move || drop(end_dealer.send((0, deal_training(&dealer, &of_dealer, &mut Hears(say))))));
+    std::thread::spawn(move || {
+        drop(end_dealer.send((0, deal_training(&dealer, &of_dealer, &mut Hears(say, Notices::default())))))
+    });
     let address = hear.recv().expect("the dealer listens");
     p0.dealer.address = address.clone();
     p1.dealer.address = address;
     let (say, hear) = channel();
-    std::thread::spawn(move || drop(end_p0.send((1, train(&p0, &of_p0, &mut Hears(say))))));
+    std::thread::spawn(move || drop(end_p0.send((1, train(&p0, &of_p0, &mut Hears(say, to_p0))))));
     // Where P0 refuses, nobody listens.
     if let Ok(address) = hear.recv() {
         p1.connect = Some(address);
-        std::thread::spawn(move || drop(end_p1.send((2, train(&p1, &of_p1, &mut Hears(channel().0))))));
+        std::thread::spawn(move || drop(end_p1.send((2, train(&p1, &of_p1, &mut Hears(channel().0, to_p1))))));
     }
     let mut ended = [(); 3].map(|()| Err(SessionError::Config("not waited for".to_string())));
     let (mut left, mut wait) = (3, Duration::from_secs(300));
