@@ -1,4 +1,4 @@
-//! `docs/training.md`, run block by block: three roles by hand, each with its own file.
+//! `docs/training.md` and `docs/pooled.md`, run block by block: roles by hand, each with its own files.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,6 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 struct Block {
     file: Option<String>,
     background: bool,
+    typed: bool,
     text: String,
 }
 
@@ -22,7 +23,8 @@ fn blocks(document: &str) -> Vec<Block> {
         let text: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
         let file = info.split_once("file=\"").and_then(|(_, rest)| Some(rest.split_once('"')?.0.to_string()));
         let background = info.split_whitespace().any(|word| word == "background");
-        found.push(Block { file, background, text: text.join("\n") + "\n" });
+        let typed = info.starts_with("sh");
+        found.push(Block { file, background, typed, text: text.join("\n") + "\n" });
     }
     found
 }
@@ -42,47 +44,52 @@ impl Drop for Running {
     }
 }
 
-#[test]
-fn three_roles_train_by_hand_and_each_gets_what_is_his() {
+/// What a document's blocks left: the folder that they were typed in, and what the last one printed.
+struct Walked {
+    _root: tempfile::TempDir,
+    folder: std::path::PathBuf,
+    printed: String,
+}
+
+/// Runs the blocks of `docs/{name}.md`; `background` of them go on beside the others.
+fn walk(name: &str, background: usize) -> Walked {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let document = std::fs::read_to_string(root.join("docs/training.md")).expect("docs/training.md");
-    let ports = [free_port(), free_port()];
-    let folder = tempfile::tempdir().expect("a folder");
-    let (bin, walk) = (folder.path().join("bin"), folder.path().join("train"));
+    let document = std::fs::read_to_string(root.join(format!("docs/{name}.md"))).expect("the document");
+    let ports: Vec<(String, String)> =
+        (7110..7114).map(|port| (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", free_port()))).collect();
+    let temporary = tempfile::tempdir().expect("a folder");
+    let (bin, walk) = (temporary.path().join("bin"), temporary.path().join("walk"));
     [&bin, &walk].iter().for_each(|folder| std::fs::create_dir(folder).expect("a folder"));
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ariann"), bin.join("ariann")).expect("a link");
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
-    let mut background = Vec::new();
+    let mut running = Vec::new();
     let mut printed = String::new();
     for block in blocks(&document) {
-        let text = block.text.replace("127.0.0.1:7110", &format!("127.0.0.1:{}", ports[0]));
-        let text = text.replace("127.0.0.1:7111", &format!("127.0.0.1:{}", ports[1]));
+        let text = ports.iter().fold(block.text, |text, (written, free)| text.replace(written, free));
         if let Some(file) = block.file {
             std::fs::write(walk.join(file), text).expect("space");
             continue;
         }
-        // The first block makes the folder that all others are typed in.
-        let text: String =
-            text.lines().filter(|line| !line.starts_with("mkdir train")).map(|line| format!("{line}\n")).collect();
+        // The first block makes the folder that all others are typed in; figures are no commands.
+        if text.contains("export ASSETS") || !block.typed {
+            continue;
+        }
         let text = if block.background { format!("exec {text}") } else { format!("set -e\n{text}") };
         let mut command = Command::new("sh");
         command.arg("-c").arg(&text).current_dir(&walk).env("PATH", &path);
         command.env("ASSETS", root.join("crates/data/assets"));
-        if text.contains("export ASSETS") {
-            continue;
-        }
         if block.background {
             let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().expect("a shell");
-            background.push(Running(child));
+            running.push(Running(child));
             continue;
         }
         let output = command.output().expect("a shell");
         printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{text}\n{printed}");
     }
-    assert_eq!(background.len(), 2, "dealer and P0");
+    assert_eq!(running.len(), background);
     let end = Instant::now() + PATIENCE;
-    for role in &mut background {
+    for role in &mut running {
         let status = loop {
             if let Some(status) = role.0.try_wait().expect("our child") {
                 break status;
@@ -92,6 +99,12 @@ fn three_roles_train_by_hand_and_each_gets_what_is_his() {
         };
         assert!(status.success(), "{status}");
     }
+    Walked { _root: temporary, folder: walk, printed }
+}
+
+#[test]
+fn three_roles_train_by_hand_and_each_gets_what_is_his() {
+    let Walked { _root, folder: walk, printed } = walk("training", 2);
     assert!(printed.contains("epoch 2: accuracy"), "P1 learns the accuracy: {printed}");
     assert!(walk.join("p0/trained/model.onnx").exists() && walk.join("p0/trained/model.safetensors").exists());
     assert!(!walk.join("p1/trained").exists());
@@ -100,5 +113,23 @@ fn three_roles_train_by_hand_and_each_gets_what_is_his() {
         [("p0", "images.gz"), ("dealer", "images.gz"), ("p1", "model.onnx"), ("dealer", "model.onnx")]
     {
         assert!(!walk.join(role).join(foreign).exists(), "{role}/{foreign}");
+    }
+}
+
+#[test]
+fn owners_share_their_rows_by_hand_and_leave() {
+    let Walked { _root, folder, printed } = walk("pooled", 4);
+    assert!(printed.contains("waits for the rows of north, south"), "{printed}");
+    assert!(["north", "south"].iter().all(|owner| printed.contains(&format!("has the rows of {owner}"))), "{printed}");
+    assert!(folder.join("p0/trained/model.onnx").exists() && !folder.join("p1/trained").exists());
+    for party in ["p0", "p1"] {
+        assert!(!folder.join(party).join("images.gz").exists());
+        let kept = |end: &str| {
+            let files = std::fs::read_dir(folder.join(party).join("checkpoints")).expect("a folder");
+            files
+                .filter(|file| file.as_ref().is_ok_and(|file| file.path().extension().is_some_and(|it| it == end)))
+                .count()
+        };
+        assert_eq!((kept("rows"), kept("shares")), (2, 2), "{party}");
     }
 }
