@@ -303,6 +303,6 @@ pub fn pool(threads: usize) -> Result<rayon::ThreadPool, SessionError> {
 
 /// The threads of this role's process, all cores when 0: every parallel loop of it runs in them. A process that has chosen
 /// already, because it plays several roles, keeps its choice.
-pub(crate) fn threads(threads: usize) {
+pub fn threads(threads: usize) {
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
 }

@@ -9,8 +9,10 @@ use ariann_plan::training::{TrainingOptions, compile, measure, measured, renew, 
 use ariann_plan::{CompileError, Plan, Scale, StateSpec};
 
 use super::job::{Choices, Job, JobError, Ranges, VERSION};
+use super::pair::PairTask;
 use super::pooled;
 use super::turns::{Turn, Turns};
+use super::weighing::weigh;
 use crate::engine::Schedule;
 use crate::making::slots_a_batch;
 
@@ -57,6 +59,8 @@ pub enum Kind {
     Evaluate,
     /// The reveal of a state.
     Reveal(usize),
+    /// The multiplication of an update with this weight.
+    Weigh(u64),
 }
 
 /// Where a training stands between two turns: what the plans to come follow from, beside the job. Public.
@@ -231,21 +235,36 @@ impl Course {
 
     /// The first turn's cursor.
     pub fn cursor(self: &Arc<Self>) -> Cursor {
-        Cursor { course: self.clone(), number: 0, standing: self.first.clone() }
+        self.cursor_at(0, self.first.clone())
+    }
+
+    /// The first turn's cursor of what a pair does in one round.
+    pub fn pair(self: &Arc<Self>, task: PairTask) -> Result<Cursor, JobError> {
+        task.check(self)?;
+        let cursor = Cursor { task: Some(task), ..self.cursor() };
+        // Shares of two owners are summed: all must end at the scales that they began with.
+        let mut end = cursor.clone();
+        for turn in task.kinds(self) {
+            let leg = end.leg(turn)?;
+            end.pass(&leg);
+        }
+        need(end.standing == cursor.standing, "ranges let the scales of states change on the way")?;
+        Ok(cursor)
     }
 
     /// A cursor at turn `number` of a training that stands so.
     pub fn cursor_at(self: &Arc<Self>, number: u64, standing: Standing) -> Cursor {
-        Cursor { course: self.clone(), number, standing }
+        Cursor { course: self.clone(), number, standing, task: None }
     }
 
-    fn kind(&self, turn: Turn) -> Kind {
+    fn kind(&self, turn: Turn, task: Option<PairTask>) -> Kind {
         match turn {
             Turn::Measure { .. } => Kind::Measure,
             Turn::Step { epoch, .. } => Kind::Step(self.of_epoch[epoch as usize]),
             Turn::Evaluate { .. } => Kind::Evaluate,
             Turn::Tally { .. } => Kind::Reveal(self.count()),
             Turn::Reveal { index } => Kind::Reveal(self.revealed(index)),
+            Turn::Weigh => Kind::Weigh(task.map_or(0, |task| task.weight())),
         }
     }
 
@@ -297,6 +316,7 @@ impl Course {
                 _ => unreachable!("turns of a test need one"),
             },
             Kind::Reveal(state) => Ok(self.reveal(state, scales)),
+            Kind::Weigh(weight) => Ok(weigh(&self.step().plan, scales, weight)),
         };
         let plan = plan.map_err(|error| self.refused(&error))?;
         plan.check().map_err(|error| JobError::Plan(error.to_string()))?;
@@ -407,6 +427,8 @@ pub struct Cursor {
     course: Arc<Course>,
     number: u64,
     standing: Standing,
+    /// What a pair does instead of the whole training.
+    task: Option<PairTask>,
 }
 
 impl Cursor {
@@ -417,7 +439,39 @@ impl Cursor {
 
     /// The turn that comes next; none after the last.
     pub fn turn(&self) -> Option<Turn> {
-        self.course.turns.turn(self.number)
+        match &self.task {
+            Some(task) => task.turn(&self.course, self.number),
+            None => self.course.turns.turn(self.number),
+        }
+    }
+
+    /// Turns in all.
+    pub fn count(&self) -> u64 {
+        self.task.map_or(self.course.turns.count(), |task| task.count(&self.course))
+    }
+
+    /// Steps of training in all, and before the turn that comes next.
+    pub(crate) fn steps(&self) -> [u64; 2] {
+        match &self.task {
+            Some(task) => [task.steps(&self.course), self.number.min(task.steps(&self.course))],
+            None => [self.course.turns.steps_in_all(), self.course.turns.steps_before(self.number)],
+        }
+    }
+
+    /// Items of the training set, and the seed of their order and of dropout.
+    pub(crate) fn order(&self) -> (u64, u64) {
+        let job = &self.course.job;
+        self.task.map_or((job.rows, job.recipe.seed), |task| task.order(self.course.job()))
+    }
+
+    /// What a pair does.
+    pub(crate) fn task(&self) -> Option<PairTask> {
+        self.task
+    }
+
+    /// The course.
+    pub fn course(&self) -> &Arc<Course> {
+        &self.course
     }
 
     /// Where the training stands before it.
@@ -427,7 +481,7 @@ impl Cursor {
 
     /// Its plan.
     pub fn leg(&self, turn: Turn) -> Result<Arc<Leg>, JobError> {
-        self.course.leg(self.course.kind(turn), &self.standing)
+        self.course.leg(self.course.kind(turn, self.task), &self.standing)
     }
 
     /// Goes on after a turn; one that measures is followed by [`Cursor::renew`].

@@ -1,6 +1,7 @@
 //! A party's items and labels: read, held against the job before anything is sent, and encoded batch by batch.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ariann_data::Items;
 use ariann_gates::Party;
@@ -10,8 +11,7 @@ use ariann_ring::{Ring, fixed};
 use zeroize::Zeroizing;
 
 use super::config::{OwnerConfig, TrainPartyConfig};
-use super::course::{Course, Kind};
-use super::job::Job;
+use super::course::{Course, Cursor, Kind};
 use super::owner::append;
 use super::pooled::{Pool, RowOwner};
 use super::turns::Turn;
@@ -23,20 +23,57 @@ struct Set {
     labels: Option<Vec<usize>>,
 }
 
-/// What a party brings.
-pub(crate) struct Data {
-    train: Set,
-    test: Set,
+/// What a party brings. Copies share the items.
+#[derive(Clone)]
+pub struct Data {
+    train: Arc<Set>,
+    test: Arc<Set>,
     /// Shares of rows that neither party brings.
-    pool: Option<Pool>,
+    pool: Option<Arc<Pool>>,
     classes: usize,
     /// The order of an epoch.
     order: Option<(u32, Vec<u32>)>,
 }
 
 impl Data {
+    /// What a party brings that has no items.
+    pub fn none(course: &Course) -> Data {
+        let nothing = Arc::new(Set { features: None, labels: None });
+        Data {
+            train: nothing.clone(),
+            test: nothing,
+            pool: None,
+            classes: course.step().plan.output.classes,
+            order: None,
+        }
+    }
+
+    /// An owner's items and labels in memory, as the job declares its input; and those of the test, where it brings them.
+    pub fn in_memory(
+        course: &Course,
+        train: (Items, Vec<usize>),
+        test: Option<(Items, Vec<usize>)>,
+    ) -> Result<Data, SessionError> {
+        let mut data = Data::none(course);
+        data.train = Arc::new(Set::given(&course.step().plan, train, "training")?);
+        if let Some(test) = test.filter(|_| course.turns().tests > 0) {
+            data.test = Arc::new(Set::given(&course.at_first(Kind::Evaluate)?.plan, test, "test")?);
+        }
+        Ok(data)
+    }
+
+    /// Items of the training set.
+    pub fn rows(&self) -> u64 {
+        self.train.count()
+    }
+
+    /// Items of the test set.
+    pub fn test_rows(&self) -> u64 {
+        self.test.count()
+    }
+
     /// Reads and checks what the job says that this party brings.
-    pub fn read(config: &TrainPartyConfig, course: &Course, party: Party) -> Result<Data, SessionError> {
+    pub(crate) fn read(config: &TrainPartyConfig, course: &Course, party: Party) -> Result<Data, SessionError> {
         let (job, plan) = (course.job(), &course.step().plan);
         let tests = job.reveals.accuracy.is_some();
         let train = Set::read(
@@ -61,16 +98,16 @@ impl Data {
         if tests {
             test.fits(&course.at_first(Kind::Evaluate)?.plan)?;
         }
-        Ok(Data { train, test, pool: None, classes: plan.output.classes, order: None })
+        Ok(Data { train: Arc::new(train), test: Arc::new(test), pool: None, classes: plan.output.classes, order: None })
     }
 
     /// The same with shares of the rows of owners.
-    pub fn pooled(self, pool: Pool) -> Data {
-        Data { pool: Some(pool), ..self }
+    pub(crate) fn pooled(self, pool: Pool) -> Data {
+        Data { pool: Some(Arc::new(pool)), ..self }
     }
 
     /// Reads and checks what the job says that an owner of rows brings.
-    pub fn of_owner(config: &OwnerConfig, course: &Course, owner: &RowOwner) -> Result<Data, SessionError> {
+    pub(crate) fn of_owner(config: &OwnerConfig, course: &Course, owner: &RowOwner) -> Result<Data, SessionError> {
         let plan = &course.step().plan;
         let source = |what, path, rows: u64| Source { what, path, wanted: rows > 0 };
         let train = Set::read(
@@ -91,11 +128,11 @@ impl Data {
         if owner.test_rows > 0 {
             test.fits(&course.at_first(Kind::Evaluate)?.plan)?;
         }
-        Ok(Data { train, test, pool: None, classes: plan.output.classes, order: None })
+        Ok(Data { train: Arc::new(train), test: Arc::new(test), pool: None, classes: plan.output.classes, order: None })
     }
 
     /// All of it as ring elements, as bytes: items and labels of the training set, then those of the test set; `len` in all.
-    pub fn parts<R: Ring>(&self, course: &Course, len: usize) -> Result<Zeroizing<Vec<u8>>, SessionError> {
+    pub(crate) fn parts<R: Ring>(&self, course: &Course, len: usize) -> Result<Zeroizing<Vec<u8>>, SessionError> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(len));
         let mut add = |set: &Set, plan: &Plan| {
             if let (Some(features), Some(labels)) = (&set.features, &set.labels) {
@@ -113,12 +150,18 @@ impl Data {
     }
 
     /// This party's inputs of a turn, by gate: what it brings, or its shares of what owners brought.
-    pub fn inputs<R: Ring>(&mut self, job: &Job, plan: &Plan, turn: Turn) -> Result<[Option<Vec<R>>; 2], SessionError> {
-        let size = job.recipe.batch;
+    pub(crate) fn inputs<R: Ring>(
+        &mut self,
+        cursor: &Cursor,
+        plan: &Plan,
+        turn: Turn,
+    ) -> Result<[Option<Vec<R>>; 2], SessionError> {
+        let size = cursor.course().job().recipe.batch;
         let (set, items): (&Set, Vec<usize>) = match turn {
             Turn::Step { epoch, batch } | Turn::Measure { epoch, batch } => {
                 if self.order.as_ref().is_none_or(|(of, _)| *of != epoch) {
-                    self.order = Some((epoch, order(job.rows as u32, job.recipe.seed, epoch)));
+                    let (rows, seed) = cursor.order();
+                    self.order = Some((epoch, order(rows as u32, seed, epoch)));
                 }
                 let (_, order) = self.order.as_ref().expect("made above");
                 let items = order[batch as usize * size..][..size].iter().map(|item| *item as usize).collect();
@@ -128,7 +171,7 @@ impl Data {
                 let first = batch as usize * size;
                 (&self.test, (first..first + size).collect())
             }
-            Turn::Tally { .. } | Turn::Reveal { .. } => return Ok([None, None]),
+            Turn::Tally { .. } | Turn::Reveal { .. } | Turn::Weigh => return Ok([None, None]),
         };
         if let Some(pool) = &self.pool {
             let of = usize::from(matches!(turn, Turn::Evaluate { .. }));
@@ -164,6 +207,28 @@ impl Source<'_> {
 }
 
 impl Set {
+    fn count(&self) -> u64 {
+        self.features.as_ref().map_or(0, |features| features.count as u64)
+    }
+
+    /// Refuses what does not fit the job.
+    fn given(plan: &Plan, (features, labels): (Items, Vec<usize>), what: &str) -> Result<Set, SessionError> {
+        let bad = |reason: String| Err(SessionError::Input(format!("{what} set: {reason}; nothing was sent")));
+        let (items, classes) = (features.count, plan.output.classes);
+        if features.shape != plan.input.shape || features.values.len() != items * plan.input_len() {
+            return bad(format!("items of shape {:?}, the job has {:?}", features.shape, plan.input.shape));
+        }
+        if labels.len() != items {
+            return bad(format!("{} labels for {items} items", labels.len()));
+        }
+        if let Some(item) = labels.iter().position(|label| *label >= classes) {
+            return bad(format!("label {item} is {}, the model has the classes 0 to {}", labels[item], classes - 1));
+        }
+        let set = Set { features: Some(features), labels: Some(labels) };
+        set.fits(plan)?;
+        Ok(set)
+    }
+
     /// Refuses a plan whose scales do not hold what this party brings: a step that failed on a value would tell the other party
     /// in which batch it is.
     fn fits(&self, plan: &Plan) -> Result<(), SessionError> {

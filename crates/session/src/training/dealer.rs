@@ -55,8 +55,45 @@ fn run<R: Ring>(
 ) -> Result<TrainReport, SessionError> {
     let (peers, cursor) = accept_parties(config, course, hooks, events)?;
     let (first, began, turns) = (cursor.number(), Instant::now(), course.turns());
+    let Dealt { bytes, waiting } = deal::<R>(cursor, peers, events)?;
+    let seconds = began.elapsed().as_secs_f64();
+    let steps = turns.steps_in_all() - turns.steps_before(first);
+    Ok(TrainReport {
+        role: "dealer".to_string(),
+        job_digest: course.job().digest_hex(),
+        turns: turns.count() - first,
+        steps,
+        seconds,
+        seconds_per_step: seconds / steps.max(1) as f64,
+        bytes_sent: bytes.iter().sum(),
+        material_bytes: bytes,
+        waiting_bytes: waiting,
+        peak_rss_bytes: peak_rss(),
+        ..TrainReport::default()
+    })
+}
+
+/// What was dealt.
+#[derive(Clone, Copy, Debug)]
+pub struct Dealt {
+    /// Bytes of material, for P0 and for P1.
+    pub bytes: [u64; 2],
+    /// The most that waited for one of them.
+    pub waiting: u64,
+}
+
+/// Deals the material of a pair's task to its two parties, which are connected and expect it.
+pub fn deal_pair(cursor: Cursor, peers: [Peer; 2], events: &mut dyn Events) -> Result<Dealt, SessionError> {
+    match cursor.course().job().choices.ring {
+        32 => deal::<u32>(cursor, peers.into(), events),
+        _ => deal::<u64>(cursor, peers.into(), events),
+    }
+}
+
+/// Makes the material of all turns from the cursor's on, and sends it to P0 and P1.
+fn deal<R: Ring>(cursor: Cursor, peers: Vec<Peer>, events: &mut dyn Events) -> Result<Dealt, SessionError> {
     let flows = [Outflow::new(WAITING), Outflow::new(WAITING)];
-    let sent = std::thread::scope(|scope| {
+    let bytes = std::thread::scope(|scope| {
         let (mut threads, mut measured) = (Vec::with_capacity(2), Vec::with_capacity(2));
         for (peer, flow) in peers.into_iter().zip(&flows) {
             let name = format!("to {}", peer.name());
@@ -65,11 +102,8 @@ fn run<R: Ring>(
             let spawned = std::thread::Builder::new().name(name).spawn_scoped(scope, move || send(peer, flow, &tell));
             threads.push(spawned.map_err(|source| SessionError::file("starting", "a thread that sends", source)));
         }
-        let made = if threads.iter().all(Result::is_ok) {
-            make::<R>(course, cursor, &flows, &measured, events)
-        } else {
-            Ok([0; 2])
-        };
+        let made =
+            if threads.iter().all(Result::is_ok) { make::<R>(cursor, &flows, &measured, events) } else { Ok([0; 2]) };
         match &made {
             Ok(_) => flows.iter().for_each(Outflow::finish),
             Err(_) => flows.iter().for_each(Outflow::abandon),
@@ -85,21 +119,7 @@ fn run<R: Ring>(
             None => made,
         }
     })?;
-    let seconds = began.elapsed().as_secs_f64();
-    let steps = turns.steps_in_all() - turns.steps_before(first);
-    Ok(TrainReport {
-        role: "dealer".to_string(),
-        job_digest: course.job().digest_hex(),
-        turns: turns.count() - first,
-        steps,
-        seconds,
-        seconds_per_step: seconds / steps.max(1) as f64,
-        bytes_sent: sent.iter().sum(),
-        material_bytes: sent,
-        waiting_bytes: flows.iter().map(|flow| flow.most() as u64).max().unwrap_or(0),
-        peak_rss_bytes: peak_rss(),
-        ..TrainReport::default()
-    })
+    Ok(Dealt { bytes, waiting: flows.iter().map(|flow| flow.most() as u64).max().unwrap_or(0) })
 }
 
 /// Sends what is made for one party, hears what was measured on the way, and at the end that everything came.
@@ -129,7 +149,6 @@ fn send(mut peer: Peer, flow: &Outflow, measured: &Sender<Vec<u8>>) -> Result<()
 
 /// Makes the material of all turns from the cursor's on. Returns the bytes made for each party.
 fn make<R: Ring>(
-    course: &Course,
     mut cursor: Cursor,
     flows: &[Outflow; 2],
     measured: &[Receiver<Vec<u8>>],
@@ -137,7 +156,7 @@ fn make<R: Ring>(
 ) -> Result<[u64; 2], SessionError> {
     // No gate of a training holds weights.
     let unused = [Seed::from_entropy()?, Seed::from_entropy()?];
-    let (mut bytes, mut told, turns) = ([0; 2], Instant::now(), course.turns());
+    let (mut bytes, mut told, turns) = ([0; 2], Instant::now(), cursor.count());
     while let Some(turn) = cursor.turn() {
         let (number, leg) = (cursor.number(), cursor.leg(turn)?);
         let seeds = BatchSeeds::draw()?;
@@ -157,7 +176,7 @@ fn make<R: Ring>(
                 return Ok(bytes);
             }
         }
-        let step = [course.job().recipe.seed, turns.steps_before(number)];
+        let step = [cursor.order().1, cursor.steps()[1]];
         let maker = Maker::<R, Cpu>::new(&leg.plan, leg.schedule.clone(), &Cpu, &seeds, [&unused[0], &unused[1]]);
         let made = maker.of_step(step).slot(0, |gate, sections| {
             for (party, section) in sections.iter_mut().enumerate().filter(|(_, section)| !section.is_empty()) {
@@ -178,16 +197,15 @@ fn make<R: Ring>(
             }
             let [Ok(ours), Ok(theirs)] = [measured[0].recv(), measured[1].recv()] else { return Ok(bytes) };
             if ours != theirs {
-                let reason =
-                    format!("they measured other ranges before step {}: resume both", turns.steps_before(number) + 1);
+                let reason = format!("they measured other ranges before step {}: resume both", cursor.steps()[1] + 1);
                 return Err(SessionError::Mismatch { peer: "both parties".to_string(), reason });
             }
             let exponents = ours.chunks_exact(4).map(|word| i32::from_le_bytes(word.try_into().expect("4 bytes")));
             cursor.renew(&exponents.collect::<Vec<_>>());
         }
-        if told.elapsed() >= WORDS || number + 1 == turns.count() {
+        if told.elapsed() >= WORDS || number + 1 == turns {
             told = Instant::now();
-            events.progress("dealing turns", number + 1, turns.count());
+            events.progress("dealing turns", number + 1, turns);
         }
     }
     Ok(bytes)

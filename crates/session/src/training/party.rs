@@ -25,6 +25,7 @@ use super::job::Job;
 use super::learning::{Learning, consent};
 use super::meeting::{ask, greeting, meet};
 use super::messages::{COMPARE, COMPARE_STEP, Mark, SHARES_STEP, Start};
+use super::pair::{PairEnd, subtract_start};
 use super::report::TrainReport;
 use super::turns::Turn;
 use crate::SessionError;
@@ -66,7 +67,7 @@ fn read_model(path: &Path) -> Result<Vec<u8>, SessionError> {
 }
 
 /// The states of the job as the model and the recipe begin.
-fn initial_states(course: &Course, model: &[u8]) -> Result<Vec<Vec<f32>>, SessionError> {
+pub fn initial_states(course: &Course, model: &[u8]) -> Result<Vec<Vec<f32>>, SessionError> {
     let graph = ariann_graph::import_for_training_bytes(model)?;
     let job = course.job();
     if Network::of(&graph) != job.network {
@@ -132,6 +133,7 @@ fn run<R: Ring>(
     let inflow = connect_dealer(config, &identity, &cursor, &course, lineage, hear, hooks)?;
     let mut trainee = Trainee {
         times: Vec::new(),
+        start: None,
         course: &course,
         cursor,
         measured,
@@ -156,13 +158,7 @@ fn run<R: Ring>(
     };
     if let Err(error) = trainee.turns(&mut peer, events) {
         inflow.abandon();
-        return Err(match error {
-            // What the dealer's stream ended with is why there was no material.
-            SessionError::Gate { source: GateError::Sections(_), .. } | SessionError::Role { .. } => {
-                inflow.take_failure().unwrap_or(error)
-            }
-            error => error,
-        });
+        return Err(trainee.why(error));
     }
     let mut report = trainee.finish(first);
     report.material_bytes[party as usize] = inflow.received();
@@ -292,7 +288,9 @@ fn connect_dealer(
 }
 
 /// A party between two turns.
-struct Trainee<'a, R: Ring> {
+pub(super) struct Trainee<'a, R: Ring> {
+    /// What a pair's training began with.
+    pub start: Option<Vec<Vec<R>>>,
     course: &'a Course,
     cursor: Cursor,
     /// Tells the thread that receives material what was measured.
@@ -317,17 +315,75 @@ struct Trainee<'a, R: Ring> {
     waited: Duration,
 }
 
-impl<R: Ring> Trainee<'_, R> {
+impl<'a, R: Ring> Trainee<'a, R> {
+    /// One that writes no checkpoints.
+    #[allow(clippy::too_many_arguments)]
+    pub fn of_pair(
+        course: &'a Course,
+        cursor: Cursor,
+        measured: Sender<Vec<i32>>,
+        party: Party,
+        data: Data,
+        states: Vec<Vec<R>>,
+        inflow: Arc<Inflow>,
+        observer: Box<dyn Observer>,
+    ) -> Self {
+        let (role, job_digest) = (party_name(party).to_string(), course.job().digest_hex());
+        Trainee {
+            start: None,
+            course,
+            cursor,
+            measured,
+            party,
+            data,
+            states,
+            learning: Learning::new(Default::default()),
+            checkpoints: None,
+            every: Some(u32::MAX),
+            lineage: [0; 16],
+            // None is due.
+            written: Some((Instant::now(), 0)),
+            inflow,
+            observer,
+            report: TrainReport { role, job_digest, ..TrainReport::default() },
+            times: Vec::new(),
+            step_seconds: Duration::ZERO,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// Walks a pair's turns: the states at the end, the accuracy of a test, and what it took.
+    pub fn walk_pair(mut self, peer: &mut Peer, events: &mut dyn Events) -> Result<PairEnd<R>, SessionError> {
+        let walked = self.turns(peer, events);
+        self.inflow.abandon();
+        if let Err(error) = walked {
+            return Err(self.why(error));
+        }
+        let accuracy = self.learning.learned.epochs.last().and_then(|epoch| epoch.accuracy);
+        let mut report = self.finish(0);
+        report.material_bytes[self.party as usize] = self.inflow.received();
+        report.waiting_bytes = self.inflow.most() as u64;
+        Ok(PairEnd { states: self.states, accuracy, report })
+    }
+
+    /// Why a turn failed: what the dealer's stream ended with, where there was no material.
+    fn why(&self, error: SessionError) -> SessionError {
+        match error {
+            SessionError::Gate { source: GateError::Sections(_), .. } | SessionError::Role { .. } => {
+                self.inflow.take_failure().unwrap_or(error)
+            }
+            error => error,
+        }
+    }
+
     fn turns(&mut self, peer: &mut Peer, events: &mut dyn Events) -> Result<(), SessionError> {
         let began = Instant::now();
         let mut told: Option<Instant> = None;
-        let turns = self.course.turns();
-        let steps = turns.steps_in_all();
+        let [steps, _] = self.cursor.steps();
         while let Some(turn) = self.cursor.turn() {
-            let number = self.cursor.number();
             if told.is_none_or(|told| told.elapsed() >= WORDS) {
                 told = Some(Instant::now());
-                events.progress("training", turns.steps_before(number), steps);
+                events.progress("training", self.cursor.steps()[1], steps);
             }
             let began = Instant::now();
             let head = self.inflow.next_turn().map_err(|reason| SessionError::Role {
@@ -419,7 +475,9 @@ impl<R: Ring> Trainee<'_, R> {
                 None => when.elapsed() >= BETWEEN,
             },
             Turn::Evaluate { batch: 0, .. } => steps > 0 && self.every.is_none(),
-            Turn::Measure { .. } | Turn::Evaluate { .. } | Turn::Tally { .. } | Turn::Reveal { .. } => false,
+            Turn::Measure { .. } | Turn::Evaluate { .. } | Turn::Tally { .. } | Turn::Reveal { .. } | Turn::Weigh => {
+                false
+            }
         }
     }
 
@@ -433,11 +491,16 @@ impl<R: Ring> Trainee<'_, R> {
         events: &mut dyn Events,
     ) -> Result<(), SessionError> {
         let Trainee { course, party, .. } = *self;
-        let (job, plan, number) = (course.job(), &leg.plan, self.cursor.number());
+        let (plan, number) = (&leg.plan, self.cursor.number());
         if let Turn::Evaluate { batch: 0, .. } = turn {
             self.states[course.count()].fill(R::ZERO);
         }
-        let inputs = self.data.inputs::<R>(job, plan, turn)?;
+        if turn == Turn::Weigh
+            && let Some(start) = self.start.take()
+        {
+            subtract_start(course, &mut self.states, &start);
+        }
+        let inputs = self.data.inputs::<R>(&self.cursor, plan, turn)?;
         let weights = AllWeights::new();
         let engine = Engine { plan, schedule: &leg.schedule, device: &Cpu, party, weights: &weights };
         let Head { id, prg, hash, .. } = head;
@@ -446,7 +509,7 @@ impl<R: Ring> Trainee<'_, R> {
         let given = Given {
             inputs: [inputs[0].as_deref(), inputs[1].as_deref()],
             states: Some(&mut self.states),
-            dropout: [job.recipe.seed, course.turns().steps_before(number)],
+            dropout: [self.cursor.order().1, self.cursor.steps()[1]],
         };
         let mut link = Link::new(peer);
         let mut others = Vec::new();
@@ -471,7 +534,7 @@ impl<R: Ring> Trainee<'_, R> {
     fn finish(&mut self, first: u64) -> TrainReport {
         let timed = self.report.steps.saturating_sub(1).max(1) as f64;
         TrainReport {
-            turns: self.course.turns().count() - first,
+            turns: self.cursor.count() - first,
             seconds_per_step: self.step_seconds.as_secs_f64() / timed,
             material_seconds_per_step: self.waited.as_secs_f64() / timed,
             gates: std::mem::take(&mut self.times),

@@ -49,6 +49,8 @@ pub enum Turn {
         /// Which of those that are revealed.
         index: u32,
     },
+    /// A pair of a federated training multiplies what it changed with its public weight.
+    Weigh,
 }
 
 impl Turns {
