@@ -21,6 +21,7 @@ mod masks;
 mod messages;
 mod model;
 mod owner;
+pub mod roles;
 mod roster;
 mod seal;
 mod server;

@@ -1,0 +1,168 @@
+//! The public agreement that all roles of a federated training hold, and what follows from it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ariann_graph::training::Role;
+use ariann_net::Fingerprint;
+use ariann_ring::Ring;
+use ariann_session::SessionError;
+use ariann_session::config::pin;
+use ariann_session::training::{Course, Job, PairTask, is_averaged, weight_bits};
+use serde::{Deserialize, Serialize};
+
+use crate::{Roster, Training, derive, fed_avg};
+
+/// Version of the file.
+const VERSION: u32 = 1;
+/// Bytes of the largest file that is read.
+const LARGEST: u64 = 256 << 20;
+
+/// An owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Its number.
+    pub number: u16,
+    /// Fingerprint of its identity.
+    pub fingerprint: String,
+}
+
+/// Who trains what with whom: public, and the same at all roles. Each role compares the fingerprints with those that it was told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Federation {
+    /// Of this file.
+    pub version: u32,
+    /// Tells this training from all others: 64 hexadecimal digits, drawn by chance.
+    pub id: String,
+    /// Rounds with a result.
+    pub rounds: u32,
+    /// Epochs that an owner trains in a round.
+    pub epochs: u32,
+    /// T: owners that must reach the end of a round, more than half of them.
+    pub threshold: u16,
+    /// Grows by one when an owner has left.
+    pub epoch: u32,
+    /// Rows that an owner may have at most.
+    pub most_rows: u64,
+    /// The server.
+    pub server: String,
+    /// The dealer.
+    pub dealer: String,
+    /// The owners.
+    pub owners: Vec<Member>,
+    /// What a pair trains: its `epochs` are those of all rounds, its `rows` serve as an example.
+    pub job: Job,
+}
+
+/// What every role computes from a federation for itself.
+pub struct Plan {
+    /// The agreement.
+    pub federation: Federation,
+    /// The plans of a pair.
+    pub course: Arc<Course>,
+    /// Without certificates.
+    pub roster: Roster,
+    /// Which states make up the model, in order, and their lengths.
+    model: Vec<(usize, usize)>,
+}
+
+impl Federation {
+    /// Reads the file.
+    pub fn read(path: &Path) -> Result<Federation, SessionError> {
+        let io = |source| SessionError::file("reading", path, source);
+        if std::fs::metadata(path).map_err(io)?.len() > LARGEST {
+            return Err(SessionError::Config(format!("{}: larger than any federation", path.display())));
+        }
+        let text = std::fs::read_to_string(path).map_err(io)?;
+        serde_json::from_str(&text).map_err(|error| {
+            SessionError::Config(format!("{}: {error}; it is no federation of this release", path.display()))
+        })
+    }
+
+    /// Writes the file.
+    pub fn write(&self, path: &Path) -> Result<(), SessionError> {
+        let text = serde_json::to_string(self).expect("a federation is JSON");
+        std::fs::write(path, text + "\n").map_err(|source| SessionError::file("writing", path, source))
+    }
+
+    /// Checks it, and compiles the plans of its pairs.
+    pub fn plan(self) -> Result<Plan, SessionError> {
+        let bad = |reason: String| Err(SessionError::Config(format!("the federation: {reason}")));
+        if self.version != VERSION {
+            return bad(format!("it has version {}, this program runs version {VERSION}", self.version));
+        }
+        if self.rounds == 0 || self.rounds.checked_mul(self.epochs) != Some(self.job.recipe.epochs) {
+            return bad("the epochs of its job are not its rounds times its epochs".to_string());
+        }
+        if self.job.reveals.model.is_some() {
+            return bad("its job reveals the model, which no pair does".to_string());
+        }
+        let Ok(id) = blake3::Hash::from_hex(&self.id) else {
+            return bad("its id has not 64 hexadecimal digits".to_string());
+        };
+        let course = Arc::new(Course::new(self.job.clone())?);
+        let of_model = |role| is_averaged(role) || role == Role::Frozen;
+        let states = course.states().iter().enumerate().filter(|(_, state)| of_model(state.role));
+        let model: Vec<(usize, usize)> = states.map(|(index, state)| (index, state.len())).collect();
+        let values = model.iter().map(|(_, len)| *len as u64).sum();
+        // All that anybody computes by is bound to the id, and with it to every key and signature.
+        let id = derive::digest("ariann federated 1 federation", &(id.as_bytes(), course.digest(), self.terms()));
+        let (ring, threshold) = (self.job.choices.ring, self.threshold);
+        let training = Training { id, ring, values, threshold, most_rows: self.most_rows };
+        let pins = self.owners.iter().map(|owner| Ok((owner.number, pin(&owner.fingerprint, "an owner")?)));
+        let pins: Vec<(u16, Fingerprint)> = pins.collect::<Result<_, SessionError>>()?;
+        let roster = Roster::new(training, self.epoch, &pins)?;
+        Ok(Plan { federation: self, course, roster, model })
+    }
+
+    fn terms(&self) -> (u32, u32, &str, &str) {
+        (self.rounds, self.epochs, &self.server, &self.dealer)
+    }
+}
+
+impl Plan {
+    /// What the aggregation is told.
+    pub fn training(&self) -> &Training {
+        self.roster.training()
+    }
+
+    /// The version that new files have.
+    pub const VERSION: u32 = VERSION;
+
+    /// The task of an owner in a round after `done` rounds with a result, from all rows of the cohort.
+    pub(crate) fn task(
+        &self,
+        owner: u16,
+        round: u64,
+        done: u32,
+        rows: &[(u16, u64)],
+    ) -> Result<PairTask, SessionError> {
+        let counts: Vec<u64> = rows.iter().map(|(_, rows)| *rows).collect();
+        let weights = fed_avg(&counts, weight_bits(self.training().ring))?;
+        let place = rows.iter().position(|(number, _)| *number == owner);
+        let place = place.ok_or_else(|| SessionError::Config(format!("owner {owner} is not in the cohort")))?;
+        let digest = derive::digest("ariann federated 1 order", &(self.training().digest(), round, owner));
+        let seed = u64::from_le_bytes(*digest.first_chunk().expect("8 of 32 bytes"));
+        let epochs = self.federation.epochs;
+        Ok(PairTask::Train { first_epoch: done * epochs, epochs, rows: counts[place], seed, weight: weights[place] })
+    }
+
+    /// Shares of all states from words of the model's share.
+    pub(crate) fn states<R: Ring>(&self, words: &[R]) -> Vec<Vec<R>> {
+        let mut states: Vec<Vec<R>> = self.course.states().iter().map(|state| vec![R::ZERO; state.len()]).collect();
+        let mut rest = words;
+        for (state, len) in &self.model {
+            let (own, others) = rest.split_at(*len);
+            states[*state].copy_from_slice(own);
+            rest = others;
+        }
+        states
+    }
+
+    /// The opposite of `states`.
+    pub(crate) fn words<R: Ring>(&self, states: &[Vec<R>]) -> Vec<R> {
+        self.model.iter().flat_map(|(state, _)| states[*state].iter().copied()).collect()
+    }
+}

@@ -1,0 +1,409 @@
+//! An owner: connects to the server, answers what it is asked, trains as P1 of its pair, and comes back when it was cut off.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ariann_data::Items;
+use ariann_gates::Party;
+use ariann_net::{Fingerprint, Identity, Limits, NetError, Peer};
+use ariann_ring::Ring;
+use ariann_session::SessionError;
+use ariann_session::config::{pin, threads};
+use ariann_session::events::{Event, Events};
+use ariann_session::hooks::Hooks;
+use ariann_session::reading;
+use ariann_session::report::peak_rss;
+use ariann_session::training::{Data, PairTask, run_pair};
+
+use super::config::{FederateOwnerConfig, patient, seconds};
+use super::dealer::ask;
+use super::federation::{Federation, Plan};
+use super::report::FederateReport;
+use super::shares::whole;
+use super::wire::{DIGEST_STEP, FromOwner, Hello, MOST, PROTOCOL, ToOwner, UPDATE_STEP, Wanted};
+use crate::{
+    Book, CHUNK, Candidates, Contribution, Echoes, FederatedError, KeepFile, KeyGrant, KeyRequest, MOST_OWNERS,
+    Message, ModelShare, OwnerRound, Record, Relay, Request, Roster, Survivors, Who, decode, encode,
+};
+
+/// Between two attempts to reach the server.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Takes part in a federated training until the server ends it.
+pub fn own(
+    config: &FederateOwnerConfig,
+    hooks: &Hooks,
+    events: &mut dyn Events,
+) -> Result<FederateReport, SessionError> {
+    threads(config.threads);
+    let plan = Federation::read(&config.federation)?.plan()?;
+    match plan.training().ring {
+        32 => Owner::<u32>::new(config, hooks, plan)?.run(events),
+        _ => Owner::<u64>::new(config, hooks, plan)?.run(events),
+    }
+}
+
+/// An update that is masked, and kept until the round is over: the masks cannot be had again.
+struct Masked {
+    head: Contribution,
+    bytes: Vec<u8>,
+    digest: [u8; 32],
+}
+
+/// What an owner keeps of the round that runs.
+struct Running {
+    number: u64,
+    round: OwnerRound,
+    cohort: Vec<u16>,
+    masked: Option<Masked>,
+}
+
+struct Owner<'a, R: Ring> {
+    config: &'a FederateOwnerConfig,
+    hooks: &'a Hooks,
+    plan: Plan,
+    roster: Roster,
+    identity: Arc<Identity>,
+    number: u16,
+    pins: [Fingerprint; 2],
+    limits: Limits,
+    data: Data,
+    book: Book,
+    share: ModelShare<R>,
+    running: Option<Running>,
+    /// An open request for the group key.
+    request: Option<Request>,
+    report: FederateReport,
+}
+
+/// Reads the items at some places of a file, or all.
+fn set(
+    plan: &Plan,
+    (features, labels): (&Path, &Path),
+    places: Option<&Path>,
+    limit: Option<usize>,
+) -> Result<(Items, Vec<usize>), SessionError> {
+    let items = reading::items(&plan.course.step().plan, features, limit)?;
+    let labels = if labels.is_dir() {
+        ariann_data::folder_labels(labels, limit)?
+    } else {
+        ariann_data::load_labels(labels, limit)?
+    };
+    let Some(path) = places else { return Ok((items, labels)) };
+    let text = std::fs::read_to_string(path).map_err(|source| SessionError::file("reading", path, source))?;
+    let most = items.count.min(labels.len());
+    let place = |line: &str| line.trim().parse().ok().filter(|place: &usize| *place < most);
+    let places: Option<Vec<usize>> = text.lines().map(place).collect();
+    let bad =
+        || SessionError::Input(format!("{}: a line is no place of an item, from 0 to {}", path.display(), most - 1));
+    let places = places.filter(|places| !places.is_empty()).ok_or_else(bad)?;
+    let values = places.iter().flat_map(|place| items.item(*place)).copied().collect();
+    let count = places.len();
+    Ok((Items { shape: items.shape, values, count }, places.iter().map(|place| labels[*place]).collect()))
+}
+
+impl<'a, R: Ring> Owner<'a, R> {
+    fn new(config: &'a FederateOwnerConfig, hooks: &'a Hooks, plan: Plan) -> Result<Owner<'a, R>, SessionError> {
+        let identity = Arc::new(config.identity.load()?);
+        let stranger = || {
+            let pin = identity.fingerprint();
+            SessionError::Config(format!("this identity ({pin}) is not among the owners of the federation"))
+        };
+        let number = plan.roster.number_of(identity.fingerprint()).ok_or_else(stranger)?;
+        let train = set(&plan, (&config.features, &config.labels), config.places.as_deref(), None)?;
+        let test = match (&config.test_features, &config.test_labels) {
+            (Some(features), Some(labels)) => Some(set(&plan, (features, labels), None, config.test_limit)?),
+            _ => None,
+        };
+        let wanted = plan.course.job().test_rows;
+        if let Some((items, _)) = test.as_ref().filter(|(items, _)| items.count as u64 != wanted) {
+            let reason = format!("{} test items, and the federation tests on {wanted}; set test_limit", items.count);
+            return Err(SessionError::Input(reason));
+        }
+        let data = Data::in_memory(&plan.course, train, test)?;
+        let state = &config.state;
+        std::fs::create_dir_all(state).map_err(|source| SessionError::file("creating", state, source))?;
+        let mut book = Book::open(plan.training(), KeepFile::at(&state.join("book")))?;
+        let path = state.join("model");
+        let share = match path.exists() {
+            true => ModelShare::open(&path, plan.training())?,
+            // The model that all begin with is public.
+            false => ModelShare::create(&path, plan.training(), |_, _| Ok(()))?,
+        };
+        if number == plan.roster.keeper() {
+            book.draw(&plan.roster, number)?;
+        }
+        let pins = [pin(&plan.federation.server, "the server")?, pin(&plan.federation.dealer, "the dealer")?];
+        let mut roster = plan.roster.clone();
+        roster.introduce(number, &identity.certificate())?;
+        Ok(Owner {
+            config,
+            hooks,
+            roster,
+            identity,
+            number,
+            pins,
+            limits: patient(&config.deadlines)?,
+            data,
+            book,
+            share,
+            running: None,
+            request: None,
+            report: FederateReport { role: format!("owner-{number}"), ..FederateReport::default() },
+            plan,
+        })
+    }
+
+    /// Until the training has ended, over as many connections as it takes.
+    fn run(mut self, events: &mut dyn Events) -> Result<FederateReport, SessionError> {
+        let (began, patience) = (Instant::now(), seconds(self.config.patience, "patience")?);
+        let mut lost = Instant::now();
+        loop {
+            match self.session(&mut lost, events) {
+                Ok(()) => break,
+                Err(SessionError::Net(error)) if retried(&error) && lost.elapsed() < patience => {
+                    events.notice(format!("{error}; it tries again"));
+                    std::thread::sleep(AGAIN);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.report.seconds = began.elapsed().as_secs_f64();
+        self.report.peak_rss_bytes = peak_rss();
+        Ok(self.report)
+    }
+
+    /// One connection to the server, to the end of the training.
+    fn session(&mut self, lost: &mut Instant, events: &mut dyn Events) -> Result<(), SessionError> {
+        let mut peer = Peer::connect(&self.config.server, &self.identity, &self.pins[0], "the server", &self.limits)?;
+        let mut observer = (self.hooks.observer)(&self.report.role);
+        peer.tap(Box::new(move |bytes| observer.received("server", bytes)));
+        let tests = self.config.reveal_accuracy && self.data.test_rows() > 0;
+        peer.send_control(&Hello {
+            protocol: PROTOCOL,
+            roster: self.roster.digest(),
+            certificate: self.identity.certificate(),
+            round: self.share.position().round,
+            has_key: self.book.keys().has(self.roster.epoch()),
+            tests,
+        })?;
+        let ended = loop {
+            let message: ToOwner = peer.recv_control(MOST, "the server's next word")?;
+            *lost = Instant::now();
+            if let ToOwner::End { records, accuracies } = message {
+                self.follow(&records)?;
+                self.report.accuracies = accuracies;
+                peer.send_control(&FromOwner::Joins)?;
+                break Ok(());
+            }
+            if let ToOwner::Refused(reason) = message {
+                let reason: String = reason.chars().filter(|c| !c.is_control()).take(1000).collect();
+                break Err(SessionError::Mismatch { peer: "the server".to_string(), reason });
+            }
+            let answered = self.answer(&mut peer, message, events);
+            let reason = match answered {
+                Ok(()) => continue,
+                Err(error @ (SessionError::Net(_) | SessionError::Role { .. })) => break Err(error),
+                Err(error) => error.to_string(),
+            };
+            // The round goes on without this owner; it comes back for the next one.
+            events.notice(reason.clone());
+            peer.send_control(&FromOwner::Refuses(reason))?;
+        };
+        let stats = peer.stats();
+        self.report.bytes += stats.payload_sent + stats.payload_received;
+        let _ = peer.close();
+        ended
+    }
+
+    fn answer(&mut self, peer: &mut Peer, message: ToOwner, events: &mut dyn Events) -> Result<(), SessionError> {
+        let answer = match message {
+            ToOwner::Round { round, certificates, records } => self.begin(round, &certificates, &records)?,
+            ToOwner::Request(bytes) => {
+                let request: KeyRequest = server_sent(&bytes)?;
+                FromOwner::Grant(encode(&self.book.grant(&self.roster, &self.identity, self.number, &request)?))
+            }
+            ToOwner::Grant(bytes) => {
+                let grant: KeyGrant = server_sent(&bytes)?;
+                let none = FederatedError::Order("a grant came that was not asked for");
+                let request = self.request.take().ok_or(none)?;
+                self.book.accept(&self.roster, request, &grant)?;
+                FromOwner::Joins
+            }
+            ToOwner::Advertise => FromOwner::Advert(encode(self.running()?.round.advert())),
+            ToOwner::Candidates(bytes) => {
+                let candidates: Candidates = server_sent(&bytes)?;
+                FromOwner::Shares(encode(self.running()?.round.candidates(&candidates)?))
+            }
+            ToOwner::Relay(bytes) => {
+                let relay: Relay = server_sent(&bytes)?;
+                let running = self.running()?;
+                let refused = running.round.relay(&relay)?.iter().map(ToString::to_string).collect();
+                running.cohort = relay.cohort;
+                FromOwner::Taken(refused)
+            }
+            ToOwner::Train { done, task } => return self.train(peer, done, task, events),
+            ToOwner::Survivors(bytes) => {
+                let survivors: Survivors = server_sent(&bytes)?;
+                FromOwner::Echo(encode(self.running()?.round.survivors(&survivors)?))
+            }
+            ToOwner::Echoes(bytes) => {
+                let echoes: Echoes = server_sent(&bytes)?;
+                let release = FromOwner::Release(encode(self.running()?.round.echoes(&echoes)?));
+                self.report.took_part += 1;
+                release
+            }
+            ToOwner::Test { records, task } => {
+                self.follow(&records)?;
+                return self.test(peer, task, events);
+            }
+            ToOwner::End { .. } | ToOwner::Refused(_) => unreachable!("handled before"),
+        };
+        Ok(peer.send_control(&answer)?)
+    }
+
+    fn running(&mut self) -> Result<&mut Running, FederatedError> {
+        self.running.as_mut().ok_or(FederatedError::Order("no round runs at this owner"))
+    }
+
+    /// Brings its share of the model up to date.
+    fn follow(&mut self, records: &[Vec<u8>]) -> Result<(), SessionError> {
+        let records = records.iter().map(|bytes| server_sent(bytes)).collect::<Result<Vec<Record>, _>>()?;
+        self.share.follow(&records, self.book.keys())?;
+        Ok(())
+    }
+
+    /// A round begins.
+    fn begin(
+        &mut self,
+        round: u64,
+        certificates: &[(u16, Vec<u8>)],
+        records: &[Vec<u8>],
+    ) -> Result<FromOwner, SessionError> {
+        for (owner, der) in certificates {
+            self.roster.introduce(*owner, der)?;
+        }
+        if !self.book.keys().has(self.roster.epoch()) {
+            let request = Request::new(&self.roster, &self.identity, self.number)?;
+            let message = encode(request.message());
+            self.request = Some(request);
+            return Ok(FromOwner::Lacks(message));
+        }
+        if self.running.as_ref().is_some_and(|running| running.number == round) {
+            return Ok(FromOwner::Joins);
+        }
+        self.running = None;
+        self.follow(records)?;
+        if self.book.entered() >= round {
+            let reason = format!("this owner took part in round {round} and lost its secrets of it");
+            return Ok(FromOwner::Absent(reason));
+        }
+        let (roster, identity) = (Arc::new(self.roster.clone()), self.identity.clone());
+        let (position, rows) = (self.share.position(), self.data.rows());
+        let own = OwnerRound::begin(roster, identity, &mut self.book, position, round, rows)?;
+        self.running = Some(Running { number: round, round: own, cohort: Vec::new(), masked: None });
+        Ok(FromOwner::Joins)
+    }
+
+    fn dealer(&self, round: u64, task: PairTask) -> Result<Peer, SessionError> {
+        let dealer = Peer::connect(&self.config.dealer, &self.identity, &self.pins[1], "the dealer", &self.limits)?;
+        let roster = self.roster.digest();
+        ask(dealer, Wanted { protocol: PROTOCOL, roster, owner: self.number, round, party: 1, task })
+    }
+
+    /// Trains, masks the update and sends it; or sends it again.
+    fn train(
+        &mut self,
+        peer: &mut Peer,
+        done: u32,
+        task: PairTask,
+        events: &mut dyn Events,
+    ) -> Result<(), SessionError> {
+        let number = self.number;
+        let running = self.running()?;
+        let (round, mut rows) = (running.number, running.round.rows());
+        rows.retain(|(owner, _)| running.cohort.contains(owner));
+        if running.masked.is_some() {
+            peer.send_control(&FromOwner::Trained)?;
+            return self.send_update(peer);
+        }
+        if self.plan.task(number, round, done, &rows)? != task {
+            let reason = "it wants another training than rows, round and cohort give".to_string();
+            return Err(SessionError::Mismatch { peer: "the server".to_string(), reason });
+        }
+        let cursor = self.plan.course.pair(task)?;
+        let states = self.plan.states(&whole(&self.share, self.plan.training())?);
+        peer.send_control(&FromOwner::Ready)?;
+        let work = || {
+            let dealer = self.dealer(round, task)?;
+            let observer = (self.hooks.observer)(&self.report.role);
+            run_pair(cursor, Party::P1, self.data.clone(), states, peer, dealer, observer, events)
+        };
+        // The server is in the midst of the training: there is no way to tell it but to go.
+        let end = work().map_err(|error| gone(peer, &error))?;
+        self.report.material_bytes += end.report.material_bytes[1];
+        let mut words = self.plan.words(&end.states);
+        let running = self.running()?;
+        let mut masker = running.round.masker::<R>()?;
+        let head = masker.head().clone();
+        let mut bytes = Vec::with_capacity(size_of_val(&words[..]));
+        for chunk in words.chunks_mut(CHUNK) {
+            bytes.extend(masker.mask(chunk)?);
+        }
+        running.masked = Some(Masked { head, bytes, digest: masker.finish()? });
+        self.send_update(peer)
+    }
+
+    fn send_update(&mut self, peer: &mut Peer) -> Result<(), SessionError> {
+        let masked = self.running()?.masked.as_ref().expect("it is masked");
+        peer.send_control(&FromOwner::Update(encode(&masked.head)))?;
+        peer.send(UPDATE_STEP, masked.bytes.clone())?;
+        Ok(peer.send(DIGEST_STEP, masked.digest.to_vec())?)
+    }
+
+    /// Tests the model on its test set, and reveals the count to the server.
+    fn test(&mut self, peer: &mut Peer, task: PairTask, events: &mut dyn Events) -> Result<(), SessionError> {
+        if !self.config.reveal_accuracy || !matches!(task, PairTask::Test { .. }) {
+            let reason = "it asks for the accuracy, and this owner does not agree: set reveal_accuracy".to_string();
+            return Err(SessionError::Mismatch { peer: "the server".to_string(), reason });
+        }
+        let cursor = self.plan.course.pair(task)?;
+        let states = self.plan.states(&whole(&self.share, self.plan.training())?);
+        peer.send_control(&FromOwner::Ready)?;
+        let PairTask::Test { round } = task else { unreachable!("checked above") };
+        let work = || {
+            let dealer = self.dealer(u64::from(round), task)?;
+            let observer = (self.hooks.observer)(&self.report.role);
+            run_pair(cursor, Party::P1, self.data.clone(), states, peer, dealer, observer, events)
+        };
+        let end = work().map_err(|error| gone(peer, &error))?;
+        self.report.material_bytes += end.report.material_bytes[1];
+        if let Some(accuracy) = end.accuracy {
+            events.tell(Event::Epoch { epoch: round, accuracy: Some(accuracy), loss: None });
+        }
+        Ok(())
+    }
+}
+
+/// A pair's run failed: the connection is of no use, and another one is made.
+fn gone(peer: &Peer, error: &SessionError) -> SessionError {
+    match error {
+        SessionError::Net(error) => SessionError::Net(error.clone()),
+        error => SessionError::Net(NetError::PeerGone {
+            peer: peer.name().to_string(),
+            waiting_for: "the training of this pair".to_string(),
+            waited: Duration::ZERO,
+            how: ariann_net::Gone::NotReached(error.to_string()),
+        }),
+    }
+}
+
+/// Whether another connection may do better.
+fn retried(error: &NetError) -> bool {
+    !matches!(error, NetError::Config(_) | NetError::Identity(_))
+}
+
+fn server_sent<M: Message>(bytes: &[u8]) -> Result<M, FederatedError> {
+    decode(Who::Server, MOST_OWNERS, bytes)
+}

@@ -1,0 +1,119 @@
+//! Control messages between server and owners, and of both to the dealer. Messages of the aggregation are inside, as the
+//! bytes that they are signed as.
+
+use ariann_session::training::PairTask;
+use serde::{Deserialize, Serialize};
+
+/// Version of these messages.
+pub(crate) const PROTOCOL: u32 = 1;
+/// Bytes of a control message at most: lists of all owners are among them.
+pub(crate) const MOST: usize = 2 << 20;
+/// Step of the words of an update.
+pub(crate) const UPDATE_STEP: u32 = 1 << 30;
+/// Step of its digest.
+pub(crate) const DIGEST_STEP: u32 = (1 << 30) + 1;
+
+/// First message of an owner.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub protocol: u32,
+    /// [`crate::Roster::digest`].
+    pub roster: [u8; 32],
+    /// DER; its fingerprint is pinned.
+    pub certificate: Vec<u8>,
+    /// The last round in its share of the model.
+    pub round: u64,
+    /// Whether it has the group key of the roster's epoch.
+    pub has_key: bool,
+    /// Whether it brings the test set, and agrees to reveal the accuracy.
+    pub tests: bool,
+}
+
+/// From the server. Each is answered by one [`FromOwner`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum ToOwner {
+    /// The owner is not let in.
+    Refused(String),
+    /// A round begins: certificates of all that are known, and the records that the owner lacks.
+    Round { round: u64, certificates: Vec<(u16, Vec<u8>)>, records: Vec<Vec<u8>> },
+    /// Another owner asks for the group key.
+    Request(Vec<u8>),
+    /// The answer to this owner's request.
+    Grant(Vec<u8>),
+    /// Wants the keys of the round.
+    Advertise,
+    /// [`crate::Candidates`].
+    Candidates(Vec<u8>),
+    /// [`crate::Relay`].
+    Relay(Vec<u8>),
+    /// Training begins, after so many rounds with a result; when the owner is ready, both ask the dealer.
+    Train { done: u32, task: PairTask },
+    /// [`crate::Survivors`].
+    Survivors(Vec<u8>),
+    /// [`crate::Echoes`].
+    Echoes(Vec<u8>),
+    /// The model is tested, with these records in it.
+    Test { records: Vec<Vec<u8>>, task: PairTask },
+    /// The training has ended.
+    End { records: Vec<Vec<u8>>, accuracies: Vec<Option<f64>> },
+}
+
+/// From an owner.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum FromOwner {
+    /// It stands where the records lead, and takes part.
+    Joins,
+    /// It cannot take part in this round, and waits for the next one.
+    Absent(String),
+    /// It lacks the group key.
+    Lacks(Vec<u8>),
+    /// [`crate::KeyGrant`].
+    Grant(Vec<u8>),
+    /// [`crate::Advert`].
+    Advert(Vec<u8>),
+    /// [`crate::Shares`].
+    Shares(Vec<u8>),
+    /// It took the relayed shares; and whose parcels it could not use.
+    Taken(Vec<String>),
+    /// It is about to ask the dealer.
+    Ready,
+    /// It has trained in this round: its update follows.
+    Trained,
+    /// [`crate::Contribution`]; words and digest follow.
+    Update(Vec<u8>),
+    /// [`crate::Echo`].
+    Echo(Vec<u8>),
+    /// [`crate::Release`].
+    Release(Vec<u8>),
+    /// It refuses what it was sent, and says why.
+    Refuses(String),
+}
+
+/// To the dealer.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    /// The material of a pair's task.
+    Deal(Wanted),
+    /// The training has ended: from the server.
+    End,
+}
+
+/// Which material.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Wanted {
+    pub protocol: u32,
+    /// Digest of the roster, and with it of the federation.
+    pub roster: [u8; 32],
+    pub owner: u16,
+    pub round: u64,
+    /// 0 or 1.
+    pub party: u8,
+    pub task: PairTask,
+}
+
+/// The dealer's answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Verdict {
+    Accepted,
+    Refused(String),
+}

@@ -1,0 +1,79 @@
+//! The roles over TLS on loopback: a federated training gives the model that federated averaging in float gives.
+
+mod loopback;
+
+use ariann_federated::ModelShare;
+use ariann_federated::roles::{OwnerStatus, Went, in_clear};
+use ariann_plan::training::decode_state;
+use ariann_ring::Ring;
+use ariann_session::events::Silent;
+use ariann_session::hooks::Hooks;
+use ariann_session::training::is_averaged;
+use loopback::make;
+
+fn words<R: Ring>(path: &std::path::Path, training: &ariann_federated::Training) -> Vec<R> {
+    let share = ModelShare::<R>::open(path, training).unwrap();
+    let mut words = vec![R::ZERO; training.values as usize];
+    share.read(0, &mut words).unwrap();
+    words
+}
+
+fn equals_float<R: Ring>(ring: u32, most: f64) {
+    let made = make(&[100, 160, 70], 2, 2, ring);
+    let (dealer, dealing) = made.start_dealer(Hooks::default());
+    let (server, serving) = made.start_server(made.server(&dealer), Hooks::default());
+    let owners: Vec<_> =
+        (1..=3).map(|number| made.start_owner(made.owner(number, &dealer, &server), Hooks::default())).collect();
+    let report = serving.join().unwrap().unwrap();
+    for owner in owners {
+        let owner = owner.join().unwrap().unwrap();
+        assert_eq!(owner.took_part, 2);
+        assert_eq!(owner.accuracies, report.accuracies);
+    }
+    dealing.join().unwrap().unwrap();
+    let plan = made.federation.clone().plan().unwrap();
+    let training = plan.training();
+    let folder = made.folder.path();
+    let [w_s, w_o, other] =
+        ["state-server", "state-1", "state-3"].map(|role| words::<R>(&folder.join(role).join("model"), training));
+    assert_eq!(w_o, other, "all owners hold one share");
+    assert!(w_o.iter().filter(|word| **word == R::ZERO).count() < 10, "it is no longer the public one");
+    let rounds: Vec<Went> = report
+        .rounds
+        .iter()
+        .map(|round| {
+            assert!(round.owners.iter().all(|owner| owner.status == OwnerStatus::Counted && owner.bytes > 0));
+            assert_eq!(round.survivors, [1, 2, 3]);
+            Went { round: round.round, cohort: round.cohort.clone(), survivors: round.survivors.clone() }
+        })
+        .collect();
+    assert_eq!(rounds.len(), 2);
+    let clear = in_clear(&plan, &made.graph, &made.owners, Some(&made.test), &rounds, &mut Silent).unwrap();
+    // Single weights may part where a rounding decides a ReLU; the whole may not.
+    let recipe = &plan.course.job().recipe;
+    let first = ariann_graph::training::training_step(&made.graph, recipe, recipe.lr, false).unwrap();
+    let (mut at, mut off, mut moved) = (0, 0.0, 0.0);
+    for (index, state) in plan.course.states().iter().enumerate().filter(|(_, state)| is_averaged(state.role)) {
+        let sum: Vec<R> = (at..at + state.len()).map(|at| w_s[at].add(w_o[at])).collect();
+        let square = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+        off += square(&decode_state(&sum, state.after), &clear[1].states[index]);
+        moved += square(&first.states[index].initial, &clear[1].states[index]);
+        at += state.len();
+    }
+    let (off, moved) = (f64::sqrt(off), f64::sqrt(moved));
+    assert!(off < most * moved, "off by {off}, moved by {moved}");
+    for (private, clear) in report.accuracies.iter().zip(&clear) {
+        let (private, clear) = (private.expect("it is revealed"), clear.accuracy.expect("tested"));
+        assert!((private - clear).abs() <= 5.0 / loopback::TEST_ROWS as f64 + 1e-9, "{private} {clear}");
+    }
+}
+
+#[test]
+fn three_owners_and_two_rounds_give_the_model_of_federated_averaging_in_float() {
+    equals_float::<u32>(32, 0.2);
+}
+
+#[test]
+fn the_same_in_the_wide_ring() {
+    equals_float::<u64>(64, 0.2);
+}
