@@ -3,6 +3,7 @@
 //! A library so that tests can run the same program with hooks of their own (see the `testkit` crate).
 
 mod commands;
+mod federate;
 mod forecast;
 mod gates;
 mod html;
@@ -59,6 +60,8 @@ enum Command {
     Predict(commands::predict::Args),
     /// Private training: all at once on this machine, or one role of it.
     Train(Box<commands::train::Args>),
+    /// Private federated learning: server, owner, dealer, or all of them on this machine.
+    Federate(commands::federate::Args),
     /// One-time material of a party: what is left, whether it is whole, and the removal of what is spent.
     Material(commands::material::Args),
     /// Look at this machine, at a role's configuration and at those it talks to; say what is wrong and what to do.
@@ -117,6 +120,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> ExitCode {
         Command::Query(args) => commands::query::run(args, &hooks, &output),
         Command::Predict(args) => commands::predict::run(args, &output),
         Command::Train(args) => commands::train::run(*args, &hooks, &output),
+        Command::Federate(args) => commands::federate::run(args, &hooks, &output),
         Command::Material(args) => commands::material::run(&args, &output),
         Command::Doctor(_) => unreachable!("run above"),
         Command::Zoo(args) => commands::zoo::run(&args, &output),

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod completions;
 pub mod deal;
 pub mod doctor;
+pub mod federate;
 pub mod identity;
 pub mod inspect;
 pub mod man;
