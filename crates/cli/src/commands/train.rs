@@ -252,7 +252,8 @@ impl Task {
     /// Reads model and data.
     fn new(mut args: Args, folder: &Path) -> Result<Task, SessionError> {
         if !args.owner.is_empty() {
-            let sum = |of: fn(&RowOwner) -> u64| usize::try_from(args.owner.iter().map(of).sum::<u64>()).ok();
+            let sum =
+                |of: fn(&RowOwner) -> u64| usize::try_from(args.owner.iter().map(of).fold(0, u64::saturating_add)).ok();
             args.rows = sum(|owner| owner.rows);
             args.test_rows = sum(|owner| owner.test_rows).filter(|rows| *rows > 0);
         }
