@@ -339,16 +339,27 @@ fn bad_owners_are_refused_by_name() {
     }
 }
 
+/// Who does not come is named; who came need not come again.
 #[test]
 fn owners_that_do_not_come_are_named() {
-    let Pooled { made: _made, mut roles, owners, .. } = pooled(make(small()), &[[30, 32], [40, 0]]);
-    roles.parties.iter_mut().for_each(|party| party.deadlines.stall = 4.0);
+    let Pooled { made, mut roles, owners, .. } = pooled(make(small()), &[[30, 32], [40, 0]]);
+    for (party, name) in roles.parties.iter_mut().zip(["p0", "p1"]) {
+        party.checkpoint = Some(made.folder.path().join(name));
+    }
+    let mut hasty = roles.parties.clone();
+    hasty.iter_mut().for_each(|party| party.deadlines.stall = 6.0);
     let shared = share(&owners[1]);
-    let ended = run(roles, [&Hooks::default(); 3]);
+    let ended = run(Roles { dealer: roles.dealer.clone(), parties: hasty }, [&Hooks::default(); 3]);
     let told: Vec<String> = ended[1..].iter().filter_map(|end| Some(end.as_ref().err()?.to_string())).collect();
     assert!(told.iter().any(|error| error.contains("no rows came from north")), "{told:?}");
-    // It came in time or not: never is it blamed for the other one.
-    drop(shared.join().unwrap());
+    assert_eq!(shared.join().unwrap().unwrap().name, "south");
+    let (shared, notices) = (share(&owners[0]), [Notices::default(), Notices::default()]);
+    let ended = run_telling(roles, [&Hooks::default(); 3], &notices);
+    assert_eq!(shared.join().unwrap().unwrap().name, "north");
+    ended.into_iter().for_each(|end| drop(end.unwrap()));
+    for notices in notices {
+        assert!(notices.lock().unwrap().contains(&"waits for the rows of north".to_string()));
+    }
 }
 
 /// Shares lie with the checkpoints: who goes on needs no owner, and a damaged file is not taken.
