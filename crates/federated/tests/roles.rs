@@ -77,3 +77,39 @@ fn three_owners_and_two_rounds_give_the_model_of_federated_averaging_in_float() 
 fn the_same_in_the_wide_ring() {
     equals_float::<u64>(64, 0.2);
 }
+
+#[test]
+fn an_owner_that_comes_late_catches_up() {
+    let made = make(&[60, 60, 60], 3, 2, 32);
+    let (dealer, dealing) = made.start_dealer(Hooks::default());
+    let mut config = made.server(&dealer);
+    (config.deadline.join, config.least) = (4.0, Some(2));
+    let (server, serving, told) = made.start_heard_server(config);
+    let start = |number| made.start_owner(made.owner(number, &dealer, &server), Hooks::default());
+    let mut owners = vec![start(1), start(2)];
+    while !told.recv().expect("a first round").starts_with("round 1: counted owners 1, 2") {}
+    owners.push(start(3));
+    let report = serving.join().unwrap().unwrap();
+    let counted: Vec<&[u16]> = report.rounds.iter().map(|round| &round.survivors[..]).collect();
+    assert_eq!(counted, [&[1, 2][..], &[1, 2, 3], &[1, 2, 3]]);
+    assert_eq!(report.rounds[0].owners[2].status, OwnerStatus::Absent);
+    let took: Vec<u32> = owners.into_iter().map(|owner| owner.join().unwrap().unwrap().took_part).collect();
+    assert_eq!(took, [3, 3, 2]);
+    dealing.join().unwrap().unwrap();
+    let plan = made.federation.clone().plan().unwrap();
+    let share = |role: &str| words::<u32>(&made.folder.path().join(role).join("model"), plan.training());
+    assert_eq!(share("state-1"), share("state-3"), "it has the masks of the round that it missed");
+}
+
+#[test]
+fn an_owner_with_another_federation_is_refused() {
+    let made = make(&[60, 60], 1, 2, 32);
+    let (dealer, _dealing) = made.start_dealer(Hooks::default());
+    let (server, _serving) = made.start_server(made.server(&dealer), Hooks::default());
+    let other = ariann_federated::roles::Federation { most_rows: 77, ..made.federation.clone() };
+    let mut config = made.owner(1, &dealer, &server);
+    config.federation = made.folder.path().join("other.json");
+    other.write(&config.federation).unwrap();
+    let error = made.start_owner(config, Hooks::default()).join().unwrap().unwrap_err().to_string();
+    assert!(error.contains("the server") && error.contains("another federation"), "{error}");
+}

@@ -133,6 +133,7 @@ pub fn make(rows: &[usize], rounds: u32, threshold: u16, ring: u32) -> Made {
 /// Tells where a role listens, and keeps what else it says.
 pub struct Hears {
     address: Sender<String>,
+    notices: Option<Sender<String>>,
     pub said: Vec<String>,
 }
 
@@ -143,6 +144,9 @@ impl Events for Hears {
             Event::Notice { text } => {
                 if std::env::var("ARIANN_TEST_SAYS").is_ok() {
                     eprintln!("{text}");
+                }
+                if let Some(notices) = &self.notices {
+                    let _ = notices.send(text.clone());
                 }
                 self.said.push(text);
             }
@@ -155,7 +159,7 @@ pub type Ended = Result<FederateReport, SessionError>;
 
 fn hears() -> (Hears, Receiver<String>) {
     let (address, hear) = channel();
-    (Hears { address, said: Vec::new() }, hear)
+    (Hears { address, notices: None, said: Vec::new() }, hear)
 }
 
 impl Made {
@@ -220,6 +224,14 @@ impl Made {
         let (mut events, hear) = hears();
         let thread = std::thread::spawn(move || serve(&config, &hooks, &mut events));
         (hear.recv().expect("it listens"), thread)
+    }
+
+    /// The same, and what it tells on the way.
+    pub fn start_heard_server(&self, config: FederateServerConfig) -> (String, JoinHandle<Ended>, Receiver<String>) {
+        let ((mut events, hear), (notices, told)) = (hears(), channel());
+        events.notices = Some(notices);
+        let thread = std::thread::spawn(move || serve(&config, &Hooks::default(), &mut events));
+        (hear.recv().expect("it listens"), thread, told)
     }
 
     pub fn start_owner(&self, config: FederateOwnerConfig, hooks: Hooks) -> JoinHandle<Ended> {
