@@ -5,6 +5,7 @@
 //! repository runs the same functions under libFuzzer.
 
 mod files;
+mod jobs;
 mod models;
 pub mod mutate;
 mod samples;
@@ -24,11 +25,12 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     Target { name: "onnx", run: models::onnx, samples: samples::onnx, tries: 20_000 },
     Target { name: "model_to_plan", run: models::model_to_plan, samples: samples::onnx, tries: 10_000 },
     Target { name: "plan_file", run: models::plan_file, samples: samples::plan, tries: 3_000 },
     Target { name: "plan_fields", run: models::plan_fields, samples: samples::plan, tries: 3_000 },
+    Target { name: "job", run: jobs::job, samples: jobs::samples, tries: 5_000 },
     Target { name: "config", run: models::config, samples: samples::config, tries: 10_000 },
     Target { name: "material_header", run: wire::material_header, samples: samples::material, tries: 30_000 },
     Target { name: "material_stream", run: wire::material_stream, samples: samples::material, tries: 30_000 },
