@@ -102,7 +102,7 @@ fn run<R: Ring>(count: usize, values: u64, dropped: usize) -> Result<(), Box<dyn
         let mut masker = meter.time("masks", || owner.masker::<R>())?;
         let head = carried(masker.head(), count, meter, &mut at_server)?;
         at_server.time("updates", || server.begin_update(from, &head))?;
-        let mut chunk = vec![R::ZERO; CHUNK];
+        let mut chunk = [R::ZERO; CHUNK];
         for first in (0..values).step_by(CHUNK) {
             let words = &mut chunk[..(values - first).min(CHUNK as u64) as usize];
             words.iter_mut().enumerate().for_each(|(at, word)| *word = R::from_u64(first + at as u64));
@@ -135,7 +135,7 @@ fn run<R: Ring>(count: usize, values: u64, dropped: usize) -> Result<(), Box<dyn
 
     // Both sides apply the round, chunk by chunk; the sum must be right.
     let rounds = [Survived { epoch: 1, round: 1, owners: record.survivors.clone() }];
-    let mut chunk = vec![R::ZERO; CHUNK];
+    let mut chunk = [R::ZERO; CHUNK];
     for first in (0..values).step_by(CHUNK) {
         let words = &mut chunk[..(values - first).min(CHUNK as u64) as usize];
         words.fill(R::ZERO);

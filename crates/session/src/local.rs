@@ -343,7 +343,11 @@ impl<'a> Watch<'a> {
             self.note(role, said);
         }
         let silent = self.roles.iter().find(|role| role.ended && role.result.is_none() && role.error.is_none());
-        let blamed = silent.or_else(|| self.roles.iter().find(|role| role.error.is_some()));
+        let said = |known: bool| {
+            self.roles.iter().find(|role| role.error.as_ref().is_some_and(|(fault, _)| !known || *fault != Fault::Peer))
+        };
+        // One that blames its peer only saw that the other had gone.
+        let blamed = silent.or_else(|| said(true)).or_else(|| said(false));
         let Some(role) = blamed else { return Ok(()) };
         let killed = || (Fault::Peer, "it was killed, or ended without a word".to_string());
         let (fault, reason) = role.error.clone().unwrap_or_else(killed);
