@@ -55,7 +55,13 @@ pub fn generate<R: Ring>(
     alphas: &[R],
     keys: &mut [u8],
 ) -> Result<(), FssError> {
-    check(domain_bits, "alphas", alphas, keys.len(), &[("roots of P0", roots0), ("roots of P1", roots1)])?;
+    check(
+        domain_bits,
+        "alphas",
+        alphas,
+        (keys.len(), key_len(domain_bits)),
+        &[("roots of P0", roots0), ("roots of P1", roots1)],
+    )?;
     Generation { hash, domain_bits }.run([roots0, roots1], alphas, keys, is_large(alphas.len()));
     Ok(())
 }
@@ -131,7 +137,7 @@ pub fn unit_all(
         return Err(FssError::Domain { got: domain_bits });
     }
     let instances = roots.len() / BLOCK;
-    check(domain_bits, "xs", &vec![0u32; instances], keys.len(), &[("roots", roots)])?;
+    check(domain_bits, "xs", &vec![0u32; instances], (keys.len(), key_len(domain_bits)), &[("roots", roots)])?;
     let whole = Whole::new(hash, party, domain_bits);
     whole.run(roots, keys, &mut each);
     Ok(())
@@ -165,7 +171,7 @@ fn evaluate<R: Ring>(
     out: (&mut [u8], &mut [u8]),
     read: impl Fn(u64, &Ends, usize, (&mut [u8], &mut [u8])) + Sync,
 ) -> Result<(), FssError> {
-    check(domain_bits, "xs", xs, keys.len(), &[("roots", roots)])?;
+    check(domain_bits, "xs", xs, (keys.len(), key_len(domain_bits)), &[("roots", roots)])?;
     Evaluation { hash, party, domain_bits, read }.run(roots, keys, xs, out, is_large(xs.len()));
     Ok(())
 }
@@ -187,15 +193,16 @@ fn points<R: Ring>(values: &[R]) -> [u64; LANES] {
 }
 
 /// Whether several threads pay.
-fn is_large(instances: usize) -> bool {
+pub(crate) fn is_large(instances: usize) -> bool {
     instances >= 2 * TASK && rayon::current_num_threads() > 1
 }
 
-fn check<R: Ring>(
+/// Lengths and points of a call; `keys` are their bytes and those of one key.
+pub(crate) fn check<R: Ring>(
     domain_bits: u32,
     what: &'static str,
     points: &[R],
-    keys: usize,
+    (keys, key_len): (usize, usize),
     roots: &[(&'static str, &[u8])],
 ) -> Result<(), FssError> {
     if !(1..=63).contains(&domain_bits) {
@@ -208,8 +215,8 @@ fn check<R: Ring>(
             return Err(length(*what, instances * BLOCK, roots.len()));
         }
     }
-    if keys != instances * key_len(domain_bits) {
-        return Err(length("keys", instances * key_len(domain_bits), keys));
+    if keys != instances * key_len {
+        return Err(length("keys", instances * key_len, keys));
     }
     // one decision for all points, since those of the dealer are secret
     let all = points.iter().fold(R::ZERO, |all, point| all.xor(*point).xor(all.and(*point)));
@@ -219,7 +226,7 @@ fn check<R: Ring>(
     Ok(())
 }
 
-fn check_output(what: &'static str, instances: usize, out: &[u8]) -> Result<(), FssError> {
+pub(crate) fn check_output<T>(what: &'static str, instances: usize, out: &[T]) -> Result<(), FssError> {
     if out.len() == instances {
         return Ok(());
     }

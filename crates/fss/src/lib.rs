@@ -8,6 +8,8 @@
 //!   16·(max(n - 7, 0) + 1) bytes laid out for one linear pass over memory.
 //! * [`mod@unit`]: points of up to 7 bits. A shared unit vector, of which only P1's half is sent, and no tree.
 //! * [`mod@chunks`]: comparison of points of up to 35 bits from several such vectors. Least material, two openings.
+//! * [`mod@additive`]: points of 1 to 63 bits, results as additive shares modulo 2^32 or 2^64. Larger keys, no message.
+//! * [`mod@keys`]: whole batches of keys of a party, as a value and as bytes.
 //! * [`mod@bench`]: what this machine does of it, beside its limits.
 //!
 //! ```
@@ -57,14 +59,18 @@
 //! `vectors/fss` holds words, keys and evaluations, and calls to be refused, made by a second implementation
 //! (`scripts/fss_reference.py`) that shares nothing with this one but the definitions.
 
+pub mod additive;
 pub mod bench;
 pub mod chunks;
 pub mod dpf;
 mod error;
+pub mod keys;
 mod party;
 pub mod unit;
 
+pub use additive::Additive;
 pub use ariann_prg::{HashKeys, LANES, TreeHash};
 pub use dpf::{equal, generate, key_len, less_than, less_than_and_equal, unit_all, unit_words};
 pub use error::FssError;
+pub use keys::{Evaluated, Function, KeyKind, Keys, KeysError, Shares};
 pub use party::Party;
