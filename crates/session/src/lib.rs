@@ -21,6 +21,7 @@ pub mod masks;
 mod messages;
 pub mod planning;
 mod preparing;
+mod program;
 pub mod query;
 pub mod reading;
 pub mod report;
@@ -33,4 +34,5 @@ pub mod training;
 mod working;
 
 pub use error::{Fault, SessionError};
+pub use program::Program;
 pub use suite::{PROTOCOL, SUITE, expected, prepared_expected};

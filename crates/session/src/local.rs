@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use crate::config::{
 };
 use crate::events::{Event, Events};
 use crate::report::{DealerReport, PartyReport};
-use crate::{Fault, SessionError};
+use crate::{Fault, Program, SessionError};
 
 /// What to run.
 pub struct Local<'a> {
     /// The program whose `deal`, `serve` and `query` are started.
-    pub program: PathBuf,
+    pub program: Program,
     /// An empty folder for identities, plan, states and material.
     pub folder: &'a Path,
     /// The plan.
@@ -186,7 +186,7 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, SessionError> {
 /// Listens to all roles at once.
 pub(crate) struct Watch<'a> {
     /// The program, and the folder for its roles' configurations.
-    program: &'a Path,
+    program: &'a Program,
     folder: &'a Path,
     roles: Vec<Role>,
     say: Sender<(usize, Said)>,
@@ -199,7 +199,7 @@ pub(crate) struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     /// Of no role yet.
-    pub fn new(program: &'a Path, folder: &'a Path, events: &'a mut dyn Events, interrupted: fn() -> bool) -> Self {
+    pub fn new(program: &'a Program, folder: &'a Path, events: &'a mut dyn Events, interrupted: fn() -> bool) -> Self {
         let (say, hear) = channel();
         Watch { program, folder, roles: Vec::new(), say, hear, events, interrupted, tellers: [None; 2] }
     }
@@ -252,7 +252,9 @@ impl<'a> Watch<'a> {
         let path = self.folder.join(format!("{name}.toml"));
         let text = toml::to_string(config).map_err(|error| SessionError::Config(error.to_string()))?;
         std::fs::write(&path, text).map_err(|source| SessionError::file("writing", &path, source))?;
-        let child = Command::new(self.program)
+        let child = self
+            .program
+            .command()
             .args(command)
             .arg("--config")
             .arg(&path)
@@ -263,7 +265,7 @@ impl<'a> Watch<'a> {
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn();
-        let mut child = child.map_err(|source| SessionError::file("starting", self.program, source))?;
+        let mut child = child.map_err(|source| SessionError::file("starting", &self.program.path, source))?;
         let stdout = child.stdout.take().expect("piped");
         let (say, index) = (self.say.clone(), self.roles.len());
         std::thread::spawn(move || {

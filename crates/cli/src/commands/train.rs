@@ -9,13 +9,13 @@ use ariann_graph::{Network, zoo};
 use ariann_net::Shape;
 use ariann_plan::training::{MARGIN, Source};
 use ariann_plan::{Optimize, SignChoice};
-use ariann_session::SessionError;
 use ariann_session::config;
 use ariann_session::hooks::Hooks;
 use ariann_session::training::{
     self, Choices, Course, Job, JobError, LocalTraining, OwnerConfig, Reveals, RowOwner, TrainDealConfig,
     TrainPartyConfig, TrainReports,
 };
+use ariann_session::{Program, SessionError};
 use serde_json::json;
 
 use crate::options::{self, PixelOptions, PreprocessOptions};
@@ -378,7 +378,7 @@ impl Task {
         let roles = folder.join("roles");
         std::fs::create_dir(&roles).map_err(|source| SessionError::file("creating", &roles, source))?;
         let local = LocalTraining {
-            program: std::env::current_exe().map_err(|source| SessionError::file("finding", "this program", source))?,
+            program: Program::this()?,
             folder: &roles,
             job: course.job(),
             model,

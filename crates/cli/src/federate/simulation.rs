@@ -14,9 +14,9 @@ use ariann_graph::zoo;
 use ariann_net::Identity;
 use ariann_plan::training::{MARGIN, Source};
 use ariann_plan::{Link, Optimize, SignChoice};
-use ariann_session::SessionError;
 use ariann_session::config::{Deadlines, IdentityConfig};
 use ariann_session::training::{Choices, Reveals};
+use ariann_session::{Program, SessionError};
 use serde::{Deserialize, Serialize};
 
 use super::outcome::{Outcome, RoundLine};
@@ -339,7 +339,7 @@ pub fn run(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result
         };
         owners.push((*number, owner));
     }
-    let program = std::env::current_exe().map_err(|source| SessionError::file("finding", "this program", source))?;
+    let program = Program::this()?;
     let simulation = Simulation {
         program,
         folder: &folder,

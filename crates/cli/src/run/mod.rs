@@ -14,7 +14,7 @@ use ariann_plan::Plan;
 use ariann_session::events::{Event, Events};
 use ariann_session::local::{Local, Reports};
 use ariann_session::planning::Planned;
-use ariann_session::{SessionError, reading};
+use ariann_session::{Program, SessionError, reading};
 
 use crate::forecast;
 use crate::options::PlanOptions;
@@ -99,8 +99,7 @@ impl Task<'_> {
         let expected = self.expected.map(|path| comparison::expected(path, items.count, classes)).transpose()?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = self.threads.unwrap_or(cores / 2).max(1);
-        let program =
-            std::env::current_exe().map_err(|source| SessionError::file("finding", "this program", source))?;
+        let program = Program::this()?;
         let work = self.folder.join("roles");
         std::fs::create_dir(&work).map_err(|source| SessionError::file("creating", &work, source))?;
         let local = Local {

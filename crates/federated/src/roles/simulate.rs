@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use ariann_session::events::{Event, Events};
-use ariann_session::{Fault, SessionError};
+use ariann_session::{Fault, Program, SessionError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -41,7 +41,7 @@ pub struct Loss {
 /// What to run. Addresses in the configurations are filled in.
 pub struct Simulation<'a> {
     /// The program whose `federate` is started.
-    pub program: PathBuf,
+    pub program: Program,
     /// A folder for configurations.
     pub folder: &'a Path,
     /// The server.
@@ -140,7 +140,8 @@ impl Roles<'_> {
         let text = toml::to_string(config).map_err(|error| SessionError::Config(error.to_string()))?;
         std::fs::write(&path, text).map_err(|source| SessionError::file("writing", &path, source))?;
         let program = &self.simulation.program;
-        let child = Command::new(program)
+        let child = program
+            .command()
             .args(["federate", command, "--config"])
             .arg(&path)
             .args(["--json", "--supervised"])
@@ -149,7 +150,7 @@ impl Roles<'_> {
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn();
-        let mut child = child.map_err(|source| SessionError::file("starting", program, source))?;
+        let mut child = child.map_err(|source| SessionError::file("starting", &program.path, source))?;
         let stdout = child.stdout.take().expect("piped");
         self.runs += 1;
         let (say, run, of) = (self.say.clone(), self.runs, name.to_string());

@@ -8,15 +8,15 @@ use ariann_net::Shape;
 use super::config::{TrainDealConfig, TrainPartyConfig};
 use super::job::Job;
 use super::report::TrainReport;
-use crate::SessionError;
 use crate::config::{Deadlines, IdentityConfig, Remote};
 use crate::events::Events;
 use crate::local::{Watch, absolute, identity};
+use crate::{Program, SessionError};
 
 /// What to train.
 pub struct LocalTraining<'a> {
     /// The program whose `train` is started.
-    pub program: PathBuf,
+    pub program: Program,
     /// An empty folder for identities, the job and configurations.
     pub folder: &'a Path,
     /// The job.
