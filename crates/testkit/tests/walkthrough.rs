@@ -12,40 +12,10 @@ use std::time::Duration;
 
 use ariann_data::bundled;
 use ariann_plan::Plan;
+use ariann_testkit::document::{blocks, move_ports};
 use ariann_testkit::processes::{Role, children, open_files, run};
 use ariann_testkit::seams::RECEIVED;
 use ariann_testkit::stage::Stage;
-
-/// A fenced block of the document.
-#[derive(Debug, PartialEq)]
-struct Block {
-    language: String,
-    title: Option<String>,
-    file: Option<String>,
-    background: bool,
-    text: String,
-}
-
-fn blocks(document: &str) -> Vec<Block> {
-    let mut found = Vec::new();
-    let mut lines = document.lines();
-    while let Some(line) = lines.next() {
-        let Some(info) = line.strip_prefix("```") else { continue };
-        let text: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
-        let value = |key: &str| {
-            let (_, rest) = info.split_once(&format!("{key}=\""))?;
-            Some(rest.split_once('"')?.0.to_string())
-        };
-        found.push(Block {
-            language: info.split_whitespace().next().unwrap_or("").to_string(),
-            title: value("title"),
-            file: value("file"),
-            background: info.split_whitespace().any(|word| word == "background"),
-            text: text.iter().map(|line| format!("{line}\n")).collect(),
-        });
-    }
-    found
-}
 
 /// What was seen of the processes of one command.
 #[derive(Debug, Default)]
@@ -95,22 +65,14 @@ fn table(text: &str) -> Vec<u32> {
     rows.into_iter().map(|(_, label)| label).collect()
 }
 
-fn free_port() -> String {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port().to_string()
-}
-
 #[test]
 fn the_walkthrough_does_what_it_says_and_nobody_gets_what_is_not_his() {
     static DONE: AtomicBool = AtomicBool::new(false);
     let program = env!("CARGO_BIN_EXE_ariann-under-test");
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/walkthrough.md");
     let document = std::fs::read_to_string(&document).expect("docs/walkthrough.md");
-    let (ports, mut blocks) = ([free_port(), free_port()], blocks(&document));
-    for block in &mut blocks {
-        block.text = block.text.replace("127.0.0.1:7100", &format!("127.0.0.1:{}", ports[0]));
-        block.text = block.text.replace("127.0.0.1:7101", &format!("127.0.0.1:{}", ports[1]));
-    }
+    let mut blocks = blocks(&document);
+    move_ports(&mut blocks, 7100..7102);
     let stage = Stage::new(program);
     let (bin, walk, received) = (stage.path("bin"), stage.path("walk"), stage.path("received"));
     [&bin, &walk, &received].iter().for_each(|folder| std::fs::create_dir(folder).unwrap());
@@ -193,13 +155,4 @@ fn the_walkthrough_does_what_it_says_and_nobody_gets_what_is_not_his() {
         assert!((1..=200).contains(&bytes), "the dealer received {bytes} bytes from {peer}");
     }
     assert!(heard("p0-from-p1").len() > 100_000 && heard("p1-from-dealer").len() > 1_000_000);
-}
-
-#[test]
-fn blocks_are_read_as_they_stand() {
-    let text =
-        "a\n```sh title=\"terminal 1\" background\nx y\n```\n```toml file=\"p0/serve.toml\"\na = 1\nb = 2\n```\n";
-    let [first, second] = &blocks(text)[..] else { panic!("two blocks") };
-    assert_eq!((first.title.as_deref(), first.background, first.text.as_str()), (Some("terminal 1"), true, "x y\n"));
-    assert_eq!((second.file.as_deref(), second.text.as_str()), (Some("p0/serve.toml"), "a = 1\nb = 2\n"));
 }

@@ -1,48 +1,14 @@
 //! `docs/training.md` and `docs/pooled.md`, run block by block: roles by hand, each with its own files.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
+
+use ariann_testkit::document::{blocks, move_ports};
+use ariann_testkit::processes::{Role, run};
 
 /// No test waits longer for anything.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A fenced block of the document.
-struct Block {
-    file: Option<String>,
-    background: bool,
-    typed: bool,
-    text: String,
-}
-
-fn blocks(document: &str) -> Vec<Block> {
-    let mut found = Vec::new();
-    let mut lines = document.lines();
-    while let Some(line) = lines.next() {
-        let Some(info) = line.strip_prefix("```") else { continue };
-        let text: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
-        let file = info.split_once("file=\"").and_then(|(_, rest)| Some(rest.split_once('"')?.0.to_string()));
-        let background = info.split_whitespace().any(|word| word == "background");
-        let typed = info.starts_with("sh");
-        found.push(Block { file, background, typed, text: text.join("\n") + "\n" });
-    }
-    found
-}
-
-fn free_port() -> String {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("an address").port().to_string()
-}
-
-/// Killed when dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// What a document's blocks left: the folder that they were typed in, and what the last one printed.
 struct Walked {
@@ -55,23 +21,23 @@ struct Walked {
 fn walk(name: &str, background: usize) -> Walked {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let document = std::fs::read_to_string(root.join(format!("docs/{name}.md"))).expect("the document");
-    let ports: Vec<(String, String)> =
-        (7110..7114).map(|port| (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", free_port()))).collect();
+    let mut blocks = blocks(&document);
+    move_ports(&mut blocks, 7110..7114);
     let temporary = tempfile::tempdir().expect("a folder");
     let (bin, walk) = (temporary.path().join("bin"), temporary.path().join("walk"));
     [&bin, &walk].iter().for_each(|folder| std::fs::create_dir(folder).expect("a folder"));
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ariann"), bin.join("ariann")).expect("a link");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ariann-under-test"), bin.join("ariann")).expect("a link");
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
     let mut running = Vec::new();
     let mut printed = String::new();
-    for block in blocks(&document) {
-        let text = ports.iter().fold(block.text, |text, (written, free)| text.replace(written, free));
+    for block in blocks {
+        let text = block.text;
         if let Some(file) = block.file {
             std::fs::write(walk.join(file), text).expect("space");
             continue;
         }
         // The first block makes the folder that all others are typed in; figures are no commands.
-        if text.contains("export ASSETS") || !block.typed {
+        if text.contains("export ASSETS") || block.language != "sh" {
             continue;
         }
         let text = if block.background { format!("exec {text}") } else { format!("set -e\n{text}") };
@@ -79,25 +45,17 @@ fn walk(name: &str, background: usize) -> Walked {
         command.arg("-c").arg(&text).current_dir(&walk).env("PATH", &path);
         command.env("ASSETS", root.join("crates/data/assets"));
         if block.background {
-            let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().expect("a shell");
-            running.push(Running(child));
+            running.push(Role::start(&mut command));
             continue;
         }
-        let output = command.output().expect("a shell");
-        printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{text}\n{printed}");
+        let ended = run(&mut command);
+        assert_eq!(ended.code, Some(0), "{text}\n{ended:?}");
+        printed = ended.stdout + &ended.stderr;
     }
     assert_eq!(running.len(), background);
-    let end = Instant::now() + PATIENCE;
-    for role in &mut running {
-        let status = loop {
-            if let Some(status) = role.0.try_wait().expect("our child") {
-                break status;
-            }
-            assert!(Instant::now() < end, "a role hangs");
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        assert!(status.success(), "{status}");
+    for mut role in running {
+        let status = role.wait_for(PATIENCE).expect("a role hangs");
+        assert!(status.success(), "{}", role.stderr());
     }
     Walked { _root: temporary, folder: walk, printed }
 }
