@@ -21,7 +21,7 @@ pub fn write(path: &Path, title: &str, threads: usize, runs: Vec<Run>) -> Result
         fact("processor paths", format!("AES {}, products {}", text("aes"), text("products"))),
         fact(
             "machine",
-            format!("{} cores, {threads} threads a party, dealer and both parties on it", machine["cores"]),
+            format!("cores {}, threads of a party {threads}; dealer and both parties on it", machine["cores"]),
         ),
     ];
     let page = Page { title: title.to_string(), facts, runs };

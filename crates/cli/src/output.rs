@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use ariann_session::events::{Event, Events};
 use ariann_session::{Fault, SessionError};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
@@ -22,6 +23,21 @@ pub struct Output {
 struct Bar {
     stage: &'static str,
     bar: ProgressBar,
+    /// When a line was last told where there is no terminal, and how far the stage was.
+    told: (Instant, u64),
+}
+
+/// Where there is no terminal, nothing is told sooner than this after what was told before.
+const QUIET: Duration = Duration::from_secs(10);
+/// Parts of a stage of which one is told then.
+const PARTS: u64 = 10;
+
+impl Bar {
+    /// Whether it is time for a line in a log: a tenth of the stage on, and some seconds.
+    fn is_due(&self, done: u64, total: u64) -> bool {
+        let (moment, before) = self.told;
+        done < total && (done - before.min(done)).saturating_mul(PARTS) >= total && moment.elapsed() >= QUIET
+    }
 }
 
 impl Output {
@@ -167,11 +183,20 @@ impl Teller {
                 ProgressStyle::with_template("{prefix:>18} {bar:30} {percent:>3} %  {elapsed} / {eta} left  {msg}");
             let bar = ProgressBar::new(total).with_style(style.expect("a fixed template"));
             bar.set_prefix(stage);
-            *held = Some(Bar { stage, bar });
+            // What was done before this process began says nothing of its speed.
+            let bar = bar.with_position(done.saturating_sub(1));
+            *held = Some(Bar { stage, bar, told: (Instant::now(), done) });
         }
-        if let Some(bar) = &*held {
+        if let Some(bar) = &mut *held {
             bar.bar.set_length(total);
             bar.bar.set_position(done);
+            if !self.terminal && bar.is_due(done, total) {
+                bar.told = (Instant::now(), done);
+                let left = HumanDuration(bar.bar.eta());
+                let message = bar.bar.message();
+                let of = if message.is_empty() { format!("{done} of {total}") } else { message };
+                eprintln!("{stage}: {of}, {left} left");
+            }
         }
     }
 }

@@ -1,145 +1,35 @@
 //! `train` from the outside: what it tells, what it refuses before anything runs, and that a training goes on where it stopped.
 
-use std::path::Path;
-use std::process::{Command, Output};
+mod common;
 
+use std::collections::BTreeSet;
+
+use common::{ariann, data, refused, said, text};
 use serde_json::{Value, json};
 
-fn ariann(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ariann")).args(args).current_dir(folder).output().expect("the program starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-#[track_caller]
-fn said(folder: &Path, args: &[&str]) -> Value {
-    let output = ariann(folder, args);
-    assert!(output.status.success(), "{args:?}: {}{}", text(&output.stdout), text(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("one JSON document")
-}
-
-#[track_caller]
-fn refused(folder: &Path, args: &[&str], code: i32, words: &[&str]) {
-    let output = ariann(folder, &[&["train"], args].concat());
-    let told = text(&output.stdout) + &text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");
-    words.iter().for_each(|word| assert!(told.contains(word), "{args:?}: {word:?} is not in {told}"));
-    assert!(!told.contains("panicked"), "{told}");
-}
-
-/// A file of unsigned bytes as MNIST has them.
-fn idx(shape: &[u32], bytes: &[u8]) -> Vec<u8> {
-    let head = [0, 0, 8, shape.len() as u8];
-    head.into_iter().chain(shape.iter().flat_map(|size| size.to_be_bytes())).chain(bytes.iter().copied()).collect()
-}
-
-/// `count` grey images of 28x28 with labels, all of them classes but the last one where `last` is none.
-fn data(folder: &Path, count: u32, last: u8) {
-    let pixels: Vec<u8> = (0..count * 784).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let mut labels: Vec<u8> = (0..count).map(|item| (item % 10) as u8).collect();
-    *labels.last_mut().expect("items") = last;
-    std::fs::write(folder.join("images.idx"), idx(&[count, 28, 28], &pixels)).expect("space");
-    std::fs::write(folder.join("labels.idx"), idx(&[count], &labels)).expect("space");
+/// The long options that a text names.
+fn options(text: &str) -> BTreeSet<&str> {
+    let parts = text.split("--").skip(1).map(|part| {
+        let end = part.find(|c: char| !c.is_ascii_lowercase() && c != '-').unwrap_or(part.len());
+        part[..end].trim_end_matches('-')
+    });
+    parts.filter(|name| !name.is_empty()).collect()
 }
 
 #[test]
-fn the_help_names_what_can_be_said() {
+fn every_option_is_in_the_document_and_the_other_way_round() {
     let folder = tempfile::tempdir().expect("a folder");
     let help = text(&ariann(folder.path(), &["train", "--help"]).stdout);
-    for flag in [
-        "role",
-        "config",
-        "network",
-        "model",
-        "input",
-        "labels",
-        "test-input",
-        "test-labels",
-        "epochs",
-        "batch",
-        "lr",
-        "momentum",
-        "nesterov",
-        "weight-decay",
-        "schedule",
-        "dropout",
-        "loss",
-        "seed",
-        "ring",
-        "calibration",
-        "calibration-labels",
-        "rehearse",
-        "optimize",
-        "sign",
-        "freeze",
-        "limit",
-        "checkpoint",
-        "resume",
-        "reveal",
-        "out",
-        "compare-clear",
-        "link",
-        "threads",
-        "json",
-        "report",
-        "features-from",
-        "labels-from",
-        "job-only",
-    ] {
-        assert!(help.contains(&format!("--{flag}")), "--{flag}: {help}");
-    }
-}
-
-#[test]
-fn slips_are_told_before_anything_runs() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let here = folder.path();
-    for (args, words) in [
-        (&["--lr", "-1"][..], &["learning rate is -1"][..]),
-        (&["--lr", "nan"], &["learning rate"]),
-        (&["--momentum", "1"], &["momentum is 1"]),
-        (&["--epochs", "0"], &["number of epochs"]),
-        (&["--schedule", "step:0:0.1"], &["schedule"]),
-        (&["--schedule", "sometimes"], &["cosine"]),
-        (&["--freeze", "fc9"], &["\"fc9\"", "fc1, fc2, fc3"]),
-        (&["--freeze", "fc"], &["all parameters are frozen"]),
-        (&["--batch", "5000"], &["--batch 5000", "2000 training items"]),
-        (&["--batch", "1000"], &["--batch 1000", "500 test items"]),
-        (&["--network", "lenett"], &["lenett", "lenet"]),
-        (&["--reveal", "weights:p1"], &["model, loss or accuracy"]),
-        (&["--reveal", "model"], &["to whom"]),
-        (&["--resume"], &["--checkpoint"]),
-        (&["--resume", "--checkpoint", "none"], &["no training to go on with", "job.json"]),
-        (&["--role", "p0"], &["--config"]),
-        (&["--role", "owner"], &["--config"]),
-        (&["--owner", "north,f,5"], &["north"]),
-        (&["--job-only", "j.json", "--owner", "north,5"], &["NAME,FINGERPRINT,ROWS"]),
-        (&["--model", "m.onnx"], &["--input"]),
-        (&["--ring", "48"], &["give 32 or 64"]),
-        (&["--rehearse", "0"], &["--rehearse"]),
-    ] {
-        refused(here, args, 2, words);
-    }
-    // A rate that changes nothing in this ring.
-    refused(here, &["--lr", "1e-12"], 3, &["rate"]);
-}
-
-#[test]
-fn data_that_do_not_fit_are_refused_by_name() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let here = folder.path();
-    let given = ["--input", "images.idx", "--labels", "labels.idx", "--batch", "8"];
-    data(here, 16, 10);
-    refused(here, &given, 3, &["labels out of range", "item 15 is 10", "10 classes"]);
-    data(here, 16, 9);
-    refused(here, &given[..2], 2, &["--labels"]);
-    refused(here, &["--input", "images.idx", "--labels", "images.idx"], 3, &["label is one number"]);
-    refused(here, &[&given[..], &["--network", "resnet8"]].concat(), 3, &["28", "[3, 32, 32]"]);
-    let private = ["--calibration", "images.idx", "--calibration-labels", "labels.idx"];
-    refused(here, &[&given[..], &private].concat(), 2, &["--calibration", "public"]);
-    refused(here, &[&given[..], &["--reveal", "accuracy"]].concat(), 2, &["--test-input"]);
+    let document = include_str!("../../../docs/training.md");
+    let (help, document) = (options(&help), options(document));
+    // Of other commands: `cargo run --release --example`, `identity new --folder`.
+    let others = BTreeSet::from(["release", "folder", "example"]);
+    let missing = |of: &BTreeSet<&str>, in_: &BTreeSet<&str>| -> Vec<String> {
+        of.iter().filter(|name| !in_.contains(*name)).map(|name| format!("--{name}")).collect()
+    };
+    assert_eq!(missing(&help, &document), Vec::<String>::new(), "options that docs/training.md does not name");
+    assert_eq!(missing(&document, &(&help | &others)), Vec::<String>::new(), "options that there are not");
+    assert!(help.len() > 40, "the help is no longer read: {help:?}");
 }
 
 /// Few steps on bundled images.
@@ -246,4 +136,115 @@ fn a_job_is_written_without_the_data_and_a_role_keeps_to_its_own_configuration()
     refused(here, &["--role", "p0", "--config", "p1.toml"], 2, &["configuration of P1"]);
     std::fs::write(here.join("odd.toml"), format!("colour = 1\n{toml}")).expect("space");
     refused(here, &["--role", "p1", "--config", "odd.toml"], 2, &["colour"]);
+    // Ranges are revealed to both, so both have to agree.
+    let ranges = ["--job-only", "job.json", "--rescale-every", "2"];
+    let job = said(here, &[&args[..], &ranges].concat());
+    assert_eq!((&job["reveals"], &job["rescale_every"]), (&json!(["model:p0", "ranges:both"]), &json!(2)));
+    assert_eq!(job["measurement"]["turns"], 2, "before the third and the fifth step");
+    let words =
+        |of: &'static str, allow: &'static str| ["this job reveals the ranges to", of, "nothing was sent", allow];
+    refused(here, &["--role", "p1", "--config", "p1.toml"], 2, &words("P0", "allow = [\"ranges:p0\"]"));
+    let p0 = toml
+        .replace("\"p1\"", "\"p0\"")
+        .replace("[identity]", "model = \"m.onnx\"\nlisten = \"127.0.0.1:0\"\nallow = [\"ranges:p0\"]\n[identity]");
+    std::fs::write(here.join("p0.toml"), p0).expect("space");
+    refused(here, &["--role", "p0", "--config", "p0.toml"], 2, &words("P1", "allow = [\"ranges:p1\"]"));
+    // Who agrees goes on, to the data that it does not name.
+    let agreed = toml.replace("[identity]", "allow = [\"model:p0\", \"ranges:p0\"]\n[identity]");
+    std::fs::write(here.join("p1.toml"), &agreed).expect("space");
+    refused(here, &["--role", "p1", "--config", "p1.toml"], 2, &["set `features`"]);
+    std::fs::write(here.join("p1.toml"), agreed.replace("ranges:p0", "ranges:dealer")).expect("space");
+    refused(here, &["--role", "p1", "--config", "p1.toml"], 2, &["\"ranges:dealer\" names nothing", "ranges:p1"]);
+}
+
+#[test]
+fn ranges_measured_anew_are_told_and_nothing_else_is_revealed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    data(here, 32, 9);
+    let args = ["train", "--json", "--input", "images.idx", "--labels", "labels.idx", "--batch", "8", "--epochs", "2"];
+    let plain = ["--rehearse", "8", "--ring", "32", "--reveal", "model:none"];
+    let without = said(here, &[&args[..], &plain].concat());
+    let page = ["--rescale-every", "2", "--report", "page.html"];
+    let one = said(here, &[&args[..], &plain, &page].concat());
+    assert_eq!((&without["measurement"], &without["rescale_every"]), (&Value::Null, &Value::Null));
+    assert_eq!((&one["steps"], &one["rescale_every"]), (&json!(8), &json!(2)));
+    assert_eq!(one["measurement"]["turns"], 3, "before steps 3, 5 and 7: {one}");
+    let of = |what: &Value| what["comparisons"].as_u64().expect("a number");
+    assert!(of(&one["measurement"]["cost"]) > of(&one["step"]), "measuring compares beside the step's own work: {one}");
+    assert_eq!(one["reveals"], json!(["ranges:both"]));
+    // Not the ranges' reveal alone keeps what nobody asked for closed.
+    assert_eq!((&one["losses"], &one["out"], &one["test"]), (&json!([]), &json!([]), &Value::Null));
+    for epoch in one["epochs"].as_array().expect("epochs") {
+        assert!(
+            ["accuracy", "loss", "clear_accuracy", "clear_loss"].iter().all(|key| epoch[*key].is_null()),
+            "{epoch}"
+        );
+    }
+    let page = std::fs::read_to_string(here.join("page.html")).expect("a page");
+    assert!(
+        page.contains("every 2 steps (--rescale-every), to both parties and the dealer")
+            && page.contains("ranges measured")
+    );
+    assert!(!page.contains("<polyline"), "there is no curve of what nobody learned");
+}
+
+/// Steps that are too great for what the rehearsal saw.
+const WILD: [&str; 10] = ["--limit", "64", "--batch", "16", "--epochs", "4", "--rehearse", "1", "--lr", "3"];
+
+#[test]
+fn a_training_that_goes_wrong_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let diverged = ["p1 stopped: the training diverged", "at step", "a lower --lr"];
+    refused(here, &[&WILD[..], &["--reveal", "loss", "--out", "out"]].concat(), 2, &diverged);
+    let output = ariann(here, &[&["train", "--json"], &WILD[..], &["--reveal", "loss"]].concat());
+    let last: Value = serde_json::from_str(text(&output.stdout).lines().last().expect("a line")).expect("JSON");
+    assert_eq!((&last["event"], &last["fault"], output.status.code()), (&json!("error"), &json!("operator"), Some(2)));
+    let left = ["stopped: ranges: \"fc", "left its range", "a lower learning rate or --ring 64"];
+    refused(here, &[&WILD[..], &["--rescale-every", "1"]].concat(), 2, &left);
+    assert!(!here.join("out/model.onnx").exists(), "what diverged is no trained model");
+}
+
+#[test]
+fn a_start_that_left_no_checkpoint_is_no_dead_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let few = ["--json", "--limit", "32", "--batch", "16", "--epochs", "1", "--rehearse", "2", "--checkpoint", "safe"];
+    let few = [&["train"], &few[..]].concat();
+    let first = said(here, &few);
+    refused(here, &few[1..], 2, &["--checkpoint safe", "--resume"]);
+    // As after a crash before the first one was written.
+    for party in ["safe/p0", "safe/p1"] {
+        std::fs::remove_dir_all(here.join(party)).expect("a folder of checkpoints");
+    }
+    let again = said(here, &[&few[..], &["--resume"]].concat());
+    assert_eq!((&again["job"], &again["first_turn"], &again["steps"]), (&first["job"], &json!(0), &json!(2)));
+    // Checkpoints of one training and the job of another.
+    let other = [&few[..], &["--seed", "7"]].concat();
+    let other: Vec<&str> = other.iter().map(|word| if *word == "safe" { "other" } else { word }).collect();
+    said(here, &other);
+    std::fs::copy(here.join("safe/job.json"), here.join("other/job.json")).expect("a job");
+    let mixed: Vec<&str> = few[1..].iter().map(|word| if *word == "safe" { "other" } else { word }).collect();
+    refused(
+        here,
+        &[&mixed[..], &["--resume"]].concat(),
+        2,
+        &["it belongs to another job", "take it out of the folder"],
+    );
+    refused(here, &[&few[1..], &["--resume", "--sign", "coarse"]].concat(), 2, &["--sign differs"]);
+}
+
+#[test]
+fn a_log_has_few_lines_and_says_when_a_test_set_lies_idle() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    data(here, 32, 9);
+    let args = ["train", "--input", "images.idx", "--labels", "labels.idx", "--batch", "8", "--epochs", "2"];
+    let more = ["--rehearse", "2", "--test-input", "images.idx", "--test-labels", "labels.idx"];
+    let output = ariann(here, &[&args[..], &more].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let (told, log) = (text(&output.stdout), text(&output.stderr));
+    assert!(told.contains("the test set is not used") && told.contains("--reveal accuracy:p1"), "{told}");
+    assert!(log.lines().count() < 12 && !log.contains('\u{1b}') && !log.contains('\r'), "{log}");
 }

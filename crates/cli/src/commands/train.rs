@@ -22,7 +22,7 @@ use crate::options::{self, PixelOptions, PreprocessOptions};
 use crate::output::Output;
 use crate::run::{self};
 use crate::train::clear;
-use crate::train::cost::Cost;
+use crate::train::cost::{Cost, of_turns};
 use crate::train::data::Set;
 use crate::train::job::{self, Terms};
 use crate::train::outcome::{self, Outcome};
@@ -173,7 +173,9 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
             let (digest, reveals) = (job.digest_hex(), reveal::names(job));
             output.document(&json!({
                 "job": path, "digest": digest, "steps": cost.steps, "reveals": reveals,
-                "step": cost.document(),
+                "rescale_every": job.rescale_every, "step": cost.step.document(),
+                "test": cost.evaluation.map(of_turns), "measurement": cost.measurement.map(of_turns),
+                "forecast_seconds": cost.seconds(),
             }));
         } else {
             output.line(&cost.text(&task.prepared, &course));
@@ -183,6 +185,10 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
     }
     if !output.is_json() {
         output.line(&cost.text(&task.prepared, &course));
+    }
+    if !output.is_json() && task.untested() {
+        output
+            .line("the test set is not used, because nobody learns the accuracy: --reveal accuracy:p1 tells it to P1");
     }
     let outcome = task.train(course, cost, folder.path(), output)?;
     if let Some(path) = &outcome.report {
@@ -265,6 +271,11 @@ impl Task {
         if demonstration {
             use_bundled(&mut args, folder)?;
         }
+        if args.test_labels.is_some() && args.test_input.is_none() {
+            let reason = "--test-labels: of which items? give --test-input";
+            return Err(SessionError::Config(reason.to_string()));
+        }
+        args.check_out()?;
         if args.limit == Some(0) || args.calibration_limit == 0 {
             return Err(SessionError::Config("--limit and --calibration-limit are at least 1".to_string()));
         }
@@ -291,30 +302,31 @@ impl Task {
 
     /// The job, compiled: that of the checkpoints when a training goes on, otherwise from a rehearsal.
     fn course(&self, output: &Output) -> Result<Arc<Course>, SessionError> {
-        let kept = self.args.checkpoint.as_ref().map(|folder| folder.join("job.json"));
-        if let (true, Some(path)) = (self.args.resume, &kept) {
+        let Some(folder) = self.args.checkpoint.as_ref().filter(|_| self.args.job_only.is_none()) else {
+            return self.plan(output);
+        };
+        let path = folder.join("job.json");
+        if self.args.resume {
             if !path.exists() {
-                let reason = format!("--resume: there is no training to go on with, {} is missing", path.display());
-                return Err(SessionError::Config(
-                    reason + "; start without --resume, or name the folder that it was started with",
-                ));
+                return Err(SessionError::Config(format!(
+                    "--resume: there is no training to go on with, {} is missing; start without --resume, or name the folder that it \
+                     was started with",
+                    path.display()
+                )));
             }
-            let job = Job::read(path).map_err(of_job)?;
-            self.same(&job, path)?;
+            let job = Job::read(&path).map_err(of_job)?;
+            self.same(&job, &path)?;
             return Ok(Arc::new(Course::new(job).map_err(of_job)?));
         }
         let course = self.plan(output)?;
-        if let (Some(path), Some(folder), None) = (&kept, &self.args.checkpoint, &self.args.job_only) {
-            if path.exists() {
-                let reason = format!(
-                    "--checkpoint {}: it holds those of an earlier training; --resume goes on with it, or give another folder",
-                    folder.display()
-                );
-                return Err(SessionError::Config(reason));
-            }
-            std::fs::create_dir_all(folder).map_err(|source| SessionError::file("creating", folder, source))?;
-            course.job().write(path).map_err(of_job)?;
+        if path.exists() && has_shares(folder)? {
+            return Err(SessionError::Config(format!(
+                "--checkpoint {}: it holds those of an earlier training; --resume goes on with it, or give another folder",
+                folder.display()
+            )));
         }
+        std::fs::create_dir_all(folder).map_err(|source| SessionError::file("creating", folder, source))?;
+        course.job().write(&path).map_err(of_job)?;
         Ok(course)
     }
 
@@ -342,6 +354,11 @@ impl Task {
         job::make(prepared, &rehearsed, terms)
     }
 
+    /// A test set was given, and nothing is to be learned of it.
+    fn untested(&self) -> bool {
+        self.test.is_some() && self.reveals.accuracy.is_none()
+    }
+
     fn ring(&self) -> u32 {
         self.args.ring.unwrap_or(if self.args.calibration.is_some() { 32 } else { 64 })
     }
@@ -354,6 +371,8 @@ impl Task {
             ("the model", job.network == Network::of(graph)),
             ("the number of items", (job.rows, job.test_rows) == (*rows as u64, *test_rows as u64)),
             ("--ring", job.choices.ring == self.ring()),
+            ("--optimize", job.choices.optimize == self.args.optimize),
+            ("--sign", job.choices.sign == self.args.sign),
             ("--rescale-every", job.rescale_every == self.args.rescale_every),
             ("--features-from", job.features == self.args.features_from),
             ("--labels-from", job.labels == self.args.labels_from),
@@ -390,7 +409,8 @@ impl Task {
             test_limit: None,
             checkpoint: args.checkpoint.clone(),
             checkpoint_every: args.checkpoint_every,
-            resume: args.resume,
+            // One that ended before its first checkpoint begins again.
+            resume: args.resume && args.checkpoint.as_ref().map_or(Ok(false), |folder| has_shares(folder))?,
             out: args.out.clone(),
             threads,
             link: args.link,
@@ -406,6 +426,21 @@ impl Task {
         let outcome = Outcome { prepared, course, cost, dealer, p0, p1, clear, link, threads };
         Ok(Ended { outcome, report: args.report })
     }
+}
+
+/// Whether a party has written a checkpoint below this folder.
+fn has_shares(folder: &Path) -> Result<bool, SessionError> {
+    for party in ["p0", "p1"].map(|party| folder.join(party)) {
+        let entries = match std::fs::read_dir(&party) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(|source| SessionError::file("reading", &party, source))?,
+        };
+        let shares = |entry: std::fs::DirEntry| entry.path().extension().is_some_and(|end| end == "shares");
+        if entries.flatten().any(shares) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn of_job(error: JobError) -> SessionError {
@@ -424,6 +459,27 @@ impl Args {
         let path = folder.join(format!("{name}.onnx"));
         std::fs::write(&path, &network.onnx).map_err(|source| SessionError::file("writing", &path, source))?;
         Ok((path, Some(name.to_string())))
+    }
+
+    /// Refuses a folder for the trained model that is none, or that holds another model already, before anything is computed.
+    fn check_out(&self) -> Result<(), SessionError> {
+        let Some(folder) = self.out.as_ref().filter(|_| self.job_only.is_none()) else { return Ok(()) };
+        if folder.exists() && !folder.is_dir() {
+            let reason =
+                format!("--out {}: it is a file; name a folder, which is made where it is absent", folder.display());
+            return Err(SessionError::Config(reason));
+        }
+        // What goes on writes what it was begun for.
+        let there =
+            ["model.onnx", "model.safetensors"].map(|name| folder.join(name)).into_iter().find(|path| path.exists());
+        match there.filter(|_| !self.resume) {
+            None => Ok(()),
+            Some(path) => Err(SessionError::Config(format!(
+                "--out {}: {} is there already; move it, or give another folder",
+                folder.display(),
+                path.display()
+            ))),
+        }
     }
 
     /// Who learns what. Comparing with training in clear wants the accuracy, where there is a test set.

@@ -87,18 +87,30 @@ impl Comparison {
 }
 
 /// True labels of `count` items: of a file, of class folders, or those that the items bring along.
-pub fn labels(given: Option<&Path>, input: &Path, count: usize) -> Result<Option<Vec<u32>>, SessionError> {
+pub fn labels(
+    given: Option<&Path>,
+    input: &Path,
+    count: usize,
+    limit: Option<usize>,
+) -> Result<Option<Vec<u32>>, SessionError> {
+    // Where all items were read, a label too many is as wrong as one too few: items and labels would be of different sets.
+    let most = if limit.is_some_and(|limit| limit <= count) { count } else { count + 1 };
     let labels = match given {
-        Some(path) if path == Path::new("folders") => ariann_data::folder_labels(input, Some(count))?,
-        Some(path) => ariann_data::load_labels(path, Some(count))?,
-        None => match ariann_data::own_labels(input, Some(count))? {
+        Some(path) if path == Path::new("folders") => ariann_data::folder_labels(input, Some(most))?,
+        Some(path) => ariann_data::load_labels(path, Some(most))?,
+        None => match ariann_data::own_labels(input, Some(most))? {
             Some(labels) => labels,
             None => return Ok(None),
         },
     };
-    if labels.len() < count {
+    if labels.len() != count {
         let path = given.unwrap_or(input);
-        let reason = format!("{}: {} labels for {count} items", path.display(), labels.len());
+        let held = if labels.len() > count { format!("more than {count}") } else { labels.len().to_string() };
+        let reason = format!(
+            "{}: {held} labels, and {} has {count} items; give the labels of these items, one each",
+            path.display(),
+            input.display()
+        );
         return Err(SessionError::Input(reason));
     }
     Ok(Some(labels.into_iter().map(|label| label as u32).collect()))

@@ -94,7 +94,7 @@ impl Task<'_> {
         let planning = self.options.planning(self.model.clone(), Some(self.input.clone()), link, batch);
         let Planned { graph, plan, .. } = planning.make()?;
         let items = reading::items(&plan, &self.input, self.limit)?;
-        let labels = comparison::labels(self.labels, &self.input, items.count)?;
+        let labels = comparison::labels(self.labels, &self.input, items.count, self.limit)?;
         let classes = plan.output.classes;
         let expected = self.expected.map(|path| comparison::expected(path, items.count, classes)).transpose()?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -33,6 +33,25 @@ impl StepCost {
             seconds: plan.forecast_seconds(1, link, &Rates { run: 0.0, ..Rates::default() }),
         }
     }
+
+    /// As scripts read it.
+    pub fn document(&self) -> Value {
+        let pair = |values: [u64; 2]| json!({ "p0": values[0], "p1": values[1] });
+        json!({
+            "comparisons": self.comparisons,
+            "multiply_adds": self.multiply_adds,
+            "material_bytes": pair(self.material),
+            "online_bytes": pair(self.online),
+            "exchanges": self.exchanges,
+            "memory_bytes": pair(self.memory),
+            "forecast_seconds": self.seconds,
+        })
+    }
+}
+
+/// Turns of a training that are no steps, as scripts read them: how many, and the cost of one.
+pub fn of_turns((cost, turns): (StepCost, u64)) -> Value {
+    json!({ "turns": turns, "cost": cost.document() })
 }
 
 /// A job's cost.
@@ -109,21 +128,6 @@ impl Cost {
         let revealed = if revealed.is_empty() { "nothing".to_string() } else { revealed.join("; ") };
         facts.push(("revealed", revealed));
         aligned(&facts)
-    }
-
-    /// As scripts read it.
-    pub fn document(&self) -> Value {
-        let pair = |values: [u64; 2]| json!({ "p0": values[0], "p1": values[1] });
-        let StepCost { comparisons, multiply_adds, material, online, exchanges, memory, seconds } = self.step;
-        json!({
-            "comparisons": comparisons,
-            "multiply_adds": multiply_adds,
-            "material_bytes": pair(material),
-            "online_bytes": pair(online),
-            "exchanges": exchanges,
-            "memory_bytes": pair(memory),
-            "forecast_seconds": seconds,
-        })
     }
 }
 

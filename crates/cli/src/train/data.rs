@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ariann_data::{Choice, Items, Preprocess};
+use ariann_data::{Choice, DataError, Items, Preprocess};
 use ariann_plan::{Filter, InputSpec, Order, Pixels, Resize};
 use ariann_session::SessionError;
 
@@ -18,13 +18,29 @@ pub struct Set {
 pub fn items(declared: &InputSpec, path: &Path, choice: Choice) -> Result<Items, SessionError> {
     let preprocess = Preprocess { scale: declared.scale, mean: declared.mean.clone(), std: declared.std.clone() };
     let pixels = pixels(&declared.pixels);
-    let items = ariann_data::load_images(path, &preprocess, &pixels, choice)?.fit(&declared.shape)?;
+    let unfit = |error| unfit(path, error);
+    let items = ariann_data::load_images(path, &preprocess, &pixels, choice)?.fit(&declared.shape).map_err(unfit)?;
     let [lo, hi] = declared.range;
-    ariann_data::check_range(&items, lo as f32, hi as f32)?;
+    ariann_data::check_range(&items, lo as f32, hi as f32).map_err(unfit)?;
     if items.count == 0 {
         return Err(SessionError::Input(format!("{}: no items; give at least one", path.display())));
     }
     Ok(items)
+}
+
+/// Items of this file that are not what the model takes: a training reads up to three sets of them.
+fn unfit(path: &Path, error: DataError) -> SessionError {
+    let path = path.display();
+    SessionError::Input(match error {
+        DataError::Shape { got, wanted } => format!(
+            "{path}: items have the shape {got:?}, the model takes {wanted:?}; resize or convert them, or choose the model made for them"
+        ),
+        DataError::Range { item, position, value, lo, hi } => format!(
+            "{path}: item {item} holds {value} at position {position}, outside the declared range [{lo}, {hi}]; mend the file, or check \
+             --scale, --mean, --std and --input-range"
+        ),
+        error => return error.into(),
+    })
 }
 
 /// What happens to pixels, as the readers take it.
@@ -56,9 +72,9 @@ impl Set {
         limit: Option<usize>,
     ) -> Result<Set, SessionError> {
         let items = items(declared, input, limit.into())?;
-        let Some(found) = run::labels(labels, input, items.count)? else {
+        let Some(found) = run::labels(labels, input, items.count, limit)? else {
             let reason =
-                "training needs labels: give --labels (--test-labels, --calibration-labels), or the word folders";
+                "training needs labels: give --labels (--test-labels, --calibration-labels) FILE, or the word folders";
             return Err(SessionError::Config(format!("{}: {reason}", input.display())));
         };
         check(&found, classes, labels.unwrap_or(input))?;

@@ -8,7 +8,7 @@ use ariann_session::training::{Course, ShareReport, TrainReport};
 use serde_json::{Value, json};
 
 use super::clear::ClearEpoch;
-use super::cost::{Cost, aligned, duration};
+use super::cost::{Cost, aligned, duration, of_turns};
 use super::prepare::Prepared;
 use super::recipe::loss_name;
 use super::reveal;
@@ -122,7 +122,9 @@ impl Outcome {
             "reveals": reveal::names(job),
             "out": self.files(),
             "job": job.digest_hex(),
-            "step": self.cost.document(),
+            "step": self.cost.step.document(),
+            "test": self.cost.evaluation.map(of_turns),
+            "measurement": self.cost.measurement.map(of_turns),
             "machine": crate::run::machine(self.threads),
         })
     }
@@ -149,10 +151,7 @@ impl Outcome {
         let [m0, m1] = self.material();
         let memory = [&self.dealer, &self.p0, &self.p1].map(|role| role.peak_rss_bytes.map_or("?".to_string(), bytes));
         let mut facts = vec![
-            (
-                "time",
-                format!("{}, {} a step; forecast {}", duration(all), seconds(step), seconds(self.cost.step.seconds)),
-            ),
+            ("time", format!("{}; forecast {} a step", took(all, step), seconds(self.cost.step.seconds))),
             ("steps", count(self.p1.steps)),
             ("sent online", format!("P0 {}, P1 {}", bytes(self.p0.bytes_sent), bytes(self.p1.bytes_sent))),
             ("material", format!("{} for P0, {} for P1", bytes(m0), bytes(m1))),
@@ -169,11 +168,16 @@ impl Outcome {
     }
 }
 
+/// Wall time, and that of a step where there was one to measure.
+fn took(all: f64, step: f64) -> String {
+    if step > 0.0 { format!("{}, {} a step", duration(all), seconds(step)) } else { duration(all) }
+}
+
 /// What one role of a training has to say, for people.
 pub fn role(report: &TrainReport) -> String {
     let mut facts = vec![
         ("steps", count(report.steps)),
-        ("time", format!("{}, {} a step", duration(report.seconds), seconds(report.seconds_per_step))),
+        ("time", took(report.seconds, report.seconds_per_step)),
         ("sent", bytes(report.bytes_sent)),
         ("material", bytes(report.material_bytes.iter().sum())),
     ];

@@ -1,5 +1,6 @@
 //! A training as a page: curves of what was revealed, and where time, bytes and material go.
 
+use ariann_graph::training::{Recipe, Schedule};
 use ariann_report::page::{Chart, Curve, Fact, Group, Run};
 use ariann_report::{bytes, count, seconds};
 
@@ -36,6 +37,9 @@ fn charts(outcome: &Outcome) -> Vec<Chart> {
     };
     let losses = outcome.losses().iter().enumerate().map(|(step, loss)| ((step + 1) as f64, *loss));
     let steps = Curve { name: "private".to_string(), points: losses.collect() };
+    let clear = outcome.clear.iter().flatten().flat_map(|epoch| &epoch.losses);
+    let clear = clear.enumerate().map(|(step, loss)| ((step + 1) as f64, *loss));
+    let clear = Curve { name: "in clear".to_string(), points: clear.collect() };
     vec![
         of_epochs(
             "Accuracy on the test set",
@@ -51,7 +55,7 @@ fn charts(outcome: &Outcome) -> Vec<Chart> {
             title: "Loss of an item, step by step".into(),
             across: "step".into(),
             unit: String::new(),
-            curves: vec![steps],
+            curves: [steps, clear].into_iter().filter(|curve| !curve.points.is_empty()).collect(),
         },
     ]
 }
@@ -63,25 +67,45 @@ fn recipe(outcome: &Outcome) -> Group {
     let mut facts = vec![
         fact("parameters", count(trained)),
         fact("items", format!("{}, {} a step", count(outcome.course.job().rows), recipe.batch)),
+        fact("epochs", recipe.epochs.to_string()),
         fact("loss", loss_name(recipe.loss).to_string()),
         fact("learning rate, momentum", format!("{}, {}{nesterov}", recipe.lr, recipe.momentum)),
         fact("ring", format!("{} bits", outcome.course.job().choices.ring)),
         fact("seed", recipe.seed.to_string()),
     ];
+    if recipe.weight_decay > 0.0 {
+        facts.push(fact("weight decay", recipe.weight_decay.to_string()));
+    }
+    if recipe.schedule != Schedule::Constant {
+        facts.push(fact("learning rate", schedule(recipe)));
+    }
     if frozen > 0 {
         facts.insert(1, fact("frozen", count(frozen)));
     }
     group("Recipe", facts)
 }
 
+/// How the learning rate changes.
+fn schedule(recipe: &Recipe) -> String {
+    match recipe.schedule {
+        Schedule::Constant => "constant".to_string(),
+        Schedule::Step { epochs, factor } => format!("times {factor} every {epochs} epochs"),
+        Schedule::Cosine => "half a cosine to zero".to_string(),
+    }
+}
+
 fn time(outcome: &Outcome) -> Group {
     let [all, step] = outcome.seconds();
-    let facts = vec![
+    let mut facts = vec![
         fact("all", duration(all)),
-        fact("a step", seconds(step)),
+        fact("a step", if step > 0.0 { seconds(step) } else { "none was measured".to_string() }),
         fact("forecast, a step", seconds(outcome.cost.step.seconds)),
         fact("steps", count(outcome.p1.steps)),
     ];
+    let others = [("batches tested", outcome.cost.evaluation), ("ranges measured", outcome.cost.measurement)];
+    for (what, (cost, turns)) in others.into_iter().filter_map(|(what, of)| Some((what, of?))) {
+        facts.push(fact(what, format!("{}, forecast {} each", count(turns), seconds(cost.seconds))));
+    }
     group("Time", facts)
 }
 
