@@ -139,7 +139,7 @@ impl Events for Teller {
             return;
         }
         match event {
-            Event::Progress { stage, done, total } => self.progress(stage, done, total),
+            Event::Progress { stage, done, total } => self.progress_with(stage, (done, total), ""),
             Event::Gate { number, name } => self.message(&format!("gate {number} {name}")),
             Event::Loss { loss, .. } => self.message(&format!("loss {loss:.5}")),
             Event::Epoch { epoch, accuracy, loss } => {
@@ -160,7 +160,7 @@ impl Events for Teller {
 
 impl Teller {
     /// What stands behind the bar.
-    pub fn message(&self, text: &str) {
+    fn message(&self, text: &str) {
         if let Some(bar) = &*self.bar.borrow() {
             bar.bar.set_message(text.to_string());
         }
@@ -173,7 +173,11 @@ impl Teller {
         }
     }
 
-    fn progress(&self, stage: &'static str, done: u64, total: u64) {
+    /// How far a stage is, and what stands behind its bar.
+    pub fn progress_with(&self, stage: &'static str, (done, total): (u64, u64), beside: &str) {
+        if self.quiet || self.json {
+            return;
+        }
         let mut held = self.bar.borrow_mut();
         if held.as_ref().is_none_or(|bar| bar.stage != stage) {
             if let Some(old) = held.take() {
@@ -190,11 +194,13 @@ impl Teller {
         if let Some(bar) = &mut *held {
             bar.bar.set_length(total);
             bar.bar.set_position(done);
+            if !beside.is_empty() {
+                bar.bar.set_message(beside.to_string());
+            }
             if !self.terminal && bar.is_due(done, total) {
                 bar.told = (Instant::now(), done);
                 let left = HumanDuration(bar.bar.eta());
-                let message = bar.bar.message();
-                let of = if message.is_empty() { format!("{done} of {total}") } else { message };
+                let of = if beside.is_empty() { format!("{done} of {total}") } else { beside.to_string() };
                 eprintln!("{stage}: {of}, {left} left");
             }
         }

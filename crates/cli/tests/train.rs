@@ -241,10 +241,11 @@ fn a_log_has_few_lines_and_says_when_a_test_set_lies_idle() {
     let here = folder.path();
     data(here, 32, 9);
     let args = ["train", "--input", "images.idx", "--labels", "labels.idx", "--batch", "8", "--epochs", "2"];
-    let more = ["--rehearse", "2", "--test-input", "images.idx", "--test-labels", "labels.idx"];
+    let more = ["--rehearse", "2", "--test-input", "images.idx", "--test-labels", "labels.idx", "--reveal", "loss"];
     let output = ariann(here, &[&args[..], &more].concat());
     assert!(output.status.success(), "{}", text(&output.stderr));
     let (told, log) = (text(&output.stdout), text(&output.stderr));
     assert!(told.contains("the test set is not used") && told.contains("--reveal accuracy:p1"), "{told}");
+    assert!((1..=2).all(|epoch| log.contains(&format!("epoch {epoch}: loss 0."))), "{log}");
     assert!(log.lines().count() < 12 && !log.contains('\u{1b}') && !log.contains('\r'), "{log}");
 }

@@ -416,8 +416,7 @@ impl Task {
             link: args.link,
             interrupted: run::interrupted,
         };
-        let TrainReports { dealer, p0, p1 } =
-            local.run(&mut Progress::new(output.progress(), cost.step.online, cost.step.material))?;
+        let TrainReports { dealer, p0, p1 } = local.run(&mut Progress::new(output.progress(), &course, &cost.step))?;
         let clear = match (args.compare_clear, &train) {
             (true, Some(train)) => Some(clear::train(&prepared, train, test.as_ref(), &mut output.progress())),
             _ => None,

@@ -99,8 +99,8 @@ impl Cost {
             (
                 "steps",
                 format!(
-                    "{} epochs of {} steps of {} items = {}",
-                    turns.epochs,
+                    "{} of {} steps of {} items = {}",
+                    if turns.epochs == 1 { "1 epoch".to_string() } else { format!("{} epochs", turns.epochs) },
                     turns.steps,
                     job.recipe.batch,
                     count(self.steps)
@@ -124,9 +124,13 @@ impl Cost {
             let runs = count(*runs);
             facts.insert(2, ("measurements of ranges", format!("{runs}, {} each", seconds(cost.seconds))));
         }
-        let revealed = job.reveals_list();
-        let revealed = if revealed.is_empty() { "nothing".to_string() } else { revealed.join("; ") };
-        facts.push(("revealed", revealed));
+        let mut revealed = job.reveals_list();
+        if revealed.is_empty() {
+            revealed.push("nothing".to_string());
+        }
+        for (place, what) in revealed.into_iter().enumerate() {
+            facts.push((if place == 0 { "revealed" } else { "" }, what));
+        }
         aligned(&facts)
     }
 }
@@ -135,8 +139,7 @@ impl Cost {
 fn ring(bits: u32) -> &'static str {
     match bits {
         32 => {
-            "32 bits: losses like float's; single gradients of deep networks differ by a tenth and more, because operands keep \
-             about 9 bits and some signs near zero turn out the other way. Who needs gradients to a percent takes --ring 64"
+            "32 bits: losses like float's, while single gradients of deep networks are off by a tenth and more (64: some thousandths)"
         }
         _ => "64 bits: gradients within some thousandths of float's",
     }
