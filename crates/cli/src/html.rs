@@ -28,10 +28,13 @@ pub fn write(path: &Path, title: &str, threads: usize, runs: Vec<Run>) -> Result
     std::fs::write(path, page.html()).map_err(|source| SessionError::file("writing", path, source))
 }
 
-/// Refuses a place where no page can be written, before there is a result to lose. What is there stays as it is.
+/// Refuses a place where no page can be written, before there is a result to lose. What is there stays as it is, and what is
+/// not there is not there afterwards.
 pub fn check(path: &Path) -> Result<(), SessionError> {
-    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-    opened.map(|_| ()).map_err(|source| SessionError::file("writing", path, source))
+    let failed = |source| SessionError::file("writing", path, source);
+    let existed = path.exists();
+    std::fs::OpenOptions::new().append(true).create(true).open(path).map_err(failed)?;
+    if existed { Ok(()) } else { std::fs::remove_file(path).map_err(failed) }
 }
 
 /// One network's runs.

@@ -33,6 +33,8 @@ fn slips_are_told_before_anything_runs() {
         (&["--rehearse", "0"], &["--rehearse"]),
         (&["--batch", "0"], &["batch"]),
         (&["--dropout", "1.5"], &["dropout is 1.5"]),
+        (&["--dropout", "-0.1"], &["dropout is -0.1"]),
+        (&["--weight-decay", "-1"], &["weight decay is -1"]),
         (&["--reveal", "loss:dealer"], &["p0, p1, both or none"]),
         (&["--rescale-every", "0"], &["--rescale-every"]),
         (&["--report", "none/page.html"], &["none/page.html", "check the path"]),
@@ -140,6 +142,8 @@ fn what_is_there_is_not_written_over() {
     std::fs::create_dir(here.join("trained")).expect("a folder");
     std::fs::write(here.join("trained/model.onnx"), "mine").expect("space");
     refused(here, &["--out", "trained"], 2, &["trained/model.onnx is there already", "another folder"]);
+    refused(here, &["--batch", "5000", "--report", "page.html"], 2, &["--batch 5000"]);
+    assert!(!here.join("page.html").exists(), "a page of a run that there was not");
     refused(here, &["--checkpoint", "file", "--rehearse", "1", "--limit", "128"], 2, &["file", "check the path"]);
     for name in ["file", "trained/model.onnx"] {
         assert_eq!(std::fs::read(here.join(name)).expect("a file"), b"mine", "{name}");

@@ -21,13 +21,13 @@ pub struct RecipeOptions {
     #[arg(long)]
     pub nesterov: bool,
     /// Weight decay (L2).
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     pub weight_decay: f64,
     /// How the learning rate changes: constant, step:EPOCHS:FACTOR (times FACTOR every EPOCHS epochs) or cosine.
     #[arg(long, default_value = "constant", value_parser = parse_schedule)]
     pub schedule: Schedule,
     /// Fraction of the values that dropout layers set to zero, where the model does not say.
-    #[arg(long, value_name = "X", default_value_t = 0.5)]
+    #[arg(long, value_name = "X", default_value_t = 0.5, allow_negative_numbers = true)]
     pub dropout: f64,
     /// What is minimised: mse (squared difference to the one-hot label) or ce (softmax cross-entropy).
     #[arg(long, value_parser = parse_loss)]
