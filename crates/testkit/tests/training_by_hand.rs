@@ -37,7 +37,7 @@ fn walk(name: &str, background: usize) -> Walked {
             continue;
         }
         // The first block makes the folder that all others are typed in; figures are no commands.
-        if text.contains("export ASSETS") || block.language != "sh" {
+        if text.contains("ASSETS=\"$PWD") || block.language != "sh" {
             continue;
         }
         let text = if block.background { format!("exec {text}") } else { format!("set -e\n{text}") };
