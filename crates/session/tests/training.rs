@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use ariann_gates::Party;
+use ariann_graph::training::{Recipe, Role};
 use ariann_session::Fault;
 use ariann_session::hooks::{Hooks, Observer};
-use ariann_session::training::{Course, Job};
+use ariann_session::training::{Course, Job, initial_states};
 use trained::{Made, Roles, Wanted, in_clear, make, roles, run};
 
 #[test]
@@ -77,14 +78,14 @@ fn the_model_leaves_and_a_training_goes_on_from_the_newest_common_checkpoint() {
     let (_, _, clear) = in_clear(&made);
     let again = ariann_graph::training::training_step(
         &trained,
-        &ariann_graph::training::Recipe { initial: ariann_graph::training::Initial::Model, ..made.job.recipe.clone() },
+        &Recipe { initial: ariann_graph::training::Initial::Model, ..made.job.recipe.clone() },
         0.1,
         false,
     )
     .unwrap();
     let mut compared = 0;
     for (state, clear) in again.states.iter().zip(clear.states()) {
-        if state.role == ariann_graph::training::Role::Parameter {
+        if state.role == Role::Parameter {
             let off = state.initial.iter().zip(clear).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(off < 0.01, "{} is off by {off}", state.name);
             compared += 1;
@@ -147,8 +148,7 @@ fn roles_that_do_not_fit_are_refused_before_anything_is_sent() {
         let error = ended[party].as_ref().unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
     };
-    let other =
-        Job { recipe: ariann_graph::training::Recipe { seed: 6, ..made.job.recipe.clone() }, ..made.job.clone() };
+    let other = Job { recipe: Recipe { seed: 6, ..made.job.recipe.clone() }, ..made.job.clone() };
     let path = made.folder.path().join("other.json");
     other.write(&path).unwrap();
     refused(&|roles| roles.parties[1].job = path.clone(), 2, "same job file");
@@ -166,6 +166,47 @@ fn roles_that_do_not_fit_are_refused_before_anything_is_sent() {
         roles.parties[1].resume = true;
     };
     refused(&resumed, 1, "`resume` at both or at none");
+}
+
+#[test]
+fn a_party_that_does_not_agree_to_ranges_refuses() {
+    let hooks = Hooks::default();
+    let made = make(Wanted { rescale_every: Some(2), ..small() });
+    assert!(made.job.reveals_list().iter().any(|line| line.contains("range") && line.contains("the dealer")));
+    for (party, word, who) in [(0, "ranges:p1", "P1"), (1, "ranges:p0", "P0")] {
+        let mut roles = roles(&made);
+        roles.parties[party].allow.retain(|allowed| allowed != word);
+        let ended = run(roles, [&hooks; 3]);
+        let error = ended[party + 1].as_ref().unwrap_err();
+        assert_eq!(error.fault(), Fault::Operator);
+        let told = [format!("reveals the ranges to {who}"), "nothing was sent".into(), format!("allow = [\"{word}\"]")];
+        assert!(told.iter().all(|word| error.to_string().contains(word)), "{error}");
+        assert!(ended.iter().all(Result::is_err));
+    }
+}
+
+#[test]
+fn weights_beyond_the_jobs_ranges_are_refused() {
+    use ariann_graph::training::Initial;
+    let made = make(small());
+    let recipe = Recipe { initial: Initial::Model, ..made.job.recipe.clone() };
+    let course = Course::new(Job { recipe, ..made.job.clone() }).unwrap();
+    let bytes = std::fs::read(made.folder.path().join("model.onnx")).unwrap();
+    // The weights that the job was rehearsed with.
+    let parameters = made.step.states.iter().filter(|state| state.role == Role::Parameter);
+    let times = |factor: f32| {
+        let scaled = |values: &[f32]| values.iter().map(|value| value * factor).collect::<Vec<f32>>();
+        let parameters = parameters.clone().map(|state| (state.name.clone(), scaled(&state.initial)));
+        initial_states(&course, &ariann_graph::export_onnx(&bytes, &parameters.collect()).unwrap())
+    };
+    let initial: Vec<Vec<f32>> = made.step.states.iter().map(|state| state.initial.clone()).collect();
+    assert_eq!(times(1.0).unwrap(), initial);
+    for factor in [100.0, -100.0, 1e30] {
+        let error = times(factor).unwrap_err();
+        assert_eq!(error.fault(), Fault::Input);
+        let name = course.states()[0].name.as_str();
+        assert!(error.to_string().contains(name) && error.to_string().contains("make the job again"), "{error}");
+    }
 }
 
 /// The heads that the dealer sent: seeds and ids of each turn and party.
@@ -236,6 +277,11 @@ fn a_job_from_a_file_is_checked() {
     }
     let error = Job::from_json(&text.replacen("\"version\":2", "\"version\":1", 1), path).unwrap_err().to_string();
     assert!(error.contains("version 1"), "{error}");
+    // Ranges that tell more than their exponents.
+    let mut exact = made.job.clone();
+    exact.ranges.steps.nodes[0].max_abs *= 0.999;
+    let error = Course::new(exact).map(drop).unwrap_err().to_string();
+    assert!(error.contains("more than exponents"), "{error}");
     // Numbers out of bounds, under a digest that fits: refused, or a job whose turns can be walked.
     let whole = serde_json::to_value(&made.job).unwrap();
     let mut head = whole.clone();

@@ -12,13 +12,14 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use ariann_gates::{Comparison, Party, Receiver, kind};
-use ariann_graph::training::{Loss, Recipe, Rehearsal, StepGraph, Trainer, training_step};
+use ariann_graph::training::{Loss, Recipe, Rehearsal, StepGraph, StepRanges, Trainer, training_step};
 use ariann_graph::{Graph, Op};
-use ariann_plan::training::{MARGIN, TrainingOptions, compile, encode_states};
+use ariann_plan::training::{MARGIN, TrainingOptions, compile, encode_states, exponents, measure, measured};
 use ariann_plan::{Gate, InputSpec, Link, Opens, Optimize, Plan, Revealed, SignChoice};
 use ariann_prg::{Address, Prg, Seed};
 use ariann_ring::{Ring, fixed, pack};
 use ariann_session::hooks::{Hooks, Observer};
+use ariann_session::training::Turn;
 use common::recording::{Recording, Seen};
 use common::{Seeds, networks};
 use statistics::{Tests, words_of};
@@ -54,6 +55,20 @@ fn recipe() -> Recipe {
 }
 
 fn subject(optimize: Optimize) -> Subject {
+    let (step, ranges, options) = rehearsed(optimize);
+    Subject { plan: compile(&step, &ranges, &options).unwrap(), step }
+}
+
+/// The turn that measures the ranges of such a step.
+fn measuring(optimize: Optimize) -> Subject {
+    let (step, ranges, options) = rehearsed(optimize);
+    let states = compile(&step, &ranges, &options).unwrap().training.unwrap().states;
+    let before = Some(states.into_iter().map(|state| state.after).collect());
+    let plan = measure(&step, &ranges, &TrainingOptions { before, loss: None, ..options }).unwrap();
+    Subject { plan, step }
+}
+
+fn rehearsed(optimize: Optimize) -> (StepGraph, StepRanges, TrainingOptions) {
     let (graph, recipe) = (graph(), recipe());
     let step = training_step(&graph, &recipe, recipe.lr, true).unwrap();
     let (mut trainer, mut rehearsal) = (Trainer::new(&step), Rehearsal::new(&step));
@@ -75,8 +90,7 @@ fn subject(optimize: Optimize) -> Subject {
         before: None,
         shared: None,
     };
-    let plan = compile(&step, &rehearsal.ranges().unwrap(), &options).unwrap();
-    Subject { plan, step }
+    (step, rehearsal.ranges().unwrap(), options)
 }
 
 /// Words from a number, for data and shares of tests.
@@ -402,6 +416,44 @@ impl Observer for Taps {
     }
 }
 
+/// A turn that measures opens inputs and masked values, which are uniform whatever data and weights are, and to both parties one
+/// exponent a product.
+#[test]
+fn what_a_party_sees_of_a_measurement_is_uniform_but_for_the_exponents() {
+    for optimize in [Optimize::Latency, Optimize::Material] {
+        let subject = measuring(optimize);
+        let plan = &subject.plan;
+        let results = plan.opened().filter_map(|(gate, opens, _)| match opens {
+            Opens::Result { what, to } => Some((gate as usize, what, to)),
+            _ => None,
+        });
+        assert_eq!(results.collect::<Vec<_>>(), [(plan.gates.len() - 1, Revealed::Ranges, Receiver::Both)]);
+        let Gate::Reveal(reveal) = &plan.gates[plan.gates.len() - 1].gate else { panic!("it ends with a reveal") };
+        assert_eq!(reveal.len, measured(&subject.step).len());
+        let runs = [(Data::Blank, 6000), (Data::Wild, 7000)].map(|(data, first)| {
+            let runs = runs(&subject, data, |number| first + number);
+            for seen in &runs {
+                for party in [Party::P0, Party::P1] {
+                    let sent: Vec<_> = seen[party as usize].sent.iter().map(|(g, e, m)| (*g, *e, m.len())).collect();
+                    assert_eq!(sent, listed(plan, party));
+                }
+            }
+            runs
+        });
+        let views = runs.each_ref().map(|runs| view(plan, runs));
+        let mut tests = Tests::default();
+        for view in &views {
+            alone(view, &mut tests);
+            between_steps(view, &mut tests);
+        }
+        between_data(&views[0], &views[1], &mut tests);
+        let alarms = tests.alarms(ALARM);
+        println!("{optimize:?}: {} places, {} tests, {} words", views[0].len(), tests.count(), words_of(&tests));
+        assert!(alarms.is_empty(), "{alarms:#?}");
+        assert!(views[0].len() > 20 && tests.count() > 200, "{} places, {} tests", views[0].len(), tests.count());
+    }
+}
+
 /// Over TLS, in a whole training with tests and reveals: after the greetings a party receives the seed of its first shares, a word
 /// before each turn, and the messages that the turn's plan lists, to the byte.
 #[test]
@@ -410,18 +462,40 @@ fn a_whole_training_sends_what_its_job_lists() {
     const SHARES: usize = 16;
     let hooks = Hooks { observer: |role| Box::new(Taps(usize::from(role == "p1"))), ..Hooks::default() };
     let quiet = Hooks::default();
-    let made = make(Wanted { rows: 70, test_rows: 32, ..Wanted::default() });
+    let made = make(Wanted { rows: 70, test_rows: 32, rescale_every: Some(2), ..Wanted::default() });
     let ended = run(roles(&made), [&quiet, &hooks, &hooks]);
     ended.into_iter().for_each(|end| drop(end.unwrap()));
     let came = CAME.lock().unwrap();
+    // Plans after a measurement follow from what it told both: their words of its last message, added.
+    let mut told = Vec::new();
     for (party, from) in [(0, Party::P1), (1, Party::P0)] {
         let mut cursor = made.course.cursor();
         let mut lens: Vec<usize> = Vec::new();
+        let mut measurements = 0;
         while let Some(turn) = cursor.turn() {
             let leg = cursor.leg(turn).unwrap();
             lens.push(WORD + listed(&leg.plan, from).iter().map(|(.., bytes)| bytes).sum::<usize>());
             cursor.pass(&leg);
+            if let Turn::Measure { .. } = turn {
+                if told.len() == measurements {
+                    let number = (cursor.number() - 1).to_le_bytes();
+                    let count = cursor.measured();
+                    let last = |party: usize| {
+                        let from = [Party::P1, Party::P0][party];
+                        let begins = |word: &[u8]| word[..8] == number && word[24..40] == leg.digest[..16];
+                        let at = came[party].windows(WORD).position(begins).expect("a word before the measurement");
+                        let len = WORD + listed(&leg.plan, from).iter().map(|(.., bytes)| bytes).sum::<usize>();
+                        let words = came[party][at + len - 4 * count..at + len].chunks_exact(4);
+                        words.map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect::<Vec<_>>()
+                    };
+                    told.push(last(0).iter().zip(last(1)).map(|(a, b)| a.wrapping_add(b)).collect::<Vec<u32>>());
+                }
+                let exponents = exponents(&leg.plan, &told[measurements]).unwrap();
+                assert!(cursor.renew(&exponents).is_none(), "ranges of a healthy training are taken");
+                measurements += 1;
+            }
         }
+        assert_eq!(measurements, 1);
         let shares = if from == Party::P0 { SHARES } else { 0 };
         // Greeting, verdict and where to begin come first and have no fixed length; nothing comes after the last turn.
         let head = came[party].len().checked_sub(shares + lens.iter().sum::<usize>());

@@ -114,7 +114,9 @@ impl Checkpoints {
         for (at, slot) in bytes.iter_mut().enumerate() {
             *slot = byte(at)?;
         }
-        Some(Mark { turn: turn.parse().ok()?, lineage: bytes })
+        let mark = Mark { turn: turn.parse().ok()?, lineage: bytes };
+        // Numbers can be written in other ways; a file has one name.
+        (self.path(&mark).file_name()?.to_str()? == name).then_some(mark)
     }
 
     /// Whether there are any.
@@ -122,16 +124,20 @@ impl Checkpoints {
         Ok(!self.files()?.is_empty())
     }
 
-    /// The checkpoints here that are whole and of this job, newest last; and why others are not.
-    pub fn whole<R: Ring>(&self) -> Result<(Vec<Mark>, Vec<String>), SessionError> {
-        let (mut whole, mut refused) = (Vec::new(), Vec::new());
+    /// The checkpoints here that are whole, of this job and usable, newest last; and why others are not.
+    pub fn whole<R: Ring>(
+        &self,
+        usable: impl Fn(&Checkpoint<R>) -> Result<(), String>,
+    ) -> Result<(Vec<Mark>, Vec<String>), SessionError> {
+        let (mut whole, mut others) = (Vec::new(), Vec::new());
         for (mark, _) in self.files()? {
-            match self.read::<R>(&mark) {
-                Ok(_) => whole.push(mark),
-                Err(error) => refused.push(error.to_string()),
+            let unusable = |reason: String| refused(&self.path(&mark), &reason);
+            match self.read::<R>(&mark).and_then(|read| usable(&read).map_err(unusable)) {
+                Ok(()) => whole.push(mark),
+                Err(error) => others.push(error.to_string()),
             }
         }
-        Ok((whole, refused))
+        Ok((whole, others))
     }
 
     /// Reads and checks one.
@@ -275,6 +281,31 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpoint_has_one_name() {
+        let folder = folder(Path::new("."), Party::P1, None);
+        let mark = Mark { turn: 12, lineage: [0xab; 16] };
+        let name = folder.path(&mark).file_name().unwrap().to_str().unwrap().to_string();
+        assert_eq!(folder.parse(&name), Some(mark));
+        let long = Mark { turn: u64::MAX, ..mark };
+        assert_eq!(folder.parse(folder.path(&long).file_name().unwrap().to_str().unwrap()), Some(long));
+        for (from, to) in [
+            ("p1-000000000012", "p1-12"),
+            ("p1-000000000012", "p1-+00000000012"),
+            ("p1-000000000012", "p1-0000000000012"),
+            ("p1-000000000012", "p0-000000000012"),
+            ("p1-000000000012", "p1-99999999999999999999"),
+            ("abab", "ABab"),
+            ("abab", "+bab"),
+            ("abab", "ab"),
+            ("abab", "ä"),
+            (".shares", ".part"),
+        ] {
+            let other = name.replacen(from, to, 1);
+            assert!(other != name && folder.parse(&other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
     fn however_often_one_party_alone_writes_both_keep_a_common_one() {
         let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
         let [p0, p1] = [0, 1].map(|party: usize| folders[party].path());
@@ -288,7 +319,7 @@ mod tests {
         for lineage in [250, 100, 251, 99, 98, 252] {
             write(p1, Party::P1, Some(common), begun(lineage, common.turn));
             let [a, b] = [(p0, Party::P0), (p1, Party::P1)].map(|(path, party)| folder(path, party, None));
-            let (a, b) = (a.whole::<u32>().unwrap().0, b.whole::<u32>().unwrap().0);
+            let (a, b) = (a.whole::<u32>(|_| Ok(())).unwrap().0, b.whole::<u32>(|_| Ok(())).unwrap().0);
             assert!(b.len() <= KEPT, "{b:?}");
             let newest = a.iter().filter(|mark| b.contains(mark)).max();
             assert_eq!(newest, Some(&common), "{a:?} and {b:?}");
@@ -301,7 +332,7 @@ mod tests {
         }
         common = begun(50, 15);
         for (path, party) in [(p0, Party::P0), (p1, Party::P1)] {
-            let whole = folder(path, party, None).whole::<u32>().unwrap().0;
+            let whole = folder(path, party, None).whole::<u32>(|_| Ok(())).unwrap().0;
             assert_eq!(whole, [begun(50, 12), common]);
         }
     }

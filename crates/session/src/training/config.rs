@@ -83,7 +83,7 @@ pub struct TrainPartyConfig {
     /// Folder for the trained model, where this party learns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out: Option<PathBuf>,
-    /// What the other party may learn: "loss:p0", "accuracy:p0", "model:p0" and the same with p1.
+    /// What the other party may learn: "loss:p0", "accuracy:p0", "model:p0", "ranges:p0" and the same with p1.
     #[serde(default = "allowed")]
     pub allow: Vec<String>,
     /// Threads; all cores when 0.

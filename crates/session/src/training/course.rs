@@ -1,16 +1,19 @@
 //! What a role computes from a job: the order of the turns and the plan of each. Every role compiles for itself, so that
 //! nobody has to believe that a plan is that of the network, and new plans can follow from ranges that are measured on the way.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ariann_gates::{Party, Receiver};
-use ariann_graph::training::{Recipe, Role, StepGraph, evaluation, training_step};
+use ariann_graph::training::{Initial, Recipe, Role, StepGraph, StepOp, StepRanges, evaluation, training_step};
 use ariann_plan::training::{TrainingOptions, compile, measure, measured, renew, reveal_state};
 use ariann_plan::{CompileError, Plan, Scale, StateSpec};
 
 use super::job::{Choices, Job, JobError, Ranges, VERSION};
 use super::pair::PairTask;
 use super::pooled;
+use super::standing::Standing;
 use super::turns::{Turn, Turns};
 use super::weighing::weigh;
 use crate::engine::Schedule;
@@ -18,23 +21,14 @@ use crate::making::slots_a_batch;
 
 /// Epochs at most.
 const EPOCHS: u32 = 100_000;
-/// Learning rates at most.
-const RATES: usize = 4096;
 /// Turns at most.
 const TURNS: u64 = 1 << 40;
 /// Items of a data set at most.
 const ROWS: u64 = u32::MAX as u64;
-/// Values of all states at most.
-const VALUES: usize = 1 << 32;
 /// Values of a batch's items at most.
 const BATCH_VALUES: usize = 1 << 32;
 /// Plans that are kept at most: those of turns to come are asked for again and again.
-const KEPT: usize = 8;
-/// Bytes of a range in a [`Standing`], and of a state's scale.
-const RANGE: usize = 16;
-const SCALE: usize = 8;
-/// Fractional bits of a scale at most, either way.
-const MOST_BITS: i32 = 100;
+const KEPT: usize = 12;
 
 /// A plan, and what follows from it once.
 pub struct Leg {
@@ -63,26 +57,15 @@ pub enum Kind {
     Weigh(u64),
 }
 
-/// Where a training stands between two turns: what the plans to come follow from, beside the job. Public.
-#[derive(Clone, PartialEq)]
-pub struct Standing {
-    /// How often ranges were renewed.
-    generation: u64,
-    ranges: Arc<Ranges>,
-    /// Scales that the states have.
-    scales: Vec<Scale>,
-}
-
 type Key = (Kind, Standing);
 
 /// A job that was checked, and its graphs.
 pub struct Course {
     job: Job,
     turns: Turns,
-    /// A step for each learning rate.
-    steps: Vec<StepGraph>,
-    /// Which of them an epoch takes.
-    of_epoch: Vec<usize>,
+    /// A step; its learning rate is that of the first epoch.
+    step: StepGraph,
+    rates: Rates,
     evaluation: Option<StepGraph>,
     states: Vec<StateSpec>,
     /// States that are revealed at the end.
@@ -90,8 +73,8 @@ pub struct Course {
     /// Scales at which owners share items and labels of the training set, and of the test set.
     shared: [Option<[Scale; 2]>; 2],
     first: Standing,
-    /// The step that is run most; there when the course is.
-    step: Option<Arc<Leg>>,
+    /// The first epoch's step; there when the course is.
+    begins: Option<Arc<Leg>>,
     legs: Mutex<Vec<(Key, Arc<Leg>)>>,
     digest: [u8; 32],
 }
@@ -107,36 +90,15 @@ impl Course {
         need(graph.input.shape == job.input.shape, "declared input has another shape than its network's")?;
         let refused = |error: ariann_graph::training::RecipeError| JobError::Plan(error.to_string());
         // Nobody's weights: they are drawn or read where they are known.
-        let recipe = Recipe { initial: ariann_graph::training::Initial::Model, ..job.recipe.clone() };
-        let (mut rates, mut steps, mut of_epoch): (Vec<f64>, Vec<StepGraph>, _) = (Vec::new(), Vec::new(), Vec::new());
-        for epoch in 0..recipe.epochs {
-            let rate = recipe.schedule.lr(recipe.lr, epoch, recipe.epochs);
-            let known = rates.iter().position(|known| *known == rate);
-            of_epoch.push(known.unwrap_or(rates.len()));
-            if known.is_none() {
-                need(rates.len() < RATES, "schedule has too many learning rates")?;
-                steps.push(public(training_step(&graph, &recipe, rate, job.reveals.loss.is_some()).map_err(refused)?));
-                rates.push(rate);
-            }
-        }
+        let recipe = Recipe { initial: Initial::Model, ..job.recipe.clone() };
+        let rates = Rates::of(&recipe)?;
+        let step = public(training_step(&graph, &recipe, rates.all[0], job.reveals.loss.is_some()).map_err(refused)?);
         let tested = job.reveals.accuracy.map(|_| evaluation(&graph, &recipe, recipe.batch).map_err(refused));
         let evaluation = tested.transpose()?.map(public);
         drop(graph);
-        let ranged =
-            [(Some(&steps[0]), Some(&job.ranges.steps)), (evaluation.as_ref(), job.ranges.evaluation.as_ref())];
-        for (graph, ranges) in ranged {
-            let fits = match (graph, ranges) {
-                (Some(graph), Some(ranges)) => ranges.check(graph).map_err(|error| JobError::Head(error.to_string())),
-                (None, None) => Ok(()),
-                _ => need(false, "ranges are not those of its steps and its test"),
-            };
-            fits?;
-        }
-        let values = steps[0].states.iter().try_fold(0usize, |sum, state| sum.checked_add(state.len()));
-        need(values.is_some_and(|values| values <= VALUES), "network has too many values")?;
         let batch = job.recipe.batch as u64;
         let to = job.reveals.model;
-        let revealed = steps[0].states.iter().enumerate().filter(|(_, state)| match state.role {
+        let revealed = step.states.iter().enumerate().filter(|(_, state)| match state.role {
             Role::Parameter | Role::Running => to.is_some(),
             // P0 brought what is frozen; nobody else has it.
             Role::Frozen => to.is_some_and(|to| to != Receiver::P0),
@@ -155,24 +117,41 @@ impl Course {
             digest: [0; 32],
             job,
             turns,
-            steps,
-            of_epoch,
+            step,
+            rates,
             evaluation,
             states: Vec::new(),
             shared: [None; 2],
             revealed,
             first,
-            step: None,
+            begins: None,
             legs: Mutex::default(),
         };
+        let ranges = &course.job.ranges;
+        course.fits(ranges)?;
+        need(*ranges == ranges.rounded(), "ranges tell more than exponents")?;
         course.begin()?;
         Ok(course)
     }
 
-    /// The scales that states begin with, and the plans of all kinds.
+    /// Whether these may be ranges of the job's steps and of its test.
+    pub(super) fn fits(&self, ranges: &Ranges) -> Result<(), JobError> {
+        let of = |graph: &StepGraph, ranges: &StepRanges| {
+            ranges.check(graph).map_err(|error| JobError::Head(error.to_string()))
+        };
+        of(&self.step, &ranges.steps)?;
+        match (&self.evaluation, &ranges.evaluation) {
+            (Some(graph), Some(ranges)) => of(graph, ranges),
+            (None, None) => Ok(()),
+            _ => need(false, "ranges are not those of its steps and its test"),
+        }
+    }
+
+    /// The scales that states begin with, and the plans of all kinds. Of learning rates the first one's, the least and the
+    /// greatest: the plans of all others lie between them.
     fn begin(&mut self) -> Result<(), JobError> {
         let options = self.options(0, self.job.reveals.loss, None);
-        let plan = compile(&self.steps[0], &self.job.ranges.steps, &options).map_err(|error| self.refused(&error))?;
+        let plan = compile(&self.step, &self.job.ranges.steps, &options).map_err(|error| self.refused(&error))?;
         let brought = |plan: &Plan| [plan.gates[0].scale, plan.gates[1].scale];
         self.shared[0] = Some(brought(&plan));
         self.states = plan.training.map_or(Vec::new(), |training| training.states);
@@ -180,10 +159,11 @@ impl Course {
         if self.evaluation.is_some() {
             self.shared[1] = Some(brought(&self.compiled(Kind::Evaluate, &self.first)?.plan));
         }
-        self.step = Some(self.leg(Kind::Step(0), &self.first)?);
+        self.begins = Some(self.leg(Kind::Step(0), &self.first)?);
         let mut hasher = blake3::Hasher::new_derive_key("ariann training course v1");
         hasher.update(&self.job.digest());
-        let mut kinds: Vec<Kind> = (0..self.steps.len()).map(Kind::Step).collect();
+        let mut kinds = vec![Kind::Step(0)];
+        kinds.extend(self.rates.extremes(0).map(Kind::Step));
         kinds.extend(self.turns.measure_every.map(|_| Kind::Measure));
         kinds.extend(self.evaluation.as_ref().map(|_| Kind::Evaluate));
         for kind in kinds {
@@ -230,7 +210,7 @@ impl Course {
 
     /// The step of the first epoch.
     pub fn step(&self) -> &Leg {
-        self.step.as_ref().expect("it was compiled at first")
+        self.begins.as_ref().expect("it was compiled at first")
     }
 
     /// The first turn's cursor.
@@ -260,7 +240,7 @@ impl Course {
     fn kind(&self, turn: Turn, task: Option<PairTask>) -> Kind {
         match turn {
             Turn::Measure { .. } => Kind::Measure,
-            Turn::Step { epoch, .. } => Kind::Step(self.of_epoch[epoch as usize]),
+            Turn::Step { epoch, .. } => Kind::Step(self.rates.of_epoch[epoch as usize] as usize),
             Turn::Evaluate { .. } => Kind::Evaluate,
             Turn::Tally { .. } => Kind::Reveal(self.count()),
             Turn::Reveal { index } => Kind::Reveal(self.revealed(index)),
@@ -291,9 +271,9 @@ impl Course {
         let mut legs = self.legs.lock().unwrap_or_else(PoisonError::into_inner);
         let known = |(of, at): &Key| *of == kind && at.same(standing);
         if let Some(place) = legs.iter().position(|(key, _)| known(key)) {
-            let found = legs.remove(place);
-            legs.push(found);
-            return Ok(legs[legs.len() - 1].1.clone());
+            let (_, leg) = legs.remove(place);
+            legs.push(((kind, standing.clone()), leg.clone()));
+            return Ok(leg);
         }
         let leg = Arc::new(self.compiled(kind, standing)?);
         // A role is at most one renewal behind another thread of it.
@@ -309,8 +289,10 @@ impl Course {
         let Standing { ranges, scales, .. } = standing;
         let options = |set, loss| self.options(set, loss, Some(scales.clone()));
         let plan = match kind {
-            Kind::Step(rate) => compile(&self.steps[rate], &ranges.steps, &options(0, self.job.reveals.loss)),
-            Kind::Measure => measure(&self.steps[0], &ranges.steps, &options(0, None)),
+            Kind::Step(rate) => {
+                compile(&self.step_of(self.rates.all[rate]), &ranges.steps, &options(0, self.job.reveals.loss))
+            }
+            Kind::Measure => measure(&self.step, &ranges.steps, &options(0, None)),
             Kind::Evaluate => match (&self.evaluation, &ranges.evaluation) {
                 (Some(graph), Some(ranges)) => compile(graph, ranges, &options(1, None)),
                 _ => unreachable!("turns of a test need one"),
@@ -325,6 +307,38 @@ impl Course {
         Ok(Leg { digest: plan.digest(), schedule: Arc::new(Schedule::new(&plan)), lens, plan })
     }
 
+    /// The step with a learning rate.
+    fn step_of(&self, rate: f64) -> Cow<'_, StepGraph> {
+        if rate == self.rates.all[0] {
+            return Cow::Borrowed(&self.step);
+        }
+        let mut step = self.step.clone();
+        for node in &mut step.nodes {
+            if let StepOp::Update { lr, .. } = &mut node.op {
+                *lr = rate;
+            }
+        }
+        Cow::Owned(step)
+    }
+
+    /// Whether every turn from epoch `epoch` on has a plan for a training that stands so. All roles come to the same answer.
+    fn goes_on(&self, standing: &Standing, epoch: u32) -> Result<(), JobError> {
+        self.fits(&standing.ranges)?;
+        let mut at = standing.clone();
+        let next = Kind::Step(self.rates.of_epoch[epoch as usize] as usize);
+        // The first step may leave other scales than it finds; those after it do not.
+        let first = self.leg(next, &at)?;
+        leave(&mut at.scales, &first);
+        let second = self.leg(next, &at)?;
+        let mut later = at.clone();
+        leave(&mut later.scales, &second);
+        need(later == at, "states change their scales with every step")?;
+        let mut kinds: Vec<Kind> = self.rates.extremes(epoch).map(Kind::Step).to_vec();
+        kinds.extend(self.turns.measure_every.map(|_| Kind::Measure));
+        kinds.extend(self.evaluation.as_ref().map(|_| Kind::Evaluate));
+        kinds.into_iter().try_for_each(|kind| self.leg(kind, &at).map(drop))
+    }
+
     /// The plan that reveals a state at these scales: the count to whom the accuracy is told, others to whom the model is.
     fn reveal(&self, state: usize, scales: &[Scale]) -> Plan {
         let to = if state == self.count() { self.job.reveals.accuracy } else { self.job.reveals.model };
@@ -334,41 +348,6 @@ impl Course {
             (state.before, state.after) = (*scale, *scale);
         }
         reveal_state(&basis, state, to.expect("turns that reveal have a receiver"))
-    }
-
-    /// Bytes of a [`Standing`].
-    pub fn standing_len(&self) -> usize {
-        let nodes = self.steps[0].nodes.len() + self.evaluation.as_ref().map_or(0, |test| test.nodes.len());
-        8 + RANGE * nodes + SCALE * self.states.len()
-    }
-
-    /// Reads what [`Standing::encode`] wrote.
-    pub fn standing(&self, bytes: &[u8]) -> Result<Standing, &'static str> {
-        if bytes.len() != self.standing_len() {
-            return Err("where it stands has not the length that the job gives it");
-        }
-        let (generation, mut rest) = bytes.split_first_chunk().expect("its length was checked");
-        let mut word = || {
-            let (word, tail) = rest.split_first_chunk().expect("its length was checked");
-            rest = tail;
-            *word
-        };
-        let mut ranges = self.job.ranges.clone();
-        let all = ranges.steps.nodes.iter_mut().chain(ranges.evaluation.iter_mut().flat_map(|test| &mut test.nodes));
-        for range in all {
-            (range.max_abs, range.rms) = (f64::from_le_bytes(word()), f64::from_le_bytes(word()));
-            let fits = |x: f64| x.is_finite() && x >= 0.0;
-            if !(fits(range.max_abs) && fits(range.rms)) {
-                return Err("where it stands has a range that is none");
-            }
-        }
-        let mut scales = Vec::with_capacity(self.states.len());
-        for _ in &self.states {
-            let frac = i64::from_le_bytes(word());
-            let frac = i32::try_from(frac).ok().filter(|frac| frac.abs() <= MOST_BITS);
-            scales.push(Scale::bits(frac.ok_or("where it stands has a scale that is none")?));
-        }
-        Ok(Standing { generation: u64::from_le_bytes(*generation), ranges: Arc::new(ranges), scales })
     }
 }
 
@@ -401,24 +380,41 @@ pub(super) fn need(ok: bool, reason: &str) -> Result<(), JobError> {
     if ok { Ok(()) } else { Err(JobError::Head(reason.to_string())) }
 }
 
-impl Standing {
-    /// Plans that follow from both are the same. Ranges of one generation of one course are.
-    fn same(&self, other: &Standing) -> bool {
-        self.generation == other.generation && self.scales == other.scales && self.ranges == other.ranges
+/// Learning rates of a recipe.
+struct Rates {
+    /// Each one once, in the order in which epochs take them.
+    all: Vec<f64>,
+    /// Which of them an epoch takes.
+    of_epoch: Vec<u32>,
+}
+
+impl Rates {
+    fn of(recipe: &Recipe) -> Result<Rates, JobError> {
+        let (mut all, mut known) = (Vec::new(), HashMap::new());
+        let mut of_epoch = Vec::with_capacity(recipe.epochs as usize);
+        for epoch in 0..recipe.epochs {
+            let rate = recipe.schedule.lr(recipe.lr, epoch, recipe.epochs);
+            need(rate.is_finite(), "schedule has a learning rate that is no number")?;
+            of_epoch.push(*known.entry(rate.to_bits()).or_insert_with(|| {
+                all.push(rate);
+                all.len() as u32 - 1
+            }));
+        }
+        Ok(Rates { all, of_epoch })
     }
 
-    /// As bytes, little-endian: generation (8), ranges of the nodes of a step and of a test (16 each), fractional bits of the
-    /// states (8 each).
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = self.generation.to_le_bytes().to_vec();
-        let test = self.ranges.evaluation.iter().flat_map(|test| &test.nodes);
-        for range in self.ranges.steps.nodes.iter().chain(test) {
-            bytes.extend_from_slice(&range.max_abs.to_le_bytes());
-            bytes.extend_from_slice(&range.rms.to_le_bytes());
-        }
-        self.scales.iter().for_each(|scale| bytes.extend_from_slice(&i64::from(scale.frac).to_le_bytes()));
-        bytes
+    /// The least and the greatest from epoch `epoch` on, by their numbers.
+    fn extremes(&self, epoch: u32) -> [usize; 2] {
+        let to_come = || self.of_epoch[epoch as usize..].iter().map(|rate| *rate as usize);
+        let order = |a: &usize, b: &usize| self.all[*a].total_cmp(&self.all[*b]);
+        [to_come().min_by(order), to_come().max_by(order)].map(|rate| rate.expect("an epoch is to come"))
     }
+}
+
+/// The scales that states have after a turn.
+fn leave(scales: &mut [Scale], leg: &Leg) {
+    let states = leg.plan.training.iter().flat_map(|training| &training.states);
+    scales.iter_mut().zip(states).for_each(|(scale, state)| *scale = state.after);
 }
 
 /// A place between two turns, from which the turns to come can be walked.
@@ -486,25 +482,35 @@ impl Cursor {
 
     /// Goes on after a turn; one that measures is followed by [`Cursor::renew`].
     pub fn pass(&mut self, leg: &Leg) {
-        let states = leg.plan.training.iter().flat_map(|training| &training.states);
-        self.standing.scales.iter_mut().zip(states).for_each(|(scale, state)| *scale = state.after);
+        leave(&mut self.standing.scales, leg);
         self.number += 1;
     }
 
     /// Exponents that a measurement reveals.
     pub fn measured(&self) -> usize {
-        measured(&self.course.steps[0]).len()
+        measured(&self.course.step).len()
     }
 
-    /// New ranges, from what was measured.
-    pub fn renew(&mut self, exponents: &[i32]) {
-        let step = &self.course.steps[0];
+    /// New ranges, from what was measured by the turn that was passed. Where they leave no plan for a turn to come, those before are kept, and the reason is
+    /// returned.
+    pub fn renew(&mut self, exponents: &[i32]) -> Option<JobError> {
+        let step = &self.course.step;
         let names = measured(step).into_iter().map(|node| step.nodes[node].name.clone());
         let of: Vec<(String, i32)> = names.zip(exponents.iter().copied()).collect();
         let Ranges { steps, evaluation } = &*self.standing.ranges;
         let tested = self.course.evaluation.as_ref().zip(evaluation.as_ref());
         let evaluation = tested.map(|(test, ranges)| renew(test, ranges, &of));
-        self.standing.ranges = Arc::new(Ranges { steps: renew(step, steps, &of), evaluation });
+        let new = Arc::new(Ranges { steps: renew(step, steps, &of), evaluation });
+        let before = std::mem::replace(&mut self.standing.ranges, new);
         self.standing.generation += 1;
+        let epoch = match self.turn() {
+            Some(Turn::Step { epoch, .. }) => epoch,
+            _ => unreachable!("a step follows a measurement"),
+        };
+        let refused = self.course.goes_on(&self.standing, epoch).err();
+        if refused.is_some() {
+            self.standing.ranges = before;
+        }
+        refused
     }
 }

@@ -113,10 +113,10 @@ fn deal<R: Ring>(cursor: Cursor, peers: Vec<Peer>, events: &mut dyn Events) -> R
             let ended = thread?.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             failed = failed.or(ended.err());
         }
-        // What stopped the sending stopped the making.
-        match failed {
-            Some(error) => Err(error.into()),
-            None => made,
+        // A making that failed by itself knows why; one that was stopped was stopped by the sending.
+        match (made, failed) {
+            (Ok(_), Some(error)) => Err(error.into()),
+            (made, _) => made,
         }
     })?;
     Ok(Dealt { bytes, waiting: flows.iter().map(|flow| flow.most() as u64).max().unwrap_or(0) })
@@ -136,14 +136,19 @@ fn send(mut peer: Peer, flow: &Outflow, measured: &Sender<Vec<u8>>) -> Result<()
         }
         Ok(())
     };
-    let sent = deliver().and_then(|()| match peer.recv_control::<Verdict>(CONTROL, "word that the material arrived") {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error),
+    let sent = deliver().and_then(|()| match flow.is_abandoned() {
+        // The making failed, and says why: what follows never comes.
+        true => Ok(false),
+        false => {
+            let arrived = peer.recv_control::<Verdict>(CONTROL, "word that the material arrived");
+            arrived.map(|_| true)
+        }
     });
     flow.abandon();
-    sent?;
-    // It has everything; whether it hears the farewell does not matter.
-    let _ = peer.close();
+    if sent? {
+        // It has everything; whether it hears the farewell does not matter.
+        let _ = peer.close();
+    }
     Ok(())
 }
 
@@ -201,7 +206,7 @@ fn make<R: Ring>(
                 return Err(SessionError::Mismatch { peer: "both parties".to_string(), reason });
             }
             let exponents = ours.chunks_exact(4).map(|word| i32::from_le_bytes(word.try_into().expect("4 bytes")));
-            cursor.renew(&exponents.collect::<Vec<_>>());
+            let _ = cursor.renew(&exponents.collect::<Vec<_>>());
         }
         if told.elapsed() >= WORDS || number + 1 == turns {
             told = Instant::now();
@@ -213,6 +218,9 @@ fn make<R: Ring>(
 
 /// Nobody takes what is made.
 struct Unwanted;
+
+/// What to do about parties that stand where nobody can go on.
+const ADVICE: &str = "use the same release of the program at all roles, or begin anew without resume";
 
 /// Waits for both parties; they must want the same turns of the same job. Returns them, and the first of the turns.
 fn accept_parties(
@@ -271,7 +279,8 @@ fn accept_parties(
             "their checkpoints stand at other ranges or scales; begin anew, or bring the folders of one session",
         ));
     }
-    let standing = course.standing(&stands[0]).map_err(misfit)?;
+    let standing =
+        course.standing(asks[0].turn, &stands[0]).map_err(|reason| misfit(&format!("{reason}; {ADVICE}")))?;
     Ok((peers, course.cursor_at(asks[0].turn, standing)))
 }
 

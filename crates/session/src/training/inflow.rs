@@ -136,7 +136,8 @@ impl Inflow {
             let head = Head::decode(&head);
             if head.turn != cursor.number() || head.plan != leg.digest[..16] {
                 let reason = format!(
-                    "it sent material of turn {} or of another plan where turn {} is next",
+                    "it sent material of turn {} or of another plan where turn {} is next; give all roles the same job file and \
+                     the same release of the program, and resume",
                     head.turn,
                     cursor.number()
                 );
@@ -153,7 +154,8 @@ impl Inflow {
                 // Nobody brings them when the party has ended.
                 let exponents = measured.recv().map_err(|_| Ended::Unwanted)?;
                 dealer.send(MEASURED_STEP, exponents.iter().flat_map(|exponent| exponent.to_le_bytes()).collect())?;
-                cursor.renew(&exponents);
+                // The party itself tells what became of them.
+                let _ = cursor.renew(&exponents);
             }
         }
         Ok(dealer.send_control(&Verdict::Accepted)?)

@@ -73,6 +73,14 @@ pub struct Ranges {
     pub evaluation: Option<StepRanges>,
 }
 
+impl Ranges {
+    /// As exponents tell them.
+    pub fn rounded(&self) -> Ranges {
+        let evaluation = self.evaluation.as_ref().map(StepRanges::rounded);
+        Ranges { steps: self.steps.rounded(), evaluation }
+    }
+}
+
 /// What the planner is free in.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -53,12 +53,9 @@ impl Learning {
                 events.tell(Event::Loss { step, loss });
                 self.watch(plan, result[0], step)?;
                 let report = self.epoch(epoch);
-                let steps = u64::from(turns.steps);
-                let of_epoch = &self.learned.losses[self
-                    .learned
-                    .losses
-                    .len()
-                    .saturating_sub(usize::try_from((step - 1) % steps + 1).unwrap_or(usize::MAX))..];
+                let taken = (step - 1) % u64::from(turns.steps) + 1;
+                let losses = &self.learned.losses;
+                let of_epoch = &losses[losses.len().saturating_sub(taken as usize)..];
                 let mean = of_epoch.iter().sum::<f64>() / of_epoch.len() as f64;
                 self.learned.epochs[report].loss = Some(mean);
             }

@@ -31,7 +31,9 @@ pub(crate) fn meet(peer: &mut Peer, party: Party, own: &Greeting) -> Result<Star
     }
     let start: Start = peer.recv_control(CONTROL, "where to begin")?;
     if start.from != from {
-        let reason = "it begins at another checkpoint than the newest that both have".to_string();
+        let reason = "it begins at another checkpoint than the newest that both have; install the same release of the program on both \
+                      sides"
+            .to_string();
         return Err(SessionError::Mismatch { peer: peer.name().to_string(), reason });
     }
     Ok(start)

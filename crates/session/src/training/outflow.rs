@@ -93,6 +93,11 @@ impl Outflow {
         self.changed.notify_all();
     }
 
+    /// Whether nothing more is sent.
+    pub fn is_abandoned(&self) -> bool {
+        self.lock().abandoned
+    }
+
     /// The most bytes that waited.
     pub fn most(&self) -> usize {
         self.lock().most

@@ -77,6 +77,16 @@ pub fn initial_states(course: &Course, model: &[u8]) -> Result<Vec<Vec<f32>>, Se
     }
     let step = training_step(&graph, &job.recipe, job.recipe.lr, false);
     let step = step.map_err(|error| SessionError::ModelPlan(error.to_string()))?;
+    for (state, range) in step.states.iter().zip(&job.ranges.steps.states) {
+        let beyond = state.initial.iter().find(|value| !(f64::from(value.abs()) <= range.max_abs));
+        if let Some(value) = beyond {
+            let reason = format!(
+                "\"{}\" has the value {value}, and the job's range for it ends at {:.4}; make the job again with this model",
+                state.name, range.max_abs
+            );
+            return Err(SessionError::ModelPlan(reason));
+        }
+    }
     Ok(step.states.into_iter().map(|state| state.initial).collect())
 }
 
@@ -98,7 +108,7 @@ fn run<R: Ring>(
     let initial = initial.map_err(|error| SessionError::ModelPlan(error.to_string()))?;
     let mut checkpoints =
         config.checkpoint.as_deref().map(|folder| Checkpoints::open(folder, &course, party)).transpose()?;
-    let marks = marks::<R>(config, checkpoints.as_ref(), events)?;
+    let marks = marks::<R>(config, &course, checkpoints.as_ref(), events)?;
     let identity = config.identity.load()?;
     let name = party_name(party);
     let other = ariann_gates::other(party);
@@ -127,7 +137,8 @@ fn run<R: Ring>(
         }
     };
     let first = begin.mark.turn;
-    let standing = course.standing(&begin.standing).map_err(|reason| SessionError::Config(reason.to_string()))?;
+    let standing = course.standing(first, &begin.standing);
+    let standing = standing.map_err(|reason| SessionError::Config(reason.to_string()))?;
     let cursor = course.cursor_at(first, standing);
     let (measured, hear) = channel();
     let inflow = connect_dealer(config, &identity, &cursor, &course, lineage, hear, hooks)?;
@@ -158,7 +169,12 @@ fn run<R: Ring>(
     };
     if let Err(error) = trainee.turns(&mut peer, events) {
         inflow.abandon();
-        return Err(trainee.why(error));
+        let error = trainee.why(error);
+        if let SessionError::Diverged(_) = &error {
+            // It came from a result that the other one may learn as well: what was sent of it arrives.
+            let _ = peer.close();
+        }
+        return Err(error);
     }
     let mut report = trainee.finish(first);
     report.material_bytes[party as usize] = inflow.received();
@@ -185,6 +201,7 @@ fn party_name(party: Party) -> &'static str {
 /// The checkpoints that may be gone on from.
 fn marks<R: Ring>(
     config: &TrainPartyConfig,
+    course: &Arc<Course>,
     checkpoints: Option<&Checkpoints>,
     events: &mut dyn Events,
 ) -> Result<Vec<Mark>, SessionError> {
@@ -193,7 +210,13 @@ fn marks<R: Ring>(
             Err(SessionError::Config("resume without a folder of checkpoints: set `checkpoint`".to_string()))
         }
         (true, Some(checkpoints)) => {
-            let (whole, refused) = checkpoints.whole::<R>()?;
+            let usable = |checkpoint: &Checkpoint<R>| {
+                let number = checkpoint.mark.turn;
+                let cursor = course.cursor_at(number, course.standing(number, &checkpoint.standing)?);
+                let leg = cursor.turn().map(|turn| cursor.leg(turn)).transpose();
+                leg.map(drop).map_err(|error| format!("no plan follows from where it stands: {error}"))
+            };
+            let (whole, refused) = checkpoints.whole::<R>(usable)?;
             if whole.is_empty()
                 && let Some(reason) = refused.first()
             {
@@ -521,7 +544,12 @@ impl<'a, R: Ring> Trainee<'a, R> {
         match (turn, result) {
             (Turn::Measure { .. }, Some(result)) => {
                 let measured = exponents(plan, &result).map_err(|error| SessionError::Diverged(error.to_string()))?;
-                self.cursor.renew(&measured);
+                if let Some(reason) = self.cursor.renew(&measured) {
+                    let step = self.cursor.steps()[1] + 1;
+                    events.notice(format!(
+                        "ranges measured before step {step} are not taken, those before stay: {reason}"
+                    ));
+                }
                 // When that thread has ended, what it ended with is told where the next material is waited for.
                 let _ = self.measured.send(measured);
             }

@@ -69,6 +69,11 @@ impl Turns {
         self.measure_every.map_or(0, |every| step / u64::from(every.max(1)))
     }
 
+    /// Measurements before turn `number`.
+    pub fn measured_before(&self, number: u64) -> u64 {
+        self.measured(self.step_at(number))
+    }
+
     /// The turn that step number `step` is.
     fn of_step(&self, step: u64) -> u64 {
         step + self.measured(step) + step / u64::from(self.steps) * self.of_test()
@@ -154,13 +159,16 @@ mod tests {
                         let turns = Turns { epochs, steps, tests, measure_every, reveals: 2 };
                         let walked = walked(&turns);
                         assert_eq!(turns.count(), walked.len() as u64, "{turns:?}");
-                        let mut before = 0;
+                        let (mut before, mut measured) = (0, 0);
                         for (number, turn) in walked.iter().enumerate() {
                             assert_eq!(turns.turn(number as u64), Some(*turn), "{turns:?}, turn {number}");
                             assert_eq!(turns.steps_before(number as u64), before, "{turns:?}, turn {number}");
+                            assert_eq!(turns.measured_before(number as u64), measured, "{turns:?}, turn {number}");
                             before += u64::from(matches!(turn, Turn::Step { .. }));
+                            measured += u64::from(matches!(turn, Turn::Measure { .. }));
                         }
                         assert_eq!(turns.turn(turns.count()), None);
+                        assert_eq!(turns.measured_before(turns.count()), measured);
                         assert_eq!(turns.steps_before(turns.count()), turns.steps_in_all());
                     }
                 }
