@@ -1,5 +1,5 @@
 //! A training of three processes over TLS, one of which is killed at twenty random moments; each time all three are started
-//! again with `resume`.
+//! again with `resume`. Ranges are measured on the way, and plans follow from them.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ const ROWS: u32 = 1000;
 const BATCH: u32 = 20;
 const TESTED: u32 = 400;
 const EPOCHS: u32 = 6;
+/// In the middle of epochs, too.
+const RESCALE_EVERY: u32 = 20;
 /// Survivors end within this time.
 const NAMED: Duration = Duration::from_secs(20);
 /// Seed of the moments; `ARIANN_TEST_SEED` sets another.
@@ -62,10 +64,15 @@ impl Theatre {
         let (images, labels) = (bundled::train_images().name, bundled::train_labels().name);
         let [rows, batch, tested, epochs] = [ROWS, BATCH, TESTED, EPOCHS].map(|number| number.to_string());
         let data = ["--calibration", images, "--calibration-labels", labels, "--rows", &rows, "--test-rows", &tested];
+        let rescale = RESCALE_EVERY.to_string();
+        let rescale = ["--rescale-every", &rescale];
         let recipe = ["--loss", "mse", "--lr", "0.002", "--batch", &batch, "--epochs", &epochs];
         let reveal = ["--reveal", "loss:p0", "--reveal", "accuracy:p0", "--job-only", "job.json"];
         stage
-            .run(&[&["train", "--json", "--network", "network1", "--seed", "4"][..], &data, &recipe, &reveal].concat())
+            .run(
+                &[&["train", "--json", "--network", "network1", "--seed", "4"][..], &data, &recipe, &rescale, &reveal]
+                    .concat(),
+            )
             .success();
         let pins = NAMES.map(|name| stage.pin(name));
         Theatre { stage, pins }
@@ -110,8 +117,8 @@ impl Theatre {
                 self.checkpoints(folder, name).display()
             )
         };
-        let mut of_p0 =
-            self.start("p0", &party("p0", p1, "listen = \"127.0.0.1:0\"\nmodel = \"start.onnx\"\nallow = []"));
+        let mut of_p0 = self
+            .start("p0", &party("p0", p1, "listen = \"127.0.0.1:0\"\nmodel = \"start.onnx\"\nallow = [\"ranges:p1\"]"));
         // Where P0 refuses, nobody listens.
         let address =
             of_p0.event_from(0, &["listening", "error"], PATIENCE).expect("a word of P0").1["address"].clone();
@@ -119,7 +126,7 @@ impl Theatre {
         let files = [bundled::train_images(), bundled::train_labels(), bundled::test_images(), bundled::test_labels()];
         let [images, labels, test_images, test_labels] = files.map(|file| file.name);
         let data = format!(
-            "connect = \"{address}\"\nallow = [\"loss:p0\", \"accuracy:p0\", \"model:p0\"]\nlimit = {ROWS}\ntest_limit = {TESTED}\n\
+            "connect = \"{address}\"\nallow = [\"loss:p0\", \"accuracy:p0\", \"model:p0\", \"ranges:p0\"]\nlimit = {ROWS}\ntest_limit = {TESTED}\n\
              features = \"{images}\"\nlabels = \"{labels}\"\ntest_features = \"{test_images}\"\ntest_labels = \"{test_labels}\""
         );
         let of_p1 = self.start("p1", &party("p1", p0, &data));
