@@ -78,7 +78,7 @@ pub fn initial_states(course: &Course, model: &[u8]) -> Result<Vec<Vec<f32>>, Se
     let step = training_step(&graph, &job.recipe, job.recipe.lr, false);
     let step = step.map_err(|error| SessionError::ModelPlan(error.to_string()))?;
     for (state, range) in step.states.iter().zip(&job.ranges.steps.states) {
-        let beyond = state.initial.iter().find(|value| !(f64::from(value.abs()) <= range.max_abs));
+        let beyond = state.initial.iter().find(|value| !(0.0..=range.max_abs).contains(&f64::from(value.abs())));
         if let Some(value) = beyond {
             let reason = format!(
                 "\"{}\" has the value {value}, and the job's range for it ends at {:.4}; make the job again with this model",
