@@ -3,6 +3,9 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use common::{ariann, data, refused, said, text};
 use serde_json::{Value, json};
@@ -248,4 +251,43 @@ fn a_log_has_few_lines_and_says_when_a_test_set_lies_idle() {
     assert!(told.contains("the test set is not used") && told.contains("--reveal accuracy:p1"), "{told}");
     assert!((1..=2).all(|epoch| log.contains(&format!("epoch {epoch}: loss 0."))), "{log}");
     assert!(log.lines().count() < 12 && !log.contains('\u{1b}') && !log.contains('\r'), "{log}");
+}
+
+/// Starts a training, interrupts it as soon as `begun` holds, and returns what it said.
+fn interrupted(here: &Path, args: &[&str], begun: impl Fn() -> bool) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ariann"));
+    command.args(args).current_dir(here).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env("TMPDIR", here.join("temporary"));
+    let mut child = command.spawn().expect("the program starts");
+    while !begun() {
+        assert!(child.try_wait().expect("our child").is_none(), "it ended before it was interrupted");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let signal = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(signal.success());
+    child.wait_with_output().expect("our child")
+}
+
+#[test]
+fn an_interrupt_ends_it_and_tells_how_to_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    data(here, 32, 9);
+    let args = ["train", "--input", "images.idx", "--labels", "labels.idx", "--batch", "8", "--epochs", "2000"];
+    std::fs::create_dir(here.join("temporary")).expect("a folder");
+    let kept = [&args[..], &["--rehearse", "2", "--checkpoint", "safe", "--checkpoint-every", "1"]].concat();
+    let written = || {
+        ["safe/p0", "safe/p1"].iter().all(|party| std::fs::read_dir(here.join(party)).is_ok_and(|it| it.count() > 1))
+    };
+    let output = interrupted(here, &kept, written);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("interrupted; the roles were ended") && told.contains("with --resume goes on"), "{told}");
+    // In the rehearsal there are no roles yet. It comes after the folder of the run, made when interrupts are heeded.
+    let long = [&args[..], &["--rehearse", "1000000", "--report", "page.html"]].concat();
+    let made = || std::fs::read_dir(here.join("temporary")).is_ok_and(|it| it.count() > 0);
+    let output = interrupted(here, &long, made);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert!(!made(), "the folder of a run is removed");
+    assert!(text(&output.stderr).contains("interrupted in the rehearsal"), "{}", text(&output.stderr));
 }

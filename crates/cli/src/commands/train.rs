@@ -416,9 +416,15 @@ impl Task {
             link: args.link,
             interrupted: run::interrupted,
         };
-        let TrainReports { dealer, p0, p1 } = local.run(&mut Progress::new(output.progress(), &course, &cost.step))?;
+        let reports = local.run(&mut Progress::new(output.progress(), &course, &cost.step));
+        let TrainReports { dealer, p0, p1 } = reports.map_err(|error| match &args.checkpoint {
+            Some(_) if run::interrupted() => {
+                SessionError::Config(format!("{error}; the same command with --resume goes on"))
+            }
+            _ => error,
+        })?;
         let clear = match (args.compare_clear, &train) {
-            (true, Some(train)) => Some(clear::train(&prepared, train, test.as_ref(), &mut output.progress())),
+            (true, Some(train)) => Some(clear::train(&prepared, train, test.as_ref(), &mut output.progress())?),
             _ => None,
         };
         let link = forecast::link(args.link);

@@ -1,10 +1,12 @@
 //! The same training in float: recipe, order of items and initial weights as in the private one.
 
 use ariann_graph::training::{Role, StepGraph, Trainer, order};
+use ariann_session::SessionError;
 use ariann_session::events::Events;
 
 use super::data::Set;
 use super::prepare::Prepared;
+use crate::run;
 
 /// What an epoch in clear gave.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +20,12 @@ pub struct ClearEpoch {
 }
 
 /// Trains in float.
-pub fn train(prepared: &Prepared, train: &Set, test: Option<&Set>, events: &mut dyn Events) -> Vec<ClearEpoch> {
+pub fn train(
+    prepared: &Prepared,
+    train: &Set,
+    test: Option<&Set>,
+    events: &mut dyn Events,
+) -> Result<Vec<ClearEpoch>, SessionError> {
     let recipe = &prepared.recipe;
     let steps = prepared.steps_of_epoch();
     let mut trainer = Trainer::with_seed(&prepared.clear_steps[0], recipe.seed);
@@ -29,6 +36,10 @@ pub fn train(prepared: &Prepared, train: &Set, test: Option<&Set>, events: &mut 
         let order = order(train.count() as u32, recipe.seed, epoch as u32);
         let mut losses = Vec::with_capacity(steps);
         for places in order.chunks_exact(recipe.batch) {
+            if run::interrupted() {
+                let reason = "interrupted while training in clear; the private training had ended, and its model is where --out says";
+                return Err(SessionError::Config(reason.to_string()));
+            }
             let (features, labels) = train.batch(places);
             let loss = trainer.run(step, &features, &labels, number).loss.unwrap_or(f64::NAN);
             losses.push(loss / recipe.batch as f64);
@@ -37,7 +48,7 @@ pub fn train(prepared: &Prepared, train: &Set, test: Option<&Set>, events: &mut 
         }
         let accuracy = test.zip(prepared.evaluation.as_ref());
         let accuracy = accuracy.map(|(test, evaluation)| evaluate(evaluation, &mut trainer, test));
-        ClearEpoch { loss: losses.iter().sum::<f64>() / steps as f64, losses, accuracy }
+        Ok(ClearEpoch { loss: losses.iter().sum::<f64>() / steps as f64, losses, accuracy })
     });
     epochs.collect()
 }

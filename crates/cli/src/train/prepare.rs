@@ -13,6 +13,7 @@ use ariann_session::events::Events;
 
 use super::data::Set;
 use crate::options::{PixelOptions, PreprocessOptions};
+use crate::run;
 
 /// What is trained, before there is a plan.
 pub struct Prepared {
@@ -144,6 +145,9 @@ impl Prepared {
             order.chunks_exact(self.recipe.batch).map(<[u32]>::to_vec).collect::<Vec<_>>()
         });
         for (number, places) in batches.take(steps).enumerate() {
+            if run::interrupted() {
+                return Err(SessionError::Config("interrupted in the rehearsal; nothing was begun".to_string()));
+            }
             let (features, labels) = public.batch(&places);
             seen.step(&mut trainer, step, &features, &labels, number as u64).map_err(refused)?;
             if let Some((evaluation, seen)) = evaluated.as_mut().filter(|_| looks.contains(&number)) {
