@@ -10,6 +10,7 @@
 //! ([`Echo`]) and, when enough of them signed the same one ([`Echoes`]), release the shares that unmask the sum of
 //! the survivors' updates and nothing else ([`Release`]).
 
+pub mod bench;
 mod book;
 mod derive;
 mod error;

@@ -17,6 +17,8 @@ pub struct Outcome {
     pub config: SimulateConfig,
     /// Of each owner.
     pub rows: Vec<usize>,
+    /// Of the model.
+    pub values: u64,
     /// Rounds with a result.
     pub lines: Vec<RoundLine>,
     pub simulated: Simulated,

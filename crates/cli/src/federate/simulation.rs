@@ -371,7 +371,8 @@ pub fn run(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result
     let clear = clear.iter().map(|round| round.accuracy).chain(std::iter::repeat(None));
     let lines = rounds.iter().zip(clear).map(|(round, clear)| RoundLine { round: (*round).clone(), clear });
     let lines = lines.collect();
-    Ok(Outcome { config: config.clone(), rows: parts.iter().map(Vec::len).collect(), lines, simulated })
+    let (rows, values) = (parts.iter().map(Vec::len).collect(), plan.training().values);
+    Ok(Outcome { config: config.clone(), rows, values, lines, simulated })
 }
 
 fn taken(set: &Set, places: &[usize]) -> (Items, Vec<usize>) {

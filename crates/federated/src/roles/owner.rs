@@ -19,7 +19,7 @@ use ariann_session::training::{Data, PairTask, run_pair};
 use super::config::{FederateOwnerConfig, patient, seconds};
 use super::dealer::ask;
 use super::federation::{Federation, Plan};
-use super::report::FederateReport;
+use super::report::{FederateReport, cpu_seconds, cpu_since};
 use super::shares::whole;
 use super::wire::{DIGEST_STEP, FromOwner, Hello, MOST, PROTOCOL, ToOwner, UPDATE_STEP, Wanted};
 use crate::{
@@ -157,7 +157,8 @@ impl<'a, R: Ring> Owner<'a, R> {
 
     /// Until the training has ended, over as many connections as it takes.
     fn run(mut self, events: &mut dyn Events) -> Result<FederateReport, SessionError> {
-        let (began, patience) = (Instant::now(), seconds(self.config.patience, "patience")?);
+        let (began, worked) = (Instant::now(), cpu_seconds());
+        let patience = seconds(self.config.patience, "patience")?;
         let mut lost = Instant::now();
         loop {
             match self.session(&mut lost, events) {
@@ -170,6 +171,7 @@ impl<'a, R: Ring> Owner<'a, R> {
             }
         }
         self.report.seconds = began.elapsed().as_secs_f64();
+        self.report.cpu_seconds = cpu_since(worked);
         self.report.peak_rss_bytes = peak_rss();
         Ok(self.report)
     }

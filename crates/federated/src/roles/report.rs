@@ -84,7 +84,25 @@ pub struct FederateReport {
     pub material_bytes: u64,
     /// Seconds in all.
     pub seconds: f64,
+    /// Seconds that processors worked for it, from its first round on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_seconds: Option<f64>,
     /// Greatest resident memory of the process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_rss_bytes: Option<u64>,
+}
+
+/// Seconds that processors have worked for this process, where the system tells.
+pub(crate) fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name, in brackets, may hold anything; user and system time are the 12th and 13th field after it.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    // Linux counts in hundredths there, whatever its own clock.
+    Some((ticks()? + ticks()?) / 100.0)
+}
+
+/// What was worked since it was `before`.
+pub(crate) fn cpu_since(before: Option<f64>) -> Option<f64> {
+    Some(cpu_seconds()? - before?)
 }

@@ -22,7 +22,7 @@ use super::config::{FederateServerConfig, patient, seconds};
 use super::dealer::name;
 use super::federation::Federation;
 use super::link::{self, Common, Heard, Order};
-use super::report::FederateReport;
+use super::report::{FederateReport, cpu_seconds, cpu_since};
 use super::wire::{Ask, Hello};
 use crate::{FederatedError, Keep, KeepFile, ModelShare, Record, Roster, derive, encode};
 
@@ -144,6 +144,7 @@ fn run<R: Ring>(
     };
     let report = FederateReport { role: "server".to_string(), ..FederateReport::default() };
     let mut serving = Serving { config, common, roster, share, ledger, keep, owners: BTreeMap::new(), hear, report };
+    let worked = cpu_seconds();
     let served = serving.rounds(events);
     over.store(true, Ordering::Relaxed);
     served?;
@@ -155,6 +156,7 @@ fn run<R: Ring>(
     report.accuracies = serving.ledger.accuracies;
     report.took_part = serving.ledger.records.len() as u32;
     report.seconds = began.elapsed().as_secs_f64();
+    report.cpu_seconds = cpu_since(worked);
     report.peak_rss_bytes = peak_rss();
     Ok(report)
 }

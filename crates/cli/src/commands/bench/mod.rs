@@ -1,5 +1,6 @@
 //! `ariann bench`: what this machine does, beside its limits measured in the same run.
 
+mod federated;
 mod networks;
 
 use std::sync::mpsc::channel;
@@ -42,6 +43,8 @@ enum What {
     },
     /// Whole networks by dealer, P0 and P1 as three processes over TLS: time, bytes, material, gate by gate.
     Networks(Box<networks::Args>),
+    /// Rounds of a federated training as owners become more: time, work, bytes and memory of server and owner.
+    Federated(federated::Args),
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<(), SessionError> {
@@ -50,6 +53,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), SessionError> {
         What::Gates { elements } => gates(*elements, output),
         What::Products { milliseconds } => products(*milliseconds, output),
         What::Networks(args) => networks::run(args, output),
+        What::Federated(args) => federated::run(args, output),
     }
 }
 

@@ -1,18 +1,67 @@
-//! What a round of secure aggregation costs: seconds and bytes of the server and of one owner.
-//!
-//!     cargo run --release -p ariann-federated --example aggregate -- --owners 10 --values 61706
-//!
-//! `--ring 32|64`, `--drop D`: D owners drop out after they sent their shares, which costs the server most. Everything is
-//! computed in one process and one thread, updates wait in memory; links and disks are not in the figures.
+//! What a round of secure aggregation costs the server and one owner in seconds and bytes, beside all training: the state
+//! machines in one process and one thread, where updates wait in memory. Links and disks are not in the figures.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ariann_federated::*;
 use ariann_net::Identity;
 use ariann_ring::Ring;
+
+use crate::{
+    Book, CHUNK, FederatedError, KeepMemory, MOST_OWNERS, MemorySpool, Message, OwnerRound, Position, Request, Roster,
+    Server, Survived, Training, Who, decode, encode,
+};
+
+/// What a round cost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figures {
+    /// Owners of the roster.
+    pub owners: u16,
+    /// Of them, those that drop out after they sent their shares, which costs the server most.
+    pub dropped: u16,
+    /// Values of the model.
+    pub values: u64,
+    /// Bits of the ring.
+    pub ring: u32,
+    /// The server.
+    pub server: Cost,
+    /// The owner with the lowest number.
+    pub owner: Cost,
+}
+
+/// What a round cost one role.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// Seconds by kind of work.
+    pub parts: BTreeMap<&'static str, f64>,
+    /// Bytes sent.
+    pub sent: u64,
+    /// Bytes received.
+    pub received: u64,
+}
+
+impl Cost {
+    /// Seconds in all.
+    pub fn seconds(&self) -> f64 {
+        self.parts.values().sum()
+    }
+}
+
+/// One round of `owners` owners, of which `dropped` drop out. The sum that it gives is checked.
+pub fn measure(owners: u16, dropped: u16, values: u64, ring: u32) -> Result<Figures, FederatedError> {
+    let threshold = owners / 2 + 1;
+    if usize::from(owners) > MOST_OWNERS || owners < 2 || dropped > owners - threshold {
+        let reason =
+            format!("{owners} owners, of which {dropped} drop out: 2 to {MOST_OWNERS}, and more than half stay");
+        return Err(FederatedError::Config(reason));
+    }
+    let training = Training { id: [1; 32], ring, values, threshold, most_rows: 1 << 32 };
+    match ring {
+        64 => run::<u64>(training, owners, dropped),
+        _ => run::<u32>(training, owners, dropped),
+    }
+}
 
 #[derive(Default)]
 struct Meter {
@@ -29,16 +78,9 @@ impl Meter {
         result
     }
 
-    fn print(&self, who: &str, parts: &[&'static str]) {
-        let seconds = |what: &str| self.time.get(what).copied().unwrap_or_default().as_secs_f64();
-        let each: Vec<String> = parts.iter().map(|what| format!("{what} {:.4}", seconds(what))).collect();
-        let all: f64 = parts.iter().map(|what| seconds(what)).sum();
-        println!(
-            "  {who:<10} {all:>8.4} s ({}); sends {} bytes, receives {}",
-            each.join(", "),
-            self.sent,
-            self.received
-        );
+    fn cost(&self) -> Cost {
+        let parts = self.time.iter().map(|(what, time)| (*what, time.as_secs_f64())).collect();
+        Cost { parts, sent: self.sent, received: self.received }
     }
 }
 
@@ -50,9 +92,8 @@ fn carried<M: Message>(message: &M, owners: usize, from: &mut Meter, to: &mut Me
     decode(Who::Server, owners, &bytes)
 }
 
-fn run<R: Ring>(count: usize, values: u64, dropped: usize) -> Result<(), Box<dyn Error>> {
-    let training =
-        Training { id: [1; 32], ring: R::BITS, values, threshold: (count / 2 + 1) as u16, most_rows: 1 << 32 };
+fn run<R: Ring>(training: Training, owners: u16, dropped: u16) -> Result<Figures, FederatedError> {
+    let (count, values) = (usize::from(owners), training.values);
     let identities: Vec<Arc<Identity>> =
         (0..count).map(|_| Identity::ephemeral("owner").map(Arc::new)).collect::<Result<_, _>>()?;
     let pins: Vec<_> = (0..).zip(&identities).map(|(number, identity)| (number, identity.fingerprint())).collect();
@@ -75,29 +116,29 @@ fn run<R: Ring>(count: usize, values: u64, dropped: usize) -> Result<(), Box<dyn
     let mut server = Server::open(roster.clone(), position, 1, MemorySpool::default())?;
     let mut at_server = Meter::default();
     let mut meters: Vec<Meter> = (0..count).map(|_| Meter::default()).collect();
-    let mut owners = Vec::new();
+    let mut members = Vec::new();
     for (at, meter) in meters.iter_mut().enumerate() {
         let (roster, identity, book) = (roster.clone(), identities[at].clone(), &mut books[at]);
         let owner = meter.time("keys", || OwnerRound::begin(roster, identity, book, position, 1, 100))?;
         let advert = carried(owner.advert(), count, meter, &mut at_server)?;
         at_server.time("messages", || server.advert(owner.number(), advert))?;
-        owners.push(owner);
+        members.push(owner);
     }
     let candidates = at_server.time("messages", || server.close_adverts())?.0;
-    for (owner, meter) in owners.iter_mut().zip(&mut meters) {
+    for (owner, meter) in members.iter_mut().zip(&mut meters) {
         let list = carried(&candidates, count, &mut at_server, meter)?;
         let shares = meter.time("keys", || owner.candidates(&list))?;
         let shares = carried(shares, count, meter, &mut at_server)?;
         at_server.time("messages", || server.shares(owner.number(), shares))?;
     }
     at_server.time("messages", || server.close_shares())?;
-    for (owner, meter) in owners.iter_mut().zip(&mut meters) {
+    for (owner, meter) in members.iter_mut().zip(&mut meters) {
         let relay = at_server.time("messages", || server.relay(owner.number()))?;
         let relay = carried(&relay, count, &mut at_server, meter)?;
         meter.time("keys", || owner.relay(&relay).map(|refused| assert!(refused.is_empty())))?;
     }
-    owners.truncate(count - dropped);
-    for (owner, meter) in owners.iter_mut().zip(&mut meters) {
+    members.truncate(count - usize::from(dropped));
+    for (owner, meter) in members.iter_mut().zip(&mut meters) {
         let from = owner.number();
         let mut masker = meter.time("masks", || owner.masker::<R>())?;
         let head = carried(masker.head(), count, meter, &mut at_server)?;
@@ -117,14 +158,14 @@ fn run<R: Ring>(count: usize, values: u64, dropped: usize) -> Result<(), Box<dyn
         at_server.time("updates", || server.finish_update(from, digest))?;
     }
     let survivors = at_server.time("messages", || server.close_updates())?;
-    for (owner, meter) in owners.iter_mut().zip(&mut meters) {
+    for (owner, meter) in members.iter_mut().zip(&mut meters) {
         let list = carried(&survivors, count, &mut at_server, meter)?;
         let echo = meter.time("release", || owner.survivors(&list).cloned())?;
         let echo = carried(&echo, count, meter, &mut at_server)?;
         at_server.time("messages", || server.echo(owner.number(), echo))?;
     }
     let echoes = at_server.time("messages", || server.close_echoes())?;
-    for (owner, meter) in owners.iter_mut().zip(&mut meters) {
+    for (owner, meter) in members.iter_mut().zip(&mut meters) {
         let list = carried(&echoes, count, &mut at_server, meter)?;
         let release = meter.time("release", || owner.echoes(&list))?;
         let release = carried(release, count, meter, &mut at_server)?;
@@ -142,36 +183,33 @@ fn run<R: Ring>(count: usize, values: u64, dropped: usize) -> Result<(), Box<dyn
         at_server.time("sum", || total.add_to(first, words))?;
         meters[0].time("result", || books[0].keys().subtract(&rounds, first, words))?;
         let expected = |at: usize| R::from_u64((first + at as u64).wrapping_mul(record.survivors.len() as u64));
-        assert!(words.iter().enumerate().all(|(at, word)| *word == expected(at)), "the sum is wrong");
+        if !words.iter().enumerate().all(|(at, word)| *word == expected(at)) {
+            return Err(FederatedError::Order("the sum is not that of the updates"));
+        }
     }
     let record = encode(&record).len() as u64;
     at_server.sent += record * count as u64;
     meters[0].received += record;
 
-    println!("{count} owners, {dropped} drop out, {values} values of ring {}", R::BITS);
-    at_server.print("server", &["messages", "updates", "recovery", "sum"]);
-    meters[0].print("an owner", &["keys", "masks", "release", "result"]);
-    Ok(())
+    let (server, owner) = (at_server.cost(), meters[0].cost());
+    Ok(Figures { owners: count as u16, dropped, values, ring: R::BITS, server, owner })
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (mut owners, mut values, mut ring, mut dropped) = (5, 61_706, 32, 0);
-    for pair in arguments.chunks(2) {
-        match pair {
-            [name, value] if name == "--owners" => owners = value.parse()?,
-            [name, value] if name == "--values" => values = value.parse()?,
-            [name, value] if name == "--ring" => ring = value.parse()?,
-            [name, value] if name == "--drop" => dropped = value.parse()?,
-            _ => return Err(format!("{pair:?} is none of --owners N, --values M, --ring 32|64, --drop D").into()),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_s_bytes_grow_by_keys_alone_and_the_server_s_with_the_owners() {
+        let [few, many] = [4, 12].map(|owners| measure(owners, 1, 50_000, 32).unwrap());
+        let update = 4 * 50_000;
+        for figures in [&few, &many] {
+            assert!((update..update + 8_000).contains(&figures.owner.sent), "{figures:?}");
+            // The one that drops out sends no update.
+            let updates = u64::from(figures.owners - 1) * update;
+            assert!((updates..updates + 100_000).contains(&figures.server.received), "{figures:?}");
         }
-    }
-    if !(2..=MOST_OWNERS).contains(&owners) || dropped > owners - (owners / 2 + 1) {
-        return Err(format!("{owners} owners, of which {dropped} drop out: more than half must stay").into());
-    }
-    match ring {
-        32 => run::<u32>(owners, values, dropped),
-        64 => run::<u64>(owners, values, dropped),
-        _ => Err("the ring has 32 or 64 bits".into()),
+        assert!(measure(4, 2, 1, 32).is_err() && measure(1, 0, 1, 32).is_err());
+        measure(2, 0, 9, 64).unwrap();
     }
 }
