@@ -42,6 +42,11 @@ impl GroupKeys {
         self.keys.contains_key(&epoch)
     }
 
+    /// The first epoch whose key is there.
+    pub(crate) fn first(&self) -> Option<u32> {
+        self.keys.keys().next().copied()
+    }
+
     pub(crate) fn draw(&mut self, epoch: u32) -> Result<(), FederatedError> {
         self.keys.insert(epoch, Seed::from_entropy()?);
         Ok(())

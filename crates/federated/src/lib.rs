@@ -10,6 +10,9 @@
 //! ([`Echo`]) and, when enough of them signed the same one ([`Echoes`]), release the shares that unmask the sum of
 //! the survivors' updates and nothing else ([`Release`]).
 
+#[cfg(test)]
+extern crate self as ariann_federated;
+
 pub mod bench;
 mod book;
 mod derive;

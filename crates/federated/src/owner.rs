@@ -8,6 +8,10 @@
 #[path = "views.rs"]
 mod views;
 
+#[cfg(test)]
+#[path = "faults.rs"]
+pub(crate) mod faults;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -308,7 +312,11 @@ impl OwnerRound {
     /// What masks this owner's update, once: its share Δ_O,i, already multiplied with the public weight.
     pub fn masker<R: Ring>(&mut self) -> Result<Masker<R>, FederatedError> {
         check_ring::<R>(self.roster.training())?;
+        #[cfg(test)]
+        faults::masking(self);
         let (head, masks) = self.take_masks()?;
+        #[cfg(test)]
+        let masks = faults::kept(self, masks);
         Ok(Masker::new(head, masks.into_iter().map(|(_, mask)| mask).collect()))
     }
 

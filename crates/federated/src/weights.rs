@@ -14,21 +14,19 @@ pub fn fed_avg(rows: &[u64], q: u32) -> Result<Vec<u64>, FederatedError> {
     Ok(rows.iter().map(|rows| ((((u128::from(*rows)) << (q + 1)) + sum) / (2 * sum)) as u64).collect())
 }
 
-/// FedSGD: round(2^q · lr · b_i / Σ b_j) for every owner's gradient, a mean over its b_i rows of this round: the sum is one
-/// step of gradient descent on all rows together. `lr` is public.
-pub fn fed_sgd(rows: &[u64], lr: f64, q: u32) -> Result<Vec<u64>, FederatedError> {
-    let sum = total(rows, q)? as f64;
-    if !(lr > 0.0 && lr <= 1024.0) {
-        return Err(FederatedError::Config(format!("a learning rate of {lr}; it may be above 0 and up to 1024")));
-    }
-    let weights: Vec<u64> =
-        rows.iter().map(|rows| (lr * *rows as f64 / sum * 2f64.powi(q as i32)).round() as u64).collect();
-    match rows.iter().zip(&weights).find(|(rows, weight)| **rows > 0 && **weight == 0) {
-        Some((rows, _)) => Err(FederatedError::Config(format!(
-            "the step of an owner with {rows} rows is below 2^-{q}: give more fractional bits or a larger learning rate"
-        ))),
-        None => Ok(weights),
-    }
+/// FedSGD: round(2^q · n_i / (b_i Σ n_j)) for every owner of the cohort: what each of the steps is multiplied with that its b_i
+/// batches make from the same model. The sum of all of them is one step of gradient descent on the rows of all.
+///
+/// ```
+/// assert_eq!(ariann_federated::fed_sgd(&[100, 300], &[1, 2], 10).unwrap(), [256, 384]);
+/// ```
+pub fn fed_sgd(rows: &[u64], batches: &[u64], q: u32) -> Result<Vec<u64>, FederatedError> {
+    let sum = total(rows, q)?;
+    let weight = |(rows, batches): (&u64, &u64)| {
+        let whole = sum * u128::from((*batches).max(1));
+        ((((u128::from(*rows)) << (q + 1)) + whole) / (2 * whole)) as u64
+    };
+    Ok(rows.iter().zip(batches).map(weight).collect())
 }
 
 fn total(rows: &[u64], q: u32) -> Result<u128, FederatedError> {
@@ -62,9 +60,11 @@ mod tests {
 
     #[test]
     fn the_step_of_all_is_one_of_the_union() {
-        assert_eq!(fed_sgd(&[10, 30], 0.5, 20).unwrap(), [1 << 17, 3 << 17]);
-        assert!(fed_sgd(&[1, 1_000_000], 0.01, 20).unwrap_err().to_string().contains("1 rows"));
-        assert!(fed_sgd(&[1], f64::NAN, 20).is_err());
+        // All batches of all owners count the same where every row is in one.
+        assert_eq!(fed_sgd(&[40, 120], &[2, 6], 20).unwrap(), [1 << 17; 2]);
+        assert_eq!(fed_sgd(&[40, 120], &[1, 1], 20).unwrap(), fed_avg(&[40, 120], 20).unwrap());
+        assert_eq!(fed_sgd(&[1, 1 << 30], &[1, 1], 20).unwrap(), [0, 1 << 20], "the caller refuses a weight of 0");
+        assert!(fed_sgd(&[0], &[1], 20).is_err());
         assert!(fed_avg(&[0, 0], 10).is_err());
         assert!(fed_avg(&[1], 41).is_err());
         assert_eq!(fed_avg(&[u64::MAX, u64::MAX], 40).unwrap(), [1 << 39; 2]);

@@ -84,6 +84,13 @@ fn nobody_receives_what_the_scheme_keeps_from_them() {
         let starts: Vec<usize> = all.map(|(at, _)| at).collect();
         let update = starts.iter().find(|at| stream[**at + 17] == 5).expect("the head of the update");
         let words = &stream[update + 200..update + 200 + bytes - 400];
+        for other in (1..=3).filter(|other| *other != number) {
+            let theirs = &seen[&format!("owner-{other} from server")];
+            assert!(
+                !pieces(words).iter().any(|piece| holds(theirs, piece)),
+                "owner {other} gets the update of {number}"
+            );
+        }
         let mut counts = [0f64; 256];
         words.iter().for_each(|byte| counts[usize::from(*byte)] += 1.0);
         let mean = words.len() as f64 / 256.0;

@@ -1,5 +1,7 @@
 //! What a federated training has to say: for people, and as JSON.
 
+use std::path::PathBuf;
+
 use ariann_federated::roles::{FederateReport, OwnerStatus, RoundReport, Simulated};
 use ariann_report::{bytes, count, seconds, table};
 use serde_json::{Value, json};
@@ -12,6 +14,14 @@ pub struct RoundLine {
     pub clear: Option<f64>,
 }
 
+/// What was revealed of the trained model.
+pub struct Trained {
+    /// None where it was not.
+    pub files: Vec<PathBuf>,
+    /// How far it is from that of the training in float, as a part of what that changed.
+    pub difference: Option<f64>,
+}
+
 /// A simulation that ended.
 pub struct Outcome {
     pub config: SimulateConfig,
@@ -22,6 +32,7 @@ pub struct Outcome {
     /// Rounds with a result.
     pub lines: Vec<RoundLine>,
     pub simulated: Simulated,
+    pub trained: Trained,
 }
 
 /// A status in few words.
@@ -78,6 +89,15 @@ impl Outcome {
             peak(&self.simulated.dealer),
             owner.map_or("unknown".to_string(), bytes)
         );
+        for file in &self.trained.files {
+            text += &format!("\ntrained model: {}", file.display());
+        }
+        if let Some(difference) = self.trained.difference {
+            text += &format!(
+                "\nit differs from the one in float by {} of what that has changed",
+                percent(Some(difference))
+            );
+        }
         text
     }
 
@@ -88,6 +108,7 @@ impl Outcome {
             self.simulated.owners.iter().map(|(owner, report)| json!({ "owner": owner, "report": report })).collect();
         json!({
             "config": self.config, "rows": self.rows, "rounds": rounds,
+            "files": self.trained.files, "difference_to_clear": self.trained.difference,
             "server": self.simulated.server, "dealer": self.simulated.dealer, "owners": owners,
         })
     }
@@ -103,6 +124,12 @@ pub fn role(report: &FederateReport) -> String {
         bytes(report.material_bytes),
         seconds(report.seconds)
     );
+    if report.paused {
+        text += "\nthe training pauses: it goes on when all roles are started again";
+    }
+    for file in &report.files {
+        text += &format!("\ntrained model: {}", file.display());
+    }
     if report.accuracies.iter().any(Option::is_some) {
         let accuracies: Vec<String> = report.accuracies.iter().map(|accuracy| percent(*accuracy)).collect();
         text += &format!("\naccuracy round by round: {}", accuracies.join(", "));

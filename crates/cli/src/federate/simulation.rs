@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use ariann_data::{Items, bundled};
 use ariann_federated::roles::{
-    Deadline, FederateDealConfig, FederateOwnerConfig, FederateServerConfig, Federation, Loss, Member, Plan,
-    Simulation, Went, in_clear,
+    Algorithm, ClearRound, Deadline, FederateDealConfig, FederateOwnerConfig, FederateReport, FederateServerConfig,
+    Federation, Loss, Member, Plan, Reveal, Simulated, Simulation, Went, difference, in_clear, needed, states_of,
 };
 use ariann_gates::Receiver;
-use ariann_graph::training::Schedule;
-use ariann_graph::zoo;
+use ariann_graph::training::{Initial, Schedule};
+use ariann_graph::{Graph, zoo};
 use ariann_net::Identity;
 use ariann_plan::training::{MARGIN, Source};
 use ariann_plan::{Link, Optimize, SignChoice};
@@ -19,7 +19,7 @@ use ariann_session::training::{Choices, Reveals};
 use ariann_session::{Program, SessionError};
 use serde::{Deserialize, Serialize};
 
-use super::outcome::{Outcome, RoundLine};
+use super::outcome::{Outcome, RoundLine, Trained};
 use crate::options::{PixelOptions, PreprocessOptions};
 use crate::output::Output;
 use crate::run as runs;
@@ -54,6 +54,10 @@ pub struct SimulateConfig {
     pub owners: u16,
     /// Rounds with a result.
     pub rounds: u32,
+    /// What a round is: "fedavg" or "fedsgd".
+    pub algorithm: Algorithm,
+    /// FedSGD: batches of an owner's gradient; all of its rows when absent.
+    pub batches: Option<u32>,
     /// Epochs that an owner trains in a round.
     pub epochs: u32,
     /// Owners that must reach the end of a round; more than half of them when absent.
@@ -90,6 +94,12 @@ pub struct SimulateConfig {
     pub seed: u64,
     /// The server learns the accuracy after every round.
     pub reveal_accuracy: bool,
+    /// Who learns the trained model: "model:owners", "model:server" or "model:all"; nobody when absent.
+    pub reveal: Option<Reveal>,
+    /// Folder for the trained model, where it is revealed; needed unless `folder` is given.
+    pub out: Option<PathBuf>,
+    /// The owner that brings the model to begin with, hidden from server and owners; the server brings it when absent.
+    pub initial: Option<u16>,
     /// Also the same federated averaging in float.
     pub compare_clear: bool,
     /// Pairs that train at the same time.
@@ -110,6 +120,8 @@ impl Default for SimulateConfig {
             network: "network1".to_string(),
             owners: 5,
             rounds: 5,
+            algorithm: Algorithm::FedAvg,
+            batches: None,
             epochs: 1,
             threshold: None,
             least: None,
@@ -128,6 +140,9 @@ impl Default for SimulateConfig {
             momentum: None,
             seed: 0,
             reveal_accuracy: true,
+            reveal: None,
+            out: None,
+            initial: None,
             compare_clear: true,
             pairs: 2,
             threads: 1,
@@ -202,6 +217,9 @@ pub fn run(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result
         }
         None => temporary.to_path_buf(),
     };
+    if config.reveal.is_some() && config.out.is_none() && config.folder.is_none() {
+        return Err(SessionError::Config("`reveal` without `out`: name a folder for the trained model".to_string()));
+    }
     let sources = config.sources(&folder)?;
     let epochs = config.rounds.checked_mul(config.epochs).filter(|epochs| *epochs > 0);
     let epochs = epochs.ok_or_else(|| SessionError::Config("rounds and epochs are at least 1".to_string()))?;
@@ -210,7 +228,7 @@ pub fn run(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result
         // The bundled images are few.
         batch: config.batch.or(config.input.is_none().then_some(20)),
         lr: config.lr,
-        momentum: config.momentum,
+        momentum: config.momentum.or((config.algorithm == Algorithm::FedSgd).then_some(0.0)),
         nesterov: false,
         weight_decay: 0.0,
         schedule: Schedule::Constant,
@@ -219,7 +237,10 @@ pub fn run(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result
         seed: config.seed,
         freeze: Vec::new(),
     };
-    let recipe = recipe.choose(Some(&config.network)).recipe;
+    let mut recipe = recipe.choose(Some(&config.network)).recipe;
+    if config.initial.is_some() {
+        recipe.initial = Initial::Model;
+    }
     let zoo = zoo::network(&config.network, &zoo::Options { seed: config.seed, ..zoo::Options::default() });
     let model = folder.join("model.onnx");
     write(&model, &zoo.map_err(|error| SessionError::Config(error.to_string()))?.onnx)?;
@@ -285,6 +306,10 @@ pub fn run(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result
         server: identity("server")?,
         dealer: identity("dealer")?,
         owners: members,
+        algorithm: config.algorithm,
+        batches: config.batches,
+        reveal: config.reveal,
+        initial: config.initial,
         job,
     };
     let file = folder.join("federation.json");
@@ -294,11 +319,14 @@ pub fn run(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result
     let own = |name: String| IdentityConfig { folder: folder.clone(), name };
     let server = FederateServerConfig {
         federation: file.clone(),
-        model,
+        model: config.initial.is_none().then(|| model.clone()),
         state: folder.join("state-server"),
         listen: any.clone(),
         dealer: String::new(),
         least: config.least,
+        until: None,
+        allow: needed(config.reveal),
+        out: None,
         pairs: config.pairs,
         threads: config.threads,
         identity: own("server".to_string()),
@@ -312,6 +340,8 @@ pub fn run(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result
         identity: own("dealer".to_string()),
         deadlines: Deadlines::default(),
     };
+    let learn = config.reveal.is_some_and(Reveal::to_owners);
+    let brings = |number: u16| learn || config.initial == Some(number);
     let mut owners = Vec::new();
     for (number, places) in numbers.iter().zip(&parts) {
         let path = folder.join(format!("places-{number}"));
@@ -328,6 +358,9 @@ pub fn run(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result
             test_features: tests.then_some(test_features),
             test_labels: tests.then_some(test_labels),
             test_limit: config.test_limit,
+            model: brings(*number).then(|| model.clone()),
+            allow: needed(config.reveal),
+            out: None,
             state: folder.join(format!("state-{number}")),
             server: String::new(),
             dealer: String::new(),
@@ -368,11 +401,38 @@ pub fn run(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result
             in_clear(&plan, &prepared.graph, &sets.collect::<Vec<_>>(), Some(&test), &went, &mut output.progress())?
         }
     };
+    let trained = trained(config, &simulated, (&plan, &prepared.graph), clear.last())?;
     let clear = clear.iter().map(|round| round.accuracy).chain(std::iter::repeat(None));
     let lines = rounds.iter().zip(clear).map(|(round, clear)| RoundLine { round: (*round).clone(), clear });
     let lines = lines.collect();
     let (rows, values) = (parts.iter().map(Vec::len).collect(), plan.training().values);
-    Ok(Outcome { config: config.clone(), rows, values, lines, simulated })
+    Ok(Outcome { config: config.clone(), rows, values, lines, simulated, trained })
+}
+
+/// What was revealed of the model: where it is kept, and how far it is from the float one.
+fn trained(
+    config: &SimulateConfig,
+    simulated: &Simulated,
+    (plan, graph): (&Plan, &Graph),
+    clear: Option<&ClearRound>,
+) -> Result<Trained, SessionError> {
+    let all = std::iter::once(&simulated.server).chain(simulated.owners.iter().map(|(_, report)| report));
+    let files = all.map(|report: &FederateReport| &report.files).max_by_key(|files| files.len());
+    let mut trained = Trained { files: files.cloned().unwrap_or_default(), difference: None };
+    let onnx = trained.files.iter().find(|file| file.extension().is_some_and(|it| it == "onnx"));
+    if let (Some(file), Some(clear)) = (onnx, clear) {
+        let model = std::fs::read(file).map_err(|source| SessionError::file("reading", file, source))?;
+        trained.difference = Some(difference(plan, graph, &states_of(plan, &model)?, &clear.states)?);
+    }
+    if let Some(out) = config.out.as_deref().filter(|_| !trained.files.is_empty()) {
+        std::fs::create_dir_all(out).map_err(|source| SessionError::file("creating", out, source))?;
+        for file in &mut trained.files {
+            let to = out.join(file.file_name().unwrap_or_default());
+            std::fs::copy(&*file, &to).map_err(|source| SessionError::file("writing", &to, source))?;
+            *file = to;
+        }
+    }
+    Ok(trained)
 }
 
 fn taken(set: &Set, places: &[usize]) -> (Items, Vec<usize>) {

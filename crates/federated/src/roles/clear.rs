@@ -1,8 +1,8 @@
-//! The same federated averaging in float, of one's own data: same owners, order of rows, start and weights.
+//! The same federated training in float, of one's own data: same owners, order of rows, start and weights.
 
 use ariann_data::Items;
 use ariann_graph::Graph;
-use ariann_graph::training::{Role, StepGraph, Trainer, evaluation, order, training_step};
+use ariann_graph::training::{Initial, Recipe, Role, StepGraph, Trainer, evaluation, order, training_step};
 use ariann_session::SessionError;
 use ariann_session::events::Events;
 use ariann_session::training::{PairTask, is_averaged};
@@ -29,6 +29,64 @@ pub struct ClearRound {
     pub states: Vec<Vec<f32>>,
     /// On the test set, in whole batches.
     pub accuracy: Option<f64>,
+}
+
+/// What an owner changes in a round; nothing where states are not averaged.
+fn change(
+    plan: &Plan,
+    graph: &Graph,
+    first: &StepGraph,
+    states: &[Vec<f32>],
+    set: &Set,
+    task: PairTask,
+) -> Result<Vec<Vec<f32>>, SessionError> {
+    let recipe = &plan.course.job().recipe;
+    let step = |epoch: u32| {
+        let rate = recipe.schedule.lr(recipe.lr, epoch, recipe.epochs);
+        training_step(graph, recipe, rate, false).map_err(|error| SessionError::ModelPlan(error.to_string()))
+    };
+    let begin = |seed: u64| {
+        let mut trainer = Trainer::with_seed(first, seed);
+        for ((own, state), global) in trainer.states_mut().iter_mut().zip(&first.states).zip(states) {
+            match is_averaged(state.role) || state.role == Role::Frozen {
+                true => own.clone_from(global),
+                false => own.fill(0.0),
+            }
+        }
+        trainer
+    };
+    let mut change: Vec<Vec<f32>> = states.iter().map(|state| vec![0.0; state.len()]).collect();
+    let mut add = |trainer: &Trainer, weight: f32| {
+        let averaged = first.states.iter().enumerate().filter(|(_, state)| is_averaged(state.role));
+        for (index, _) in averaged {
+            let pairs = trainer.states()[index].iter().zip(&states[index]);
+            change[index].iter_mut().zip(pairs).for_each(|(sum, (own, global))| *sum += weight * (own - global));
+        }
+    };
+    match task {
+        PairTask::Train { first_epoch, epochs, rows, seed, .. } => {
+            let (mut trainer, mut number) = (begin(seed), 0);
+            for epoch in first_epoch..first_epoch + epochs {
+                let step = step(epoch)?;
+                for places in order(rows as u32, seed, epoch).chunks_exact(recipe.batch) {
+                    let (features, labels) = batch(set, places);
+                    trainer.run(&step, &features, &labels, number);
+                    number += 1;
+                }
+            }
+            add(&trainer, 1.0);
+        }
+        PairTask::Gradient { epoch, batches, rows, seed, .. } => {
+            let (step, order) = (step(epoch)?, order(rows as u32, seed, epoch));
+            for (number, places) in order.chunks_exact(recipe.batch).take(batches as usize).enumerate() {
+                let (mut trainer, (features, labels)) = (begin(seed), batch(set, places));
+                trainer.run(&step, &features, &labels, number as u64);
+                add(&trainer, 1.0 / batches as f32);
+            }
+        }
+        PairTask::Test { .. } => unreachable!("a round trains"),
+    }
+    Ok(change)
 }
 
 fn batch((items, labels): &Set, places: &[u32]) -> (Vec<f32>, Vec<u32>) {
@@ -60,33 +118,11 @@ pub fn in_clear(
         let mut next = states.clone();
         for owner in &went.survivors {
             let Some(set) = of(owner) else { continue };
-            let PairTask::Train { first_epoch, epochs, rows, seed, .. } =
-                plan.task(*owner, went.round, done as u32, &rows)?
-            else {
-                unreachable!("a training")
-            };
-            let mut trainer = Trainer::with_seed(&first, seed);
-            for ((own, state), global) in trainer.states_mut().iter_mut().zip(&first.states).zip(&states) {
-                match is_averaged(state.role) || state.role == Role::Frozen {
-                    true => own.clone_from(global),
-                    false => own.fill(0.0),
-                }
-            }
-            let mut number = 0;
-            for epoch in first_epoch..first_epoch + epochs {
-                let step: StepGraph = training_step(graph, recipe, rate(epoch), false).map_err(refused)?;
-                for places in order(rows as u32, seed, epoch).chunks_exact(recipe.batch) {
-                    let (features, labels) = batch(set, places);
-                    trainer.run(&step, &features, &labels, number);
-                    number += 1;
-                }
-            }
-            let weight = (rows as f64 / all as f64) as f32;
-            for (index, state) in first.states.iter().enumerate().filter(|(_, state)| is_averaged(state.role)) {
-                debug_assert_eq!(state.initial.len(), next[index].len());
-                let (own, global) = (&trainer.states()[index], &states[index]);
-                let pairs = own.iter().zip(global);
-                next[index].iter_mut().zip(pairs).for_each(|(sum, (own, global))| *sum += weight * (own - global));
+            let task = plan.task(*owner, went.round, done as u32, &rows)?;
+            let change = change(plan, graph, &first, &states, set, task)?;
+            let weight = (set.1.len() as f64 / all as f64) as f32;
+            for (sum, change) in next.iter_mut().zip(&change) {
+                sum.iter_mut().zip(change).for_each(|(sum, change)| *sum += weight * change);
             }
         }
         states = next;
@@ -95,6 +131,31 @@ pub fn in_clear(
         events.progress("training in clear", done as u64 + 1, rounds.len() as u64);
     }
     Ok(played)
+}
+
+/// The states that an ONNX file of the trained network holds.
+pub fn states_of(plan: &Plan, model: &[u8]) -> Result<Vec<Vec<f32>>, SessionError> {
+    let recipe = Recipe { initial: Initial::Model, ..plan.course.job().recipe.clone() };
+    first_states(&ariann_graph::import_for_training_bytes(model)?, &recipe)
+}
+
+fn first_states(graph: &Graph, recipe: &Recipe) -> Result<Vec<Vec<f32>>, SessionError> {
+    let step = training_step(graph, recipe, recipe.lr, false);
+    let step = step.map_err(|error| SessionError::ModelPlan(error.to_string()))?;
+    Ok(step.states.into_iter().map(|state| state.initial).collect())
+}
+
+/// How far states are from those of the training in clear, as a part of how far the latter are from where both began (L2).
+pub fn difference(plan: &Plan, graph: &Graph, private: &[Vec<f32>], clear: &[Vec<f32>]) -> Result<f64, SessionError> {
+    let first = first_states(graph, &plan.course.job().recipe)?;
+    let square = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+    let states = plan.course.states().iter().enumerate().filter(|(_, state)| is_averaged(state.role));
+    let (mut off, mut moved) = (0.0, 0.0);
+    for (index, _) in states {
+        off += square(&private[index], &clear[index]);
+        moved += square(&first[index], &clear[index]);
+    }
+    Ok(f64::sqrt(off / moved))
 }
 
 fn accuracy(step: &StepGraph, seed: u64, states: &[Vec<f32>], test: &Set) -> f64 {

@@ -34,8 +34,10 @@ impl Default for Deadline {
 pub struct FederateServerConfig {
     /// The federation's file.
     pub federation: PathBuf,
-    /// The model to begin with, ONNX.
-    pub model: PathBuf,
+    /// The model to begin with, ONNX; where an owner brings it, none. Where the server learns the trained model, it leaves under
+    /// the names of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<PathBuf>,
     /// Folder for the share of the model, and the round that runs. A server that was killed goes on from it.
     pub state: PathBuf,
     /// HOST:PORT to listen at.
@@ -45,6 +47,15 @@ pub struct FederateServerConfig {
     /// Owners that a round begins with at least; the threshold when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub least: Option<u16>,
+    /// It ends when so many rounds have a result, though the training goes on at the next start: then owners may leave or join.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u32>,
+    /// Agrees to what the federation reveals: "model:owners", "model:server".
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
+    /// Folder for the trained model, where the server learns it; `trained` in the state folder when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out: Option<PathBuf>,
     /// Pairs that train at the same time at most.
     #[serde(default = "pairs")]
     pub pairs: usize,
@@ -87,6 +98,16 @@ pub struct FederateOwnerConfig {
     /// First items of the test set only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_limit: Option<usize>,
+    /// ONNX: the model to begin with at the owner that brings it. Where owners learn the trained model, it leaves under the
+    /// names of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<PathBuf>,
+    /// Agrees to what the federation reveals: "model:owners", "model:server".
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
+    /// Folder for the trained model, where owners learn it; `trained` in the state folder when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out: Option<PathBuf>,
     /// Folder for the share of the model and the group key. An owner that was killed comes back with it.
     pub state: PathBuf,
     /// HOST:PORT of the server.

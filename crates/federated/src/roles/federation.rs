@@ -3,20 +3,32 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ariann_graph::training::Role;
+use ariann_graph::training::{Initial, Role};
 use ariann_net::Fingerprint;
 use ariann_ring::Ring;
 use ariann_session::SessionError;
 use ariann_session::config::pin;
-use ariann_session::training::{Course, Job, PairTask, is_averaged, weight_bits};
+use ariann_session::training::{Course, FINER, Job, PairTask, is_averaged, weight_bits};
 use serde::{Deserialize, Serialize};
 
-use crate::{Roster, Training, derive, fed_avg};
+use super::reveal::Reveal;
+use crate::{Roster, Training, derive, fed_avg, fed_sgd};
 
 /// Version of the file.
 const VERSION: u32 = 1;
 /// Bytes of the largest file that is read.
 const LARGEST: u64 = 256 << 20;
+
+/// What a round is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// Owners train some epochs, and their updates are averaged.
+    #[default]
+    FedAvg,
+    /// Owners compute one gradient at the same model, and the model makes one step by their average.
+    FedSgd,
+}
 
 /// An owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +64,24 @@ pub struct Federation {
     pub dealer: String,
     /// The owners.
     pub owners: Vec<Member>,
+    /// What a round is.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub algorithm: Algorithm,
+    /// FedSGD: batches of an owner's gradient; all of its rows when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batches: Option<u32>,
+    /// Who learns the trained model at the end; nobody when absent. Every role must agree in its own configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reveal: Option<Reveal>,
+    /// The owner that brings the model to begin with, and keeps it secret from server and owners; the server brings it when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<u16>,
     /// What a pair trains: its `epochs` are those of all rounds, its `rows` serve as an example.
     pub job: Job,
+}
+
+fn is_default(algorithm: &Algorithm) -> bool {
+    *algorithm == Algorithm::default()
 }
 
 /// What every role computes from a federation for itself.
@@ -99,6 +127,18 @@ impl Federation {
         if self.job.reveals.model.is_some() {
             return bad("its job reveals the model, which no pair does".to_string());
         }
+        let gradients = self.algorithm == Algorithm::FedSgd;
+        if gradients && (self.epochs != 1 || self.job.recipe.momentum != 0.0) {
+            return bad("a round of FedSGD is one gradient: epochs must be 1, and the momentum 0".to_string());
+        }
+        if self.batches.is_some_and(|batches| batches == 0 || !gradients) {
+            return bad("batches are those of a gradient of FedSGD, and at least 1".to_string());
+        }
+        if self.initial.is_some() && self.job.recipe.initial == Initial::Fresh {
+            return bad(
+                "an owner brings the model to begin with, and its job draws weights from a public seed".to_string()
+            );
+        }
         let Ok(id) = blake3::Hash::from_hex(&self.id) else {
             return bad("its id has not 64 hexadecimal digits".to_string());
         };
@@ -117,8 +157,9 @@ impl Federation {
         Ok(Plan { federation: self, course, roster, model })
     }
 
-    fn terms(&self) -> (u32, u32, &str, &str) {
-        (self.rounds, self.epochs, &self.server, &self.dealer)
+    fn terms(&self) -> impl Serialize + '_ {
+        let Federation { rounds, epochs, server, dealer, algorithm, batches, reveal, initial, .. } = self;
+        (rounds, epochs, server, dealer, algorithm, batches, reveal, initial)
     }
 }
 
@@ -140,13 +181,26 @@ impl Plan {
         rows: &[(u16, u64)],
     ) -> Result<PairTask, SessionError> {
         let counts: Vec<u64> = rows.iter().map(|(_, rows)| *rows).collect();
-        let weights = fed_avg(&counts, weight_bits(self.training().ring))?;
+        let bits = weight_bits(self.training().ring);
         let place = rows.iter().position(|(number, _)| *number == owner);
         let place = place.ok_or_else(|| SessionError::Config(format!("owner {owner} is not in the cohort")))?;
         let digest = derive::digest("ariann federated 1 order", &(self.training().digest(), round, owner));
         let seed = u64::from_le_bytes(*digest.first_chunk().expect("8 of 32 bytes"));
         let epochs = self.federation.epochs;
-        Ok(PairTask::Train { first_epoch: done * epochs, epochs, rows: counts[place], seed, weight: weights[place] })
+        let rows = counts[place];
+        if self.federation.algorithm == Algorithm::FedAvg {
+            let weight = fed_avg(&counts, bits)?[place];
+            return Ok(PairTask::Train { first_epoch: done * epochs, epochs, rows, seed, weight });
+        }
+        let batch = self.course.job().recipe.batch as u64;
+        let most = self.federation.batches.map_or(u64::from(u32::MAX), u64::from);
+        // One that has no whole batch is refused with its task.
+        let batches: Vec<u64> = counts.iter().map(|rows| (rows / batch).clamp(1, most)).collect();
+        // Many batches have small weights.
+        let largest = batches.iter().max().expect("the owner is among them");
+        let bits = bits + (64 - (largest - 1).leading_zeros()).min(FINER);
+        let weight = fed_sgd(&counts, &batches, bits)?[place];
+        Ok(PairTask::Gradient { epoch: done, batches: batches[place] as u32, rows, seed, weight, bits })
     }
 
     /// Shares of all states from words of the model's share.

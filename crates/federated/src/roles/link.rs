@@ -17,7 +17,7 @@ use ariann_session::training::{Data, PairEnd, PairTask, run_pair};
 
 use super::dealer::ask;
 use super::federation::Plan;
-use super::shares::{has_update, keep_update};
+use super::shares::{has_update, keep_update, receive_share, send_share};
 use super::wire::{DIGEST_STEP, FromOwner, Hello, MOST, PROTOCOL, ToOwner, UPDATE_STEP, Wanted};
 use crate::{CHUNK, FederatedError, FolderSpool, MOST_OWNERS, Server, Who, decode};
 
@@ -30,6 +30,10 @@ pub(crate) enum Order<R> {
     Ask(ToOwner),
     /// Train with this share of the model, and take the update in.
     Train { done: u32, round: u64, task: PairTask, words: Arc<Vec<R>>, server: Shared, folder: PathBuf },
+    /// Ask for a share of the model, and take it in.
+    Fetch(ToOwner),
+    /// Say the last word, and with it the server's share of the model where it is revealed.
+    End { message: ToOwner, words: Option<Arc<Vec<R>>> },
     /// Test the model.
     Test { records: Vec<Vec<u8>>, task: PairTask, words: Arc<Vec<R>> },
 }
@@ -42,6 +46,8 @@ pub(crate) enum Heard<R> {
     Answer { link: u64, answer: FromOwner },
     /// Its update is in, after so many seconds of training and so many bytes of material.
     Updated { link: u64, seconds: f64, material: u64 },
+    /// A share of the model.
+    Fetched { link: u64, words: Vec<R> },
     /// The accuracy of the model.
     Tested { link: u64, accuracy: Option<f64> },
     /// The connection is of no use any more.
@@ -110,6 +116,20 @@ fn work<R: Ring>(
             Order::Ask(message) => {
                 peer.send_control(&message)?;
                 Heard::Answer { link, answer: peer.recv_control(MOST, "its answer")? }
+            }
+            Order::Fetch(message) => {
+                peer.send_control(&message)?;
+                match peer.recv_control(MOST, "word of its share")? {
+                    FromOwner::Share => Heard::Fetched { link, words: receive_share(peer, common.plan.training())? },
+                    answer => Heard::Answer { link, answer },
+                }
+            }
+            Order::End { message, words } => {
+                peer.send_control(&message)?;
+                if let Some(words) = words {
+                    send_share(peer, &words)?;
+                }
+                Heard::Answer { link, answer: peer.recv_control(MOST, "its last word")? }
             }
             Order::Train { done, round, task, words, server, folder } => {
                 let began = Instant::now();

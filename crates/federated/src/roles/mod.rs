@@ -8,17 +8,28 @@ mod federation;
 mod link;
 mod owner;
 mod report;
+mod reveal;
 mod rounds;
+mod seats;
 mod server;
 mod shares;
 mod simulate;
 mod wire;
 
-pub use clear::{ClearRound, Set, Went, in_clear};
+#[cfg(test)]
+#[path = "../../tests/loopback/mod.rs"]
+mod loopback;
+#[cfg(test)]
+mod views;
+
+pub use clear::{ClearRound, Set, Went, difference, in_clear, states_of};
 pub use config::{Deadline, FederateDealConfig, FederateOwnerConfig, FederateServerConfig};
 pub use dealer::deal;
-pub use federation::{Federation, Member, Plan};
+pub use federation::{Algorithm, Federation, Member, Plan};
 pub use owner::own;
 pub use report::{FederateReport, OwnerReport, OwnerStatus, RoundReport};
+pub use reveal::{Reveal, needed};
 pub use server::serve;
+#[cfg(test)]
+pub(crate) use shares::add_update;
 pub use simulate::{Loss, Simulated, Simulation};

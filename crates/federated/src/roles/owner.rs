@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ariann_data::Items;
 use ariann_gates::Party;
 use ariann_net::{Fingerprint, Identity, Limits, NetError, Peer};
+use ariann_plan::training::encode_states;
 use ariann_ring::Ring;
 use ariann_session::SessionError;
 use ariann_session::config::{pin, threads};
@@ -14,17 +15,19 @@ use ariann_session::events::{Event, Events};
 use ariann_session::hooks::Hooks;
 use ariann_session::reading;
 use ariann_session::report::peak_rss;
-use ariann_session::training::{Data, PairTask, run_pair};
+use ariann_session::training::{Data, PairTask, initial_states, run_pair};
 
 use super::config::{FederateOwnerConfig, patient, seconds};
 use super::dealer::ask;
 use super::federation::{Federation, Plan};
 use super::report::{FederateReport, cpu_seconds, cpu_since};
-use super::shares::whole;
+use super::reveal::{self, Reveal};
+use super::seats;
+use super::shares::{receive_share, send_share, whole};
 use super::wire::{DIGEST_STEP, FromOwner, Hello, MOST, PROTOCOL, ToOwner, UPDATE_STEP, Wanted};
 use crate::{
     Book, CHUNK, Candidates, Contribution, Echoes, FederatedError, KeepFile, KeyGrant, KeyRequest, MOST_OWNERS,
-    Message, ModelShare, OwnerRound, Record, Relay, Request, Roster, Survivors, Who, decode, encode,
+    Message, ModelShare, OwnerRound, Position, Record, Relay, Request, Roster, Survivors, Who, decode, encode,
 };
 
 /// Between two attempts to reach the server.
@@ -39,9 +42,20 @@ pub fn own(
     threads(config.threads);
     let plan = Federation::read(&config.federation)?.plan()?;
     match plan.training().ring {
-        32 => Owner::<u32>::new(config, hooks, plan)?.run(events),
-        _ => Owner::<u64>::new(config, hooks, plan)?.run(events),
+        32 => run::<u32>(config, hooks, plan, events),
+        _ => run::<u64>(config, hooks, plan, events),
     }
+}
+
+fn run<R: Ring>(
+    config: &FederateOwnerConfig,
+    hooks: &Hooks,
+    plan: Plan,
+    events: &mut dyn Events,
+) -> Result<FederateReport, SessionError> {
+    let (owner, changed) = Owner::<R>::new(config, hooks, plan)?;
+    changed.into_iter().for_each(|text| events.notice(text));
+    owner.run(events)
 }
 
 /// An update that is masked, and kept until the round is over: the masks cannot be had again.
@@ -70,7 +84,10 @@ struct Owner<'a, R: Ring> {
     limits: Limits,
     data: Data,
     book: Book,
-    share: ModelShare<R>,
+    /// None before it can be computed: where another owner brings the model, with the group key.
+    share: Option<ModelShare<R>>,
+    /// The model that it was given.
+    original: Option<Vec<u8>>,
     running: Option<Running>,
     /// An open request for the group key.
     request: Option<Request>,
@@ -104,13 +121,23 @@ fn set(
 }
 
 impl<'a, R: Ring> Owner<'a, R> {
-    fn new(config: &'a FederateOwnerConfig, hooks: &'a Hooks, plan: Plan) -> Result<Owner<'a, R>, SessionError> {
+    fn new(
+        config: &'a FederateOwnerConfig,
+        hooks: &'a Hooks,
+        plan: Plan,
+    ) -> Result<(Owner<'a, R>, Option<String>), SessionError> {
         let identity = Arc::new(config.identity.load()?);
         let stranger = || {
             let pin = identity.fingerprint();
             SessionError::Config(format!("this identity ({pin}) is not among the owners of the federation"))
         };
         let number = plan.roster.number_of(identity.fingerprint()).ok_or_else(stranger)?;
+        reveal::consent(plan.federation.reveal, &config.allow)?;
+        let original = reveal::original(&plan, config.model.as_deref())?;
+        if plan.federation.initial == Some(number) && original.is_none() {
+            let reason = "this owner brings the model to begin with: set `model` to its ONNX file";
+            return Err(SessionError::Config(reason.to_string()));
+        }
         let train = set(&plan, (&config.features, &config.labels), config.places.as_deref(), None)?;
         let test = match (&config.test_features, &config.test_labels) {
             (Some(features), Some(labels)) => Some(set(&plan, (features, labels), None, config.test_limit)?),
@@ -125,19 +152,14 @@ impl<'a, R: Ring> Owner<'a, R> {
         let state = &config.state;
         std::fs::create_dir_all(state).map_err(|source| SessionError::file("creating", state, source))?;
         let mut book = Book::open(plan.training(), KeepFile::at(&state.join("book")))?;
-        let path = state.join("model");
-        let share = match path.exists() {
-            true => ModelShare::open(&path, plan.training())?,
-            // The model that all begin with is public.
-            false => ModelShare::create(&path, plan.training(), |_, _| Ok(()))?,
-        };
+        let changed = seats::take(state, &plan.federation, None)?;
         if number == plan.roster.keeper() {
             book.draw(&plan.roster, number)?;
         }
         let pins = [pin(&plan.federation.server, "the server")?, pin(&plan.federation.dealer, "the dealer")?];
         let mut roster = plan.roster.clone();
         roster.introduce(number, &identity.certificate())?;
-        Ok(Owner {
+        let mut owner = Owner {
             config,
             hooks,
             roster,
@@ -147,12 +169,46 @@ impl<'a, R: Ring> Owner<'a, R> {
             limits: patient(&config.deadlines)?,
             data,
             book,
-            share,
+            share: None,
+            original,
             running: None,
             request: None,
             report: FederateReport { role: format!("owner-{number}"), ..FederateReport::default() },
             plan,
-        })
+        };
+        owner.open()?;
+        Ok((owner, changed))
+    }
+
+    /// Opens its share of the model, or begins it where that can be done. None where the group key is not here yet.
+    fn open(&mut self) -> Result<Option<&mut ModelShare<R>>, SessionError> {
+        let (path, training, keys) = (self.config.state.join("model"), self.plan.training(), self.book.keys());
+        if self.share.is_none() {
+            self.share = match (path.exists(), self.plan.federation.initial, keys.first()) {
+                (true, _, _) => Some(ModelShare::open(&path, training)?),
+                // The server knows the model that it begins with.
+                (false, None, _) => Some(ModelShare::create(&path, training, |_, _| Ok(()))?),
+                (false, Some(_), None) => None,
+                (false, Some(_), Some(epoch)) => {
+                    Some(ModelShare::create(&path, training, |first, words| keys.initial(epoch, first, words))?)
+                }
+            };
+        }
+        Ok(self.share.as_mut())
+    }
+
+    /// Its share of the model, when it has the group key.
+    fn share(&mut self) -> Result<&mut ModelShare<R>, SessionError> {
+        let none =
+            FederatedError::Order("the owners' share of the model follows from the group key, which is not here yet");
+        Ok(self.open()?.ok_or(none)?)
+    }
+
+    /// Shares of all states of the model.
+    fn states(&mut self) -> Result<Vec<Vec<R>>, SessionError> {
+        let training = self.plan.training().clone();
+        let words = whole(self.share()?, &training)?;
+        Ok(self.plan.states(&words))
     }
 
     /// Until the training has ended, over as many connections as it takes.
@@ -186,16 +242,19 @@ impl<'a, R: Ring> Owner<'a, R> {
             protocol: PROTOCOL,
             roster: self.roster.digest(),
             certificate: self.identity.certificate(),
-            round: self.share.position().round,
+            round: self.share.as_ref().map_or(0, |share| share.position().round),
             has_key: self.book.keys().has(self.roster.epoch()),
             tests,
         })?;
         let ended = loop {
             let message: ToOwner = peer.recv_control(MOST, "the server's next word")?;
             *lost = Instant::now();
-            if let ToOwner::End { records, accuracies } = message {
+            if let ToOwner::End { records, accuracies, paused, model } = message {
                 self.follow(&records)?;
-                self.report.accuracies = accuracies;
+                (self.report.accuracies, self.report.paused) = (accuracies, paused);
+                if model {
+                    self.learn(&mut peer)?;
+                }
                 peer.send_control(&FromOwner::Joins)?;
                 break Ok(());
             }
@@ -260,6 +319,16 @@ impl<'a, R: Ring> Owner<'a, R> {
                 self.follow(&records)?;
                 return self.test(peer, task, events);
             }
+            ToOwner::Initial => {
+                let words = self.initial()?;
+                peer.send_control(&FromOwner::Share)?;
+                return send_share(peer, &words);
+            }
+            ToOwner::Reveal { records } => {
+                let words = self.reveal(&records)?;
+                peer.send_control(&FromOwner::Share)?;
+                return send_share(peer, &words);
+            }
             ToOwner::End { .. } | ToOwner::Refused(_) => unreachable!("handled before"),
         };
         Ok(peer.send_control(&answer)?)
@@ -272,7 +341,59 @@ impl<'a, R: Ring> Owner<'a, R> {
     /// Brings its share of the model up to date.
     fn follow(&mut self, records: &[Vec<u8>]) -> Result<(), SessionError> {
         let records = records.iter().map(|bytes| server_sent(bytes)).collect::<Result<Vec<Record>, _>>()?;
-        self.share.follow(&records, self.book.keys())?;
+        self.share()?;
+        let (share, keys) = (self.share.as_mut().expect("just opened"), self.book.keys());
+        share.follow(&records, keys)?;
+        Ok(())
+    }
+
+    /// The server's share of the model that this owner brings: W - W_O.
+    fn initial(&self) -> Result<Vec<R>, SessionError> {
+        let (plan, epoch) = (&self.plan, self.book.keys().first());
+        let (Some(model), Some(epoch), true) = (&self.original, epoch, plan.federation.initial == Some(self.number))
+        else {
+            let reason = "it asks for a model to begin with, which this owner does not bring".to_string();
+            return Err(SessionError::Mismatch { peer: "the server".to_string(), reason });
+        };
+        let states = encode_states::<R>(&plan.course.step().plan, &initial_states(&plan.course, model)?);
+        let mut words = plan.words(&states.map_err(|error| SessionError::ModelPlan(error.to_string()))?);
+        let mut own = vec![R::ZERO; words.len()];
+        self.book.keys().initial(epoch, 0, &mut own)?;
+        words.iter_mut().zip(&own).for_each(|(word, own)| *word = word.sub(*own));
+        Ok(words)
+    }
+
+    /// The owners' share of the trained model, for a server that the federation lets learn it, and not before the last round.
+    fn reveal(&mut self, records: &[Vec<u8>]) -> Result<Vec<R>, SessionError> {
+        let refuse = |reason: &str| {
+            Err(SessionError::Mismatch {
+                peer: "the server".to_string(),
+                reason: format!("it asks for the model {reason}"),
+            })
+        };
+        if !self.plan.federation.reveal.is_some_and(Reveal::to_server) {
+            return refuse("which is not revealed to it");
+        }
+        self.follow(records)?;
+        let records = records.iter().map(|bytes| server_sent(bytes)).collect::<Result<Vec<Record>, _>>()?;
+        let training = self.plan.training().clone();
+        let (position, rounds) = Position::start(&training).after_all(&training, &records)?;
+        if rounds.len() as u64 != u64::from(self.plan.federation.rounds) || position != self.share()?.position() {
+            return refuse("before the last round");
+        }
+        Ok(whole(self.share()?, &training)?)
+    }
+
+    /// Takes the server's share of the trained model, and writes the model.
+    fn learn(&mut self, peer: &mut Peer) -> Result<(), SessionError> {
+        if !self.plan.federation.reveal.is_some_and(Reveal::to_owners) {
+            let reason = "it reveals a model that the federation does not reveal to owners".to_string();
+            return Err(SessionError::Mismatch { peer: "the server".to_string(), reason });
+        }
+        let training = self.plan.training().clone();
+        let (theirs, own) = (receive_share::<R>(peer, &training)?, whole(self.share()?, &training)?);
+        let folder = self.config.out.clone().unwrap_or_else(|| self.config.state.join("trained"));
+        self.report.files = reveal::write(&self.plan, [&theirs, &own], &folder, self.original.as_deref())?;
         Ok(())
     }
 
@@ -302,7 +423,7 @@ impl<'a, R: Ring> Owner<'a, R> {
             return Ok(FromOwner::Absent(reason));
         }
         let (roster, identity) = (Arc::new(self.roster.clone()), self.identity.clone());
-        let (position, rows) = (self.share.position(), self.data.rows());
+        let (position, rows) = (self.share()?.position(), self.data.rows());
         let own = OwnerRound::begin(roster, identity, &mut self.book, position, round, rows)?;
         self.running = Some(Running { number: round, round: own, cohort: Vec::new(), masked: None });
         Ok(FromOwner::Joins)
@@ -334,8 +455,7 @@ impl<'a, R: Ring> Owner<'a, R> {
             let reason = "it wants another training than rows, round and cohort give".to_string();
             return Err(SessionError::Mismatch { peer: "the server".to_string(), reason });
         }
-        let cursor = self.plan.course.pair(task)?;
-        let states = self.plan.states(&whole(&self.share, self.plan.training())?);
+        let (cursor, states) = (self.plan.course.pair(task)?, self.states()?);
         peer.send_control(&FromOwner::Ready)?;
         let work = || {
             let dealer = self.dealer(round, task)?;
@@ -370,8 +490,7 @@ impl<'a, R: Ring> Owner<'a, R> {
             let reason = "it asks for the accuracy, and this owner does not agree: set reveal_accuracy".to_string();
             return Err(SessionError::Mismatch { peer: "the server".to_string(), reason });
         }
-        let cursor = self.plan.course.pair(task)?;
-        let states = self.plan.states(&whole(&self.share, self.plan.training())?);
+        let (cursor, states) = (self.plan.course.pair(task)?, self.states()?);
         peer.send_control(&FromOwner::Ready)?;
         let PairTask::Test { round } = task else { unreachable!("checked above") };
         let work = || {

@@ -1,5 +1,7 @@
 //! What the roles have to say at the end.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// What became of an owner in a round.
@@ -84,6 +86,12 @@ pub struct FederateReport {
     pub material_bytes: u64,
     /// Seconds in all.
     pub seconds: f64,
+    /// It ended before the training did, which goes on at the next start.
+    #[serde(default)]
+    pub paused: bool,
+    /// The trained model, where this role learned it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<PathBuf>,
     /// Seconds that processors worked for it, from its first round on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_seconds: Option<f64>,

@@ -13,8 +13,8 @@ use ariann_session::training::PairTask;
 use super::config::seconds;
 use super::link::{Heard, Order, Shared};
 use super::report::{OwnerReport, OwnerStatus, RoundReport};
-use super::server::Serving;
-use super::shares::{add_update, has_update, whole};
+use super::server::{Serving, keep_share};
+use super::shares::{add_update, has_update};
 use super::wire::{FromOwner, ToOwner};
 use crate::{FederatedError, FolderSpool, MOST_OWNERS, Message, Phase, Record, Server, Who, decode, encode};
 
@@ -73,9 +73,9 @@ impl<R: Ring> Serving<'_, R> {
     /// Applies a round that was recorded when the server was killed.
     pub fn settle(&mut self) -> Result<(), SessionError> {
         let Some(last) = self.ledger.records.last().cloned() else { return Ok(()) };
-        if last.round > self.share.position().round {
+        if last.round > self.position().round {
             let spool = FolderSpool::open(&self.folder(last.round))?;
-            let server = Server::open(Arc::new(self.roster.clone()), self.share.position(), last.round, spool)?;
+            let server = Server::open(Arc::new(self.roster.clone()), self.position(), last.round, spool)?;
             self.apply(&server, &last)?;
         }
         Ok(())
@@ -84,13 +84,16 @@ impl<R: Ring> Serving<'_, R> {
     /// W_S ← W_S + Σ Δ_S,i + Y, once.
     fn apply(&mut self, server: &Server<FolderSpool>, record: &Record) -> Result<(), SessionError> {
         let training = self.common.plan.training();
-        let (to, folder) = (self.share.position().after(training, record)?, self.folder(record.round));
+        let (to, folder) = (self.position().after(training, record)?, self.folder(record.round));
+        #[cfg(test)]
+        crate::owner::faults::applying(server, &record.survivors, &folder);
         let mut sum = vec![R::ZERO; training.values as usize];
         for owner in &record.survivors {
             add_update(&folder, *owner, &mut sum)?;
         }
         let total = server.total::<R>()?;
-        self.share.apply(to, |first, words| {
+        let none = FederatedError::Order("a round has a result, and the model that it changes is not here");
+        self.share.as_mut().ok_or(none)?.apply(to, |first, words| {
             let part = &sum[first as usize..][..words.len()];
             words.iter_mut().zip(part).for_each(|(word, part)| *word = word.add(*part));
             total.add_to(first, words)
@@ -122,7 +125,7 @@ impl<R: Ring> Serving<'_, R> {
             events.notice(format!("goes on with round {number}"));
         }
         let spool = FolderSpool::open(&self.folder(number))?;
-        let server = Server::open(Arc::new(self.roster.clone()), self.share.position(), number, spool)?;
+        let server = Server::open(Arc::new(self.roster.clone()), self.position(), number, spool)?;
         let of = |owner| OwnerReport { owner, status: OwnerStatus::Absent, rows: 0, seconds: 0.0, bytes: 0 };
         let mut play = Play {
             number,
@@ -198,14 +201,19 @@ impl<R: Ring> Serving<'_, R> {
         let (all, began) = (self.roster.owners().count(), Instant::now());
         loop {
             let (there, waited) = (self.owners.len(), began.elapsed());
-            if there == all || there >= least && waited >= join {
+            let brings = |owner: &u16| self.share.is_some() || self.owners.contains_key(owner);
+            let model = self.common.plan.federation.initial.iter().all(brings);
+            if model && (there == all || there >= least && waited >= join) {
                 return Ok(());
             }
             if waited >= patience {
-                let reason = format!("{there} of at least {least} owners came within {patience:?}: start the others");
+                let reason = match model {
+                    true => format!("{there} of at least {least} owners came within {patience:?}: start the others"),
+                    false => format!("the owner that brings the model did not come within {patience:?}: start it"),
+                };
                 return Err(SessionError::Config(reason));
             }
-            let next = if there >= least { join } else { patience };
+            let next = if there >= least && model { join } else { patience };
             if let Ok(heard) = self.hear.recv_timeout(next.saturating_sub(waited))
                 && let Some(Heard::Gone { link, error }) = self.note(heard, events)
                 && let Some(owner) = self.owner_of(link)
@@ -255,6 +263,7 @@ impl<R: Ring> Serving<'_, R> {
                 let link = match &heard {
                     Heard::Answer { link, .. }
                     | Heard::Updated { link, .. }
+                    | Heard::Fetched { link, .. }
                     | Heard::Tested { link, .. }
                     | Heard::Gone { link, .. } => *link,
                     Heard::Came(_) => unreachable!("it was noted"),
@@ -320,6 +329,7 @@ impl<R: Ring> Serving<'_, R> {
         let server = play.server.clone();
         let server = || server.lock().unwrap_or_else(PoisonError::into_inner);
         self.begin(play, events)?;
+        self.fetch_initial(play, events)?;
         if server().phase() == Phase::Adverts {
             self.ask(
                 play,
@@ -469,12 +479,39 @@ impl<R: Ring> Serving<'_, R> {
             }
         }
         // What they have applied need not be sent again.
-        let position = self.share.position().round;
+        let position = self.position().round;
         for owner in &play.active {
             if let Some(at) = self.owners.get_mut(owner) {
                 (at.hello.round, at.hello.has_key) = (position, true);
             }
         }
+        Ok(())
+    }
+
+    /// Takes the server's first share of the model, of the owner that brings it.
+    fn fetch_initial(&mut self, play: &mut Play, events: &mut dyn Events) -> Result<(), SessionError> {
+        let Some(owner) = self.common.plan.federation.initial.filter(|_| self.share.is_none()) else { return Ok(()) };
+        let limit = seconds(self.config.deadline.training, "deadline.training")?;
+        let order = play.active.contains(&owner).then(|| (owner, Order::Fetch(ToOwner::Initial)));
+        let mut fetched = None;
+        let phase = Phased { name: "the model to begin with", limit, at_once: 1 };
+        self.gather(play, &phase, order.into_iter().collect(), events, |_, heard| match heard {
+            Heard::Fetched { words, .. } => {
+                fetched = Some(words);
+                Ok(())
+            }
+            _ => Err(odd()),
+        })?;
+        let Some(words) = fetched else {
+            let reason = format!("round {}: owner {owner}, who brings the model, did not bring it", play.number);
+            return Err(SessionError::Role {
+                role: "the round".to_string(),
+                reason,
+                fault: ariann_session::Fault::Peer,
+            });
+        };
+        let path = self.config.state.join("model");
+        self.share = Some(keep_share(&path, self.common.plan.training(), &words)?);
         Ok(())
     }
 
@@ -495,7 +532,7 @@ impl<R: Ring> Serving<'_, R> {
         let rows: Vec<(u16, u64)> = play.server().rows();
         let rows: Vec<(u16, u64)> = rows.into_iter().filter(|(owner, _)| cohort.contains(owner)).collect();
         let arrived = play.server().arrived()?;
-        let words = Arc::new(whole(&self.share, self.common.plan.training())?);
+        let words = Arc::new(self.words()?);
         let (done, round, folder) = (self.ledger.records.len() as u32, play.number, self.folder(play.number));
         let mut orders = Vec::new();
         for owner in play.active.iter().filter(|owner| !(arrived.contains(owner) && has_update(&folder, **owner))) {
@@ -530,7 +567,7 @@ impl<R: Ring> Serving<'_, R> {
             return Ok(None);
         }
         let task = PairTask::Test { round: self.ledger.records.len() as u32 };
-        let words = Arc::new(whole(&self.share, self.common.plan.training())?);
+        let words = Arc::new(self.words()?);
         let able: Vec<u16> = self.owners.iter().filter(|(_, at)| at.hello.tests).map(|(owner, _)| *owner).collect();
         let limit = seconds(self.config.deadline.training, "deadline.training")?;
         for owner in able {
@@ -554,8 +591,9 @@ impl<R: Ring> Serving<'_, R> {
             )?;
             play.owners = statuses;
             if accuracy.is_some() {
+                let round = self.position().round;
                 if let Some(at) = self.owners.get_mut(&owner) {
-                    at.hello.round = self.share.position().round;
+                    at.hello.round = round;
                 }
                 return Ok(accuracy);
             }

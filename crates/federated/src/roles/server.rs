@@ -1,7 +1,7 @@
 //! The server: holds W_S, lets owners in, plays the rounds, and goes on where it was when it was killed.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -23,11 +23,16 @@ use super::dealer::name;
 use super::federation::Federation;
 use super::link::{self, Common, Heard, Order};
 use super::report::{FederateReport, cpu_seconds, cpu_since};
-use super::wire::{Ask, Hello};
-use crate::{FederatedError, Keep, KeepFile, ModelShare, Record, Roster, derive, encode};
+use super::reveal::{self, Reveal};
+use super::seats;
+use super::shares::whole;
+use super::wire::{Ask, FromOwner, Hello, ToOwner};
+use crate::{FederatedError, Keep, KeepFile, ModelShare, Position, Record, Roster, Training, derive, encode};
 
 /// How long one call of accept waits.
 const ACCEPT: Duration = Duration::from_millis(100);
+/// How long an owner may take for its last word.
+const LAST: Duration = Duration::from_secs(30);
 
 /// What the server must remember beside its share: written before a round begins, and before a round is applied.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -56,7 +61,10 @@ pub(crate) struct Serving<'a, R: Ring> {
     pub config: &'a FederateServerConfig,
     pub common: Arc<Common>,
     pub roster: Roster,
-    pub share: ModelShare<R>,
+    /// None before the owner that brings the model has brought it.
+    pub share: Option<ModelShare<R>>,
+    /// The model that the server was given.
+    original: Option<Vec<u8>>,
     pub ledger: Ledger,
     keep: KeepFile,
     pub owners: BTreeMap<u16, Connected<R>>,
@@ -88,23 +96,25 @@ fn run<R: Ring>(
     if identity.fingerprint() != pin(&plan.federation.server, "the server")? {
         return Err(SessionError::Config("this identity is not the federation's server".to_string()));
     }
+    reveal::consent(plan.federation.reveal, &config.allow)?;
+    let original = reveal::original(&plan, config.model.as_deref())?;
     let state = &config.state;
     std::fs::create_dir_all(state).map_err(|source| SessionError::file("creating", state, source))?;
     let path = state.join("model");
     let share = match path.exists() {
-        true => ModelShare::open(&path, plan.training())?,
+        true => Some(ModelShare::open(&path, plan.training())?),
+        false if plan.federation.initial.is_some() => None,
         false => {
-            let model = std::fs::read(&config.model)
-                .map_err(|source| SessionError::file("reading the model", &config.model, source))?;
-            let states = initial_states(&plan.course, &model)?;
+            let none = || SessionError::Config("the server brings the model to begin with: set `model`".to_string());
+            let states = initial_states(&plan.course, original.as_deref().ok_or_else(none)?)?;
             let states = encode_states::<R>(&plan.course.step().plan, &states);
             let words = plan.words(&states.map_err(|error| SessionError::ModelPlan(error.to_string()))?);
-            ModelShare::create(&path, plan.training(), |first, chunk: &mut [R]| {
-                chunk.copy_from_slice(&words[first as usize..][..chunk.len()]);
-                Ok(())
-            })?
+            Some(keep_share(&path, plan.training(), &words)?)
         }
     };
+    let applied = share.as_ref().map_or(0, |share| share.position().round);
+    let changed = seats::take(state, &plan.federation, open_round(state, applied))?;
+    changed.into_iter().for_each(|text| events.notice(text));
     let keep = KeepFile::at(&state.join("ledger"));
     let ledger = match keep.load()? {
         None => Ledger::default(),
@@ -143,22 +153,44 @@ fn run<R: Ring>(
         })
     };
     let report = FederateReport { role: "server".to_string(), ..FederateReport::default() };
-    let mut serving = Serving { config, common, roster, share, ledger, keep, owners: BTreeMap::new(), hear, report };
+    let mut serving =
+        Serving { config, common, roster, share, ledger, keep, owners: BTreeMap::new(), hear, report, original };
     let worked = cpu_seconds();
     let served = serving.rounds(events);
+    let ended = served.and_then(|played| serving.end(played, events));
     over.store(true, Ordering::Relaxed);
-    served?;
-    serving.end();
+    ended?;
     let _ = accepting.join();
     let mut report = serving.report;
     let rounds = serving.ledger.reports.iter().map(|round| serde_json::from_str(round).ok());
     report.rounds = rounds.collect::<Option<_>>().unwrap_or_default();
     report.accuracies = serving.ledger.accuracies;
     report.took_part = serving.ledger.records.len() as u32;
+    report.paused = report.took_part < serving.common.plan.federation.rounds;
     report.seconds = began.elapsed().as_secs_f64();
     report.cpu_seconds = cpu_since(worked);
     report.peak_rss_bytes = peak_rss();
     Ok(report)
+}
+
+/// Writes the server's first share of the model.
+pub(crate) fn keep_share<R: Ring>(
+    path: &Path,
+    training: &Training,
+    words: &[R],
+) -> Result<ModelShare<R>, FederatedError> {
+    ModelShare::create(path, training, |first, chunk: &mut [R]| {
+        chunk.copy_from_slice(&words[first as usize..][..chunk.len()]);
+        Ok(())
+    })
+}
+
+/// A round that was begun and has not ended: it belongs to the owners that it was begun with.
+fn open_round(state: &Path, applied: u64) -> Option<u64> {
+    let folders = std::fs::read_dir(state).ok()?.filter_map(Result::ok);
+    let rounds = folders.filter(|folder| folder.path().join("state").exists());
+    let number = |name: &str| name.strip_prefix("round-")?.parse().ok();
+    rounds.filter_map(|folder| number(folder.file_name().to_str()?)).find(|round| *round > applied)
 }
 
 fn admit<R: Ring>(common: &Arc<Common>, mut peer: Peer, link: u64, say: &Sender<Heard<R>>) {
@@ -170,17 +202,32 @@ fn admit<R: Ring>(common: &Arc<Common>, mut peer: Peer, link: u64, say: &Sender<
 }
 
 impl<R: Ring> Serving<'_, R> {
-    /// Plays rounds until there are as many results as the federation wants.
-    fn rounds(&mut self, events: &mut dyn Events) -> Result<(), SessionError> {
+    /// Plays rounds until there are as many results as the federation wants, or as this start is to see. False when there were
+    /// already.
+    fn rounds(&mut self, events: &mut dyn Events) -> Result<bool, SessionError> {
         self.settle()?;
-        while (self.ledger.records.len() as u32) < self.common.plan.federation.rounds {
-            let done = self.ledger.records.len() as u64;
-            events.progress("rounds", done, u64::from(self.common.plan.federation.rounds));
+        let (rounds, mut played) = (self.common.plan.federation.rounds, false);
+        let until = self.config.until.map_or(rounds, |until| until.min(rounds));
+        loop {
+            let done = self.ledger.records.len() as u32;
+            events.progress("rounds", u64::from(done), u64::from(rounds));
+            if done >= until {
+                return Ok(played);
+            }
             self.round(events)?;
+            played = true;
         }
-        let rounds = u64::from(self.common.plan.federation.rounds);
-        events.progress("rounds", rounds, rounds);
-        Ok(())
+    }
+
+    /// Where its share of the model stands.
+    pub fn position(&self) -> Position {
+        self.share.as_ref().map_or(Position::start(self.common.plan.training()), ModelShare::position)
+    }
+
+    /// All words of its share of the model.
+    pub fn words(&self) -> Result<Vec<R>, FederatedError> {
+        let none = FederatedError::Order("the model to begin with is not here yet");
+        whole(self.share.as_ref().ok_or(none)?, self.common.plan.training())
     }
 
     /// The folder of a round.
@@ -223,25 +270,126 @@ impl<R: Ring> Serving<'_, R> {
         self.owners.iter().find(|(_, connected)| connected.link == link).map(|(owner, _)| *owner)
     }
 
-    /// Tells all who are there that the training has ended, and the dealer.
-    fn end(&mut self) {
-        for connected in self.owners.values() {
-            let records = self.records_after(connected.hello.round.min(self.share.position().round));
-            let accuracies = self.ledger.accuracies.clone();
-            let _ = connected.tell.send(Order::Ask(super::wire::ToOwner::End { records, accuracies }));
+    /// Tells all owners that the training has ended, or pauses, and the dealer; and reveals the model to whom it is revealed.
+    /// Owners that are not there are waited for when they are to learn the model, or when this start is for them alone.
+    fn end(&mut self, played: bool, events: &mut dyn Events) -> Result<(), SessionError> {
+        let federation = &self.common.plan.federation;
+        let paused = (self.ledger.records.len() as u32) < federation.rounds;
+        let reveal = federation.reveal.filter(|_| !paused);
+        let wait = match reveal.is_some() || !played {
+            true => seconds(self.config.deadline.join, "deadline.join")?,
+            false => Duration::ZERO,
+        };
+        let until = Instant::now() + wait;
+        if reveal.is_some_and(Reveal::to_server) {
+            self.learn(until, events)?;
         }
-        let mut left = self.owners.len();
-        let until = Instant::now() + Duration::from_secs(30);
-        while left > 0
-            && let Ok(heard) = self.hear.recv_timeout(until.saturating_duration_since(Instant::now()))
-        {
-            left -= usize::from(matches!(heard, Heard::Answer { .. } | Heard::Gone { .. }));
+        let model = reveal.is_some_and(Reveal::to_owners);
+        let words = model.then(|| self.words().map(Arc::new)).transpose()?;
+        let limit = if model { seconds(self.config.deadline.training, "deadline.training")? } else { LAST };
+        let all: BTreeSet<u16> = self.roster.owners().collect();
+        let mut told = BTreeSet::new();
+        let mut asked: BTreeMap<u64, (u16, Instant)> = BTreeMap::new();
+        loop {
+            let now = Instant::now();
+            // Whoever gave no last word has had its time.
+            for (_, (owner, _)) in asked.extract_if(.., |_, (_, until)| *until <= now) {
+                self.owners.remove(&owner);
+            }
+            for (owner, at) in self.owners.iter().filter(|(owner, _)| !told.contains(*owner)) {
+                if asked.contains_key(&at.link) {
+                    continue;
+                }
+                let records = self.records_after(at.hello.round.min(self.position().round));
+                let accuracies = self.ledger.accuracies.clone();
+                let message = ToOwner::End { records, accuracies, paused, model };
+                if at.tell.send(Order::End { message, words: words.clone() }).is_ok() {
+                    asked.insert(at.link, (*owner, now + limit));
+                }
+            }
+            if asked.is_empty() && (told == all || now >= until) {
+                break;
+            }
+            let next = asked.values().map(|(_, until)| *until).min().unwrap_or(until);
+            let Ok(heard) = self.hear.recv_timeout(next.saturating_duration_since(now)) else { continue };
+            match self.note(heard, events) {
+                Some(Heard::Answer { link, answer: FromOwner::Joins }) => {
+                    told.extend(asked.remove(&link).map(|(owner, _)| owner));
+                }
+                Some(Heard::Answer { link, .. } | Heard::Gone { link, .. }) => {
+                    asked.remove(&link);
+                    if let Some(owner) = self.owner_of(link) {
+                        self.owners.remove(&owner);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let away: Vec<String> = all.difference(&told).map(u16::to_string).collect();
+        if !away.is_empty() && !paused {
+            let away = away.join(", ");
+            events.notice(format!("owner {away} was not there at the end; start the server again to tell it"));
         }
         self.owners.clear();
         let Common { identity, dealer, limits, .. } = &*self.common;
         if let Ok(mut dealer) = Peer::connect(&dealer.0, identity, &dealer.1, "the dealer", limits) {
             let _ = dealer.send_control(&Ask::End);
             let _ = dealer.close();
+        }
+        Ok(())
+    }
+
+    /// Takes the owners' share of the trained model, of the first owner that gives it, and writes the model.
+    fn learn(&mut self, until: Instant, events: &mut dyn Events) -> Result<(), SessionError> {
+        let records: Vec<Vec<u8>> = self.records_after(0);
+        let limit = seconds(self.config.deadline.training, "deadline.training")?;
+        let mut tried = BTreeSet::new();
+        let mut asked: Option<(u64, Instant)> = None;
+        loop {
+            let now = Instant::now();
+            if asked.is_none()
+                && let Some((_, at)) = self.owners.iter().find(|(_, at)| !tried.contains(&at.link))
+            {
+                tried.insert(at.link);
+                let sent = at.tell.send(Order::Fetch(ToOwner::Reveal { records: records.clone() }));
+                asked = sent.ok().map(|()| (at.link, now + limit));
+                continue;
+            }
+            let next = asked.map_or(until, |(_, until)| until);
+            if next <= now {
+                let reason =
+                    "no owner that is there gave its share of the trained model; start the roles again, for that alone";
+                return Err(SessionError::Config(reason.to_string()));
+            }
+            let Ok(heard) = self.hear.recv_timeout(next - now) else {
+                asked = None;
+                continue;
+            };
+            let of_asked = |link: u64| asked.is_some_and(|(asked, _)| asked == link);
+            match self.note(heard, events) {
+                Some(Heard::Fetched { link, words }) if of_asked(link) => {
+                    let folder = self.config.out.clone().unwrap_or_else(|| self.config.state.join("trained"));
+                    let shares = [&self.words()?[..], &words];
+                    self.report.files = reveal::write(&self.common.plan, shares, &folder, self.original.as_deref())?;
+                    return Ok(());
+                }
+                Some(Heard::Answer { link, answer }) if of_asked(link) => {
+                    if let FromOwner::Refuses(why) = answer {
+                        let why: String = why.chars().filter(|c| !c.is_control()).take(1000).collect();
+                        events.notice(format!("an owner does not give its share of the model: {why}"));
+                    }
+                    asked = None;
+                }
+                Some(Heard::Gone { link, .. }) => {
+                    if let Some(owner) = self.owner_of(link) {
+                        self.owners.remove(&owner);
+                    }
+                    if of_asked(link) {
+                        asked = None;
+                    }
+                }
+                _ => {}
+            }
         }
     }
 }

@@ -3,9 +3,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use ariann_net::Peer;
 use ariann_ring::Ring;
+use ariann_session::SessionError;
 use zeroize::Zeroizing;
 
+use super::wire::MODEL_STEP;
 use crate::keep::replace;
 use crate::masks::{from_bytes, to_bytes};
 use crate::{FederatedError, ModelShare, Training};
@@ -14,6 +17,23 @@ use crate::{FederatedError, ModelShare, Training};
 pub(crate) fn whole<R: Ring>(share: &ModelShare<R>, training: &Training) -> Result<Vec<R>, FederatedError> {
     let mut words = vec![R::ZERO; training.values as usize];
     share.read(0, &mut words)?;
+    Ok(words)
+}
+
+/// Sends a share of the model.
+pub(crate) fn send_share<R: Ring>(peer: &mut Peer, words: &[R]) -> Result<(), SessionError> {
+    Ok(peer.send(MODEL_STEP, to_bytes(words))?)
+}
+
+/// Receives one.
+pub(crate) fn receive_share<R: Ring>(peer: &mut Peer, training: &Training) -> Result<Vec<R>, SessionError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(training.bytes() as usize));
+    peer.recv_stream(MODEL_STEP, training.bytes(), "its share of the model", |piece| -> Result<(), SessionError> {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    })?;
+    let mut words = vec![R::ZERO; training.values as usize];
+    from_bytes(&bytes, &mut words);
     Ok(words)
 }
 

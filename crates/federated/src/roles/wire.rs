@@ -5,13 +5,15 @@ use ariann_session::training::PairTask;
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 /// Bytes of a control message at most: lists of all owners are among them.
 pub(crate) const MOST: usize = 2 << 20;
 /// Step of the words of an update.
 pub(crate) const UPDATE_STEP: u32 = 1 << 30;
 /// Step of its digest.
 pub(crate) const DIGEST_STEP: u32 = (1 << 30) + 1;
+/// Step of the words of a share of the model.
+pub(crate) const MODEL_STEP: u32 = (1 << 30) + 2;
 
 /// First message of an owner.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,8 +56,13 @@ pub(crate) enum ToOwner {
     Echoes(Vec<u8>),
     /// The model is tested, with these records in it.
     Test { records: Vec<Vec<u8>>, task: PairTask },
-    /// The training has ended.
-    End { records: Vec<Vec<u8>>, accuracies: Vec<Option<f64>> },
+    /// Wants the server's share of the model to begin with, of the owner that brings it.
+    Initial,
+    /// Wants the owners' share of the trained model, after these rounds, which are all.
+    Reveal { records: Vec<Vec<u8>> },
+    /// The training has ended, or pauses until the next start of the roles. With `model` the server's share of the trained model
+    /// follows.
+    End { records: Vec<Vec<u8>>, accuracies: Vec<Option<f64>>, paused: bool, model: bool },
 }
 
 /// From an owner.
@@ -81,6 +88,8 @@ pub(crate) enum FromOwner {
     Trained,
     /// [`crate::Contribution`]; words and digest follow.
     Update(Vec<u8>),
+    /// The words of a share of the model follow.
+    Share,
     /// [`crate::Echo`].
     Echo(Vec<u8>),
     /// [`crate::Release`].

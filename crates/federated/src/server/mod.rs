@@ -59,6 +59,16 @@ impl<S: Spool> Server<S> {
         Ok(Server { roster, round, position, state, spool, intakes: BTreeMap::new() })
     }
 
+    #[cfg(test)]
+    pub(crate) fn spool(&self) -> &S {
+        &self.spool
+    }
+
+    #[cfg(test)]
+    pub(crate) fn roster_digest(&self) -> [u8; 32] {
+        self.roster.digest()
+    }
+
     /// Where the round stands.
     pub fn phase(&self) -> Phase {
         self.state.phase

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ariann_data::{Items, bundled};
 use ariann_federated::roles::{
-    Deadline, FederateDealConfig, FederateOwnerConfig, FederateReport, FederateServerConfig, Federation, Member, Plan,
-    Set, deal, own, serve,
+    Algorithm, Deadline, FederateDealConfig, FederateOwnerConfig, FederateReport, FederateServerConfig, Federation,
+    Member, Plan, Set, deal, own, serve,
 };
 use ariann_gates::Receiver as To;
 use ariann_graph::training::{Loss, Recipe, Rehearsal, Trainer, evaluation, order, training_step};
@@ -124,6 +124,10 @@ pub fn make(rows: &[usize], rounds: u32, threshold: u16, ring: u32) -> Made {
         owners: (1..=rows.len() as u16)
             .map(|number| Member { number, fingerprint: identity(&format!("owner-{number}")) })
             .collect(),
+        algorithm: Algorithm::FedAvg,
+        batches: None,
+        reveal: None,
+        initial: None,
         job,
     };
     federation.write(&path.join("federation.json")).unwrap();
@@ -174,11 +178,14 @@ impl Made {
     pub fn server(&self, dealer: &str) -> FederateServerConfig {
         FederateServerConfig {
             federation: self.path("federation.json"),
-            model: self.path("model.onnx"),
+            model: Some(self.path("model.onnx")),
             state: self.path("state-server"),
             listen: "127.0.0.1:0".to_string(),
             dealer: dealer.to_string(),
             least: None,
+            until: None,
+            allow: Vec::new(),
+            out: None,
             pairs: 2,
             threads: 1,
             identity: self.own("server"),
@@ -196,6 +203,9 @@ impl Made {
             test_features: Some(self.path(bundled::test_images().name)),
             test_labels: Some(self.path(bundled::test_labels().name)),
             test_limit: Some(TEST_ROWS),
+            model: None,
+            allow: Vec::new(),
+            out: None,
             state: self.path(&format!("state-{number}")),
             server: server.to_string(),
             dealer: dealer.to_string(),

@@ -15,7 +15,7 @@ use super::pair::PairTask;
 use super::pooled;
 use super::standing::Standing;
 use super::turns::{Turn, Turns};
-use super::weighing::weigh;
+use super::weighing::{weigh, weigh_finely};
 use crate::engine::Schedule;
 use crate::making::slots_a_batch;
 
@@ -55,6 +55,8 @@ pub enum Kind {
     Reveal(usize),
     /// The multiplication of an update with this weight.
     Weigh(u64),
+    /// The multiplication of the sum of a gradient's steps with this weight of so many fractional bits.
+    Mean(u64, u32),
 }
 
 type Key = (Kind, Standing);
@@ -244,7 +246,10 @@ impl Course {
             Turn::Evaluate { .. } => Kind::Evaluate,
             Turn::Tally { .. } => Kind::Reveal(self.count()),
             Turn::Reveal { index } => Kind::Reveal(self.revealed(index)),
-            Turn::Weigh => Kind::Weigh(task.map_or(0, |task| task.weight())),
+            Turn::Weigh => match task {
+                Some(PairTask::Gradient { weight, bits, .. }) => Kind::Mean(weight, bits),
+                task => Kind::Weigh(task.map_or(0, |task| task.weight())),
+            },
         }
     }
 
@@ -299,6 +304,7 @@ impl Course {
             },
             Kind::Reveal(state) => Ok(self.reveal(state, scales)),
             Kind::Weigh(weight) => Ok(weigh(&self.step().plan, scales, weight)),
+            Kind::Mean(weight, bits) => Ok(weigh_finely(&self.step().plan, scales, weight, bits)),
         };
         let plan = plan.map_err(|error| self.refused(&error))?;
         plan.check().map_err(|error| JobError::Plan(error.to_string()))?;

@@ -107,34 +107,43 @@ impl Learning {
         }
     }
 
-    /// Writes the trained model: as ONNX where the model that it came from is at hand, and as safetensors.
+    /// Writes the trained model, where it was revealed.
     pub fn write(&self, course: &Course, folder: &Path, original: Option<&[u8]>) -> Result<Vec<PathBuf>, SessionError> {
-        if self.model.is_empty() {
-            return Ok(Vec::new());
+        match self.model.is_empty() {
+            true => Ok(Vec::new()),
+            false => write_model(course, &self.model, folder, original),
         }
-        std::fs::create_dir_all(folder).map_err(|source| SessionError::file("creating", folder, source))?;
-        let of_model = |role: Role| matches!(role, Role::Parameter | Role::Frozen | Role::Running);
-        let states = course.states().iter().enumerate().filter(|(_, state)| of_model(state.role));
-        let tensors: Vec<(String, Vec<usize>, Vec<f32>)> = states
-            .filter_map(|(index, state)| {
-                Some((state.name.clone(), state.shape.clone(), self.model.get(&index)?.clone()))
-            })
-            .collect();
-        let refused = |error: ExportError| SessionError::ModelPlan(error.to_string());
-        let mut files = Vec::new();
-        let mut write = |name: &str, bytes: &[u8]| {
-            let path = folder.join(name);
-            std::fs::write(&path, bytes).map_err(|source| SessionError::file("writing", &path, source))?;
-            files.push(path);
-            Ok::<_, SessionError>(())
-        };
-        if let Some(original) = original {
-            let parameters = tensors.iter().map(|(name, _, values)| (name.clone(), values.clone())).collect();
-            write("model.onnx", &export_onnx(original, &parameters).map_err(refused)?)?;
-        }
-        write("model.safetensors", &export_safetensors(&tensors).map_err(refused)?)?;
-        Ok(files)
     }
+}
+
+/// Writes a trained model, from its states by their number: as ONNX where the model that it came from is at hand, and as
+/// safetensors.
+pub fn write_model(
+    course: &Course,
+    model: &BTreeMap<usize, Vec<f32>>,
+    folder: &Path,
+    original: Option<&[u8]>,
+) -> Result<Vec<PathBuf>, SessionError> {
+    std::fs::create_dir_all(folder).map_err(|source| SessionError::file("creating", folder, source))?;
+    let of_model = |role: Role| matches!(role, Role::Parameter | Role::Frozen | Role::Running);
+    let states = course.states().iter().enumerate().filter(|(_, state)| of_model(state.role));
+    let tensors: Vec<(String, Vec<usize>, Vec<f32>)> = states
+        .filter_map(|(index, state)| Some((state.name.clone(), state.shape.clone(), model.get(&index)?.clone())))
+        .collect();
+    let refused = |error: ExportError| SessionError::ModelPlan(error.to_string());
+    let mut files = Vec::new();
+    let mut write = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).map_err(|source| SessionError::file("writing", &path, source))?;
+        files.push(path);
+        Ok::<_, SessionError>(())
+    };
+    if let Some(original) = original {
+        let parameters = tensors.iter().map(|(name, _, values)| (name.clone(), values.clone())).collect();
+        write("model.onnx", &export_onnx(original, &parameters).map_err(refused)?)?;
+    }
+    write("model.safetensors", &export_safetensors(&tensors).map_err(refused)?)?;
+    Ok(files)
 }
 
 /// What is wrong with the last of the losses, if the training is lost.

@@ -38,12 +38,30 @@ pub enum PairTask {
         /// The weight, an integer of [`weight_bits`](super::weight_bits) fractional bits.
         weight: u64,
     },
+    /// Computes one gradient on the owner's rows: the steps that some batches make, each from the same model, summed and weighed.
+    Gradient {
+        /// The epoch whose learning rate the steps have.
+        epoch: u32,
+        /// Batches, the first ones of the order.
+        batches: u32,
+        /// The owner's rows.
+        rows: u64,
+        /// Seed of the order of the rows and of dropout, of this round and this owner.
+        seed: u64,
+        /// The weight of each step, an integer of `bits` fractional bits.
+        weight: u64,
+        /// At least [`weight_bits`](super::weight_bits), and at most [`FINER`] more.
+        bits: u32,
+    },
     /// Counts the right answers on the owner's test rows, and reveals their number.
     Test {
         /// What is told as the epoch.
         round: u32,
     },
 }
+
+/// Fractional bits that the weight of a gradient's steps may have more than that of an update: there may be many steps.
+pub const FINER: u32 = 8;
 
 impl PairTask {
     /// Accepts or refuses a task.
@@ -62,6 +80,22 @@ impl PairTask {
                 let most = 1 << weight_bits(job.choices.ring);
                 need((1..=most).contains(&weight), "weight of an owner is 0, or above 1: it has too few rows of all")
             }
+            PairTask::Gradient { epoch, batches, rows, weight, bits, .. } => {
+                need(epoch < job.recipe.epochs, "rounds are over")?;
+                need(job.recipe.momentum == 0.0, "momentum is not 0, and a gradient has none")?;
+                let batch = job.recipe.batch as u64;
+                need((batch..=u64::from(u32::MAX)).contains(&rows), "batch has more items than an owner")?;
+                need(
+                    (1..=rows / batch).contains(&u64::from(batches)),
+                    "batches of a gradient are not those of its rows",
+                )?;
+                let fewest = weight_bits(job.choices.ring);
+                need((fewest..=fewest + FINER).contains(&bits), "weight of a gradient has too few bits, or too many")?;
+                need(
+                    (1..=1 << bits).contains(&weight),
+                    "weight of an owner is 0, or above 1: it has too few rows of all",
+                )
+            }
             PairTask::Test { .. } => need(course.turns().tests > 0, "test set is empty"),
         }
     }
@@ -70,13 +104,14 @@ impl PairTask {
     pub(crate) fn steps(&self, course: &Course) -> u64 {
         match *self {
             PairTask::Train { epochs, rows, .. } => u64::from(epochs) * (rows / course.job().recipe.batch as u64),
+            PairTask::Gradient { batches, .. } => u64::from(batches),
             PairTask::Test { .. } => 0,
         }
     }
 
     pub(crate) fn count(&self, course: &Course) -> u64 {
         match self {
-            PairTask::Train { .. } => self.steps(course) + 1,
+            PairTask::Train { .. } | PairTask::Gradient { .. } => self.steps(course) + 1,
             PairTask::Test { .. } => u64::from(course.turns().tests) + 1,
         }
     }
@@ -87,11 +122,12 @@ impl PairTask {
             return None;
         }
         Some(match *self {
-            PairTask::Train { .. } if number + 1 == count => Turn::Weigh,
+            PairTask::Train { .. } | PairTask::Gradient { .. } if number + 1 == count => Turn::Weigh,
             PairTask::Train { first_epoch, rows, .. } => {
                 let steps = rows / course.job().recipe.batch as u64;
                 Turn::Step { epoch: first_epoch + (number / steps) as u32, batch: (number % steps) as u32 }
             }
+            PairTask::Gradient { epoch, .. } => Turn::Step { epoch, batch: number as u32 },
             PairTask::Test { round } if number + 1 == count => Turn::Tally { epoch: round },
             PairTask::Test { round } => Turn::Evaluate { epoch: round, batch: number as u32 },
         })
@@ -104,6 +140,7 @@ impl PairTask {
                 let steps = (first_epoch..first_epoch + epochs).map(|epoch| Turn::Step { epoch, batch: 0 });
                 steps.chain([Turn::Weigh]).collect()
             }
+            PairTask::Gradient { epoch, .. } => vec![Turn::Step { epoch, batch: 0 }, Turn::Weigh],
             PairTask::Test { .. } => {
                 (0..2).filter_map(|back| self.turn(course, self.count(course) - 2 + back)).collect()
             }
@@ -112,7 +149,7 @@ impl PairTask {
 
     pub(crate) fn weight(&self) -> u64 {
         match *self {
-            PairTask::Train { weight, .. } => weight,
+            PairTask::Train { weight, .. } | PairTask::Gradient { weight, .. } => weight,
             PairTask::Test { .. } => 0,
         }
     }
@@ -120,7 +157,7 @@ impl PairTask {
     /// Rows, and the seed of their order.
     pub(crate) fn order(&self, job: &Job) -> (u64, u64) {
         match *self {
-            PairTask::Train { rows, seed, .. } => (rows, seed),
+            PairTask::Train { rows, seed, .. } | PairTask::Gradient { rows, seed, .. } => (rows, seed),
             PairTask::Test { .. } => (job.rows, job.recipe.seed),
         }
     }
@@ -156,14 +193,18 @@ pub fn run_pair<R: Ring>(
         return Err(SessionError::Config("the shares are not those of the job's states".to_string()));
     }
     let start = match task {
-        PairTask::Train { .. } => Some(states.clone()),
+        PairTask::Train { .. } | PairTask::Gradient { .. } => Some(states.clone()),
         PairTask::Test { .. } => None,
+    };
+    let gathered = match task {
+        PairTask::Gradient { .. } => Some(states.iter().map(|words| vec![R::ZERO; words.len()]).collect()),
+        PairTask::Train { .. } | PairTask::Test { .. } => None,
     };
     let (measured, hear) = channel();
     let inflow = Inflow::new(WAITING);
     inflow.start(dealer, cursor.clone(), party, hear)?;
     let mut trainee = Trainee::of_pair(&course, cursor, measured, party, data, states, inflow, observer);
-    trainee.start = start;
+    (trainee.start, trainee.gathered) = (start, gathered);
     trainee.walk_pair(peer, events)
 }
 
@@ -174,5 +215,17 @@ pub(crate) fn subtract_start<R: Ring>(course: &Course, states: &mut [Vec<R>], st
             true => words.iter_mut().zip(start).for_each(|(word, start)| *word = word.sub(*start)),
             false => words.fill(R::ZERO),
         }
+    }
+}
+
+/// Adds shares of what a step has changed to `sum`, and goes back to what it began with: the next step is of the same model.
+pub(crate) fn gather_step<R: Ring>(course: &Course, sum: &mut [Vec<R>], states: &mut [Vec<R>], start: &[Vec<R>]) {
+    let states = course.states().iter().zip(states).zip(start).zip(sum);
+    for (((state, words), start), sum) in states {
+        if is_averaged(state.role) {
+            let changes = words.iter().zip(start).map(|(word, start)| word.sub(*start));
+            sum.iter_mut().zip(changes).for_each(|(sum, change)| *sum = sum.add(change));
+        }
+        words.copy_from_slice(start);
     }
 }

@@ -25,7 +25,7 @@ use super::job::Job;
 use super::learning::{Learning, consent};
 use super::meeting::{ask, greeting, meet};
 use super::messages::{COMPARE, COMPARE_STEP, Mark, SHARES_STEP, Start};
-use super::pair::{PairEnd, subtract_start};
+use super::pair::{PairEnd, gather_step, subtract_start};
 use super::report::TrainReport;
 use super::turns::Turn;
 use crate::SessionError;
@@ -145,6 +145,7 @@ fn run<R: Ring>(
     let mut trainee = Trainee {
         times: Vec::new(),
         start: None,
+        gathered: None,
         course: &course,
         cursor,
         measured,
@@ -314,6 +315,8 @@ fn connect_dealer(
 pub(super) struct Trainee<'a, R: Ring> {
     /// What a pair's training began with.
     pub start: Option<Vec<Vec<R>>>,
+    /// What the steps of a gradient have changed so far, each from the start.
+    pub gathered: Option<Vec<Vec<R>>>,
     course: &'a Course,
     cursor: Cursor,
     /// Tells the thread that receives material what was measured.
@@ -354,6 +357,7 @@ impl<'a, R: Ring> Trainee<'a, R> {
         let (role, job_digest) = (party_name(party).to_string(), course.job().digest_hex());
         Trainee {
             start: None,
+            gathered: None,
             course,
             cursor,
             measured,
@@ -420,6 +424,9 @@ impl<'a, R: Ring> Trainee<'a, R> {
             let sent = self.report.bytes_sent;
             self.take(peer, turn, &leg, head, events)?;
             if let Turn::Step { .. } = turn {
+                if let (Some(gathered), Some(start)) = (&mut self.gathered, &self.start) {
+                    gather_step(self.course, gathered, &mut self.states, start);
+                }
                 self.report.steps += 1;
                 self.report.step_bytes_sent += self.report.bytes_sent - sent;
                 if let Some((_, steps)) = &mut self.written {
@@ -521,7 +528,10 @@ impl<'a, R: Ring> Trainee<'a, R> {
         if turn == Turn::Weigh
             && let Some(start) = self.start.take()
         {
-            subtract_start(course, &mut self.states, &start);
+            match self.gathered.take() {
+                Some(gathered) => self.states = gathered,
+                None => subtract_start(course, &mut self.states, &start),
+            }
         }
         let inputs = self.data.inputs::<R>(&self.cursor, plan, turn)?;
         let weights = AllWeights::new();

@@ -30,7 +30,11 @@ pub fn is_averaged(role: Role) -> bool {
 
 /// The plan for states that hold updates, at these scales. `basis` is any plan of the training.
 pub(crate) fn weigh(basis: &Plan, scales: &[Scale], weight: u64) -> Plan {
-    let q = weight_bits(basis.ring);
+    weigh_finely(basis, scales, weight, weight_bits(basis.ring))
+}
+
+/// The same for a weight of q fractional bits.
+pub(crate) fn weigh_finely(basis: &Plan, scales: &[Scale], weight: u64, q: u32) -> Plan {
     let mut training = Training::clone(basis.training.as_ref().expect("a plan of training"));
     for (state, scale) in training.states.iter_mut().zip(scales) {
         (state.before, state.after) = (*scale, *scale);
