@@ -5,15 +5,15 @@ mod loopback;
 use ariann_federated::roles::{Algorithm, Reveal, Went, difference, in_clear, states_of};
 use ariann_session::events::Silent;
 use ariann_session::hooks::Hooks;
-use loopback::make;
+use loopback::{make, make_with};
 
 fn steps_as_float(ring: u32, batches: Option<u32>, most: f64) {
     // 5, 8 and 3 whole batches.
-    let mut made = make(&[100, 160, 70], 3, 2, ring);
+    let mut made = make_with(&[100, 160, 70], 3, 2, ring, |recipe| {
+        (recipe.epochs, recipe.momentum, recipe.lr) = (3, 0.0, 0.5);
+    });
     let federation = &mut made.federation;
     (federation.algorithm, federation.epochs, federation.batches) = (Algorithm::FedSgd, 1, batches);
-    let recipe = &mut federation.job.recipe;
-    (recipe.epochs, recipe.momentum, recipe.lr) = (3, 0.0, 0.5);
     federation.reveal = Some(Reveal::Owners);
     federation.write(&made.folder.path().join("federation.json")).unwrap();
     let allow = vec!["model:owners".to_string()];

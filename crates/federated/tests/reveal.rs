@@ -8,7 +8,7 @@ use ariann_graph::training::Initial;
 use ariann_graph::zoo;
 use ariann_session::events::Silent;
 use ariann_session::hooks::Hooks;
-use loopback::{Made, make};
+use loopback::{Made, make, make_with};
 
 fn file(made: &Made, role: &str, name: &str) -> Vec<u8> {
     std::fs::read(made.folder.path().join(role).join("trained").join(name)).unwrap()
@@ -16,11 +16,10 @@ fn file(made: &Made, role: &str, name: &str) -> Vec<u8> {
 
 #[test]
 fn all_learn_the_model_that_one_owner_brought_and_all_trained() {
-    let mut made = make(&[60, 80, 60], 2, 2, 64);
+    let mut made = make_with(&[60, 80, 60], 2, 2, 64, |recipe| recipe.initial = Initial::Model);
     let path = |name: &str| made.folder.path().join(name);
     made.federation.reveal = Some(Reveal::All);
     made.federation.initial = Some(2);
-    made.federation.job.recipe.initial = Initial::Model;
     made.federation.write(&path("federation.json")).unwrap();
     // Owner 3 has the network with other weights, and takes its names alone.
     let other = zoo::network("network1", &zoo::Options { seed: 77, ..zoo::Options::default() }).unwrap().onnx;

@@ -49,13 +49,20 @@ fn take(set: &Set, places: &[usize]) -> Set {
 
 /// Owners numbered 1, 2, ... with so many rows each, `rounds` rounds of two epochs; the accuracy goes to the server.
 pub fn make(rows: &[usize], rounds: u32, threshold: u16, ring: u32) -> Made {
+    make_with(rows, rounds, threshold, ring, |_| {})
+}
+
+/// The same with another recipe.
+pub fn make_with(rows: &[usize], rounds: u32, threshold: u16, ring: u32, change: impl Fn(&mut Recipe)) -> Made {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let network = zoo::network("network1", &zoo::Options::default()).unwrap();
     std::fs::write(path.join("model.onnx"), &network.onnx).unwrap();
     let graph = ariann_graph::import_for_training_bytes(&network.onnx).unwrap();
     let epochs = 2;
-    let recipe = Recipe { epochs: rounds * epochs, momentum: 0.9, seed: 5, ..Recipe::plain(Loss::Mse, BATCH, 0.02) };
+    let mut recipe =
+        Recipe { epochs: rounds * epochs, momentum: 0.9, seed: 5, ..Recipe::plain(Loss::Mse, BATCH, 0.02) };
+    change(&mut recipe);
     let input = InputSpec { scale: 255.0, ..InputSpec::plain("input", &network.input, [0.0, 1.0]) };
     let preprocess = ariann_data::Preprocess { scale: 255.0, mean: Vec::new(), std: Vec::new() };
     let load = |images: &Path, labels: &Path, count: usize| -> Set {
