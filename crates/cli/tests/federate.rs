@@ -49,9 +49,9 @@ reveal = "model:owners"
 out = "{}"
 [deadline]
 join = 4
-patience = 60
-phase = 30
-training = 60
+patience = 120
+phase = 60
+training = 120
 [[kill]]
 owner = 2
 round = 2
@@ -90,10 +90,11 @@ after = {}
         assert!((private - clear).abs() <= 0.02, "{config}\n{round}");
     }
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
-    // An update that is missing or counted twice is a fiftieth of all.
+    // The rows of an owner have few of the labels, so its updates are unlike those of the others: one that is missing, or counted
+    // twice, is more than this.
     let difference = document["difference_to_clear"].as_f64().unwrap();
     println!("{moments:?}: off by {difference}");
-    assert!(difference < 0.005, "{config}\noff by {difference}");
+    assert!(difference < 0.05, "{config}\noff by {difference}");
     for file in ["model.onnx", "model.safetensors"] {
         assert!(folder.path().join("trained").join(file).is_file());
     }

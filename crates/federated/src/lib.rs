@@ -31,6 +31,9 @@ mod seal;
 mod server;
 mod shamir;
 mod spool;
+#[cfg(test)]
+#[path = "../../session/tests/statistics/mod.rs"]
+mod statistics;
 mod training;
 mod weights;
 

@@ -3,9 +3,6 @@
 //! The statistics take their thresholds from the number of their tests, such that all together raise a false alarm with a
 //! probability below [`ALARM`]. That they see a mask that is left out is shown on rounds that have this defect.
 
-#[path = "../../session/tests/statistics/mod.rs"]
-mod statistics;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,8 +10,8 @@ use ariann_net::Identity;
 use ariann_prg::{Address, Prg, Seed};
 
 use super::*;
+use crate::statistics::{Tests, words_of};
 use crate::{KeepMemory, MemorySpool, Request, Server, Training};
-use statistics::{Tests, words_of};
 
 const ALARM: f64 = 1e-9;
 const ROUNDS: u64 = 24;

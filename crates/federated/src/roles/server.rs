@@ -293,9 +293,13 @@ impl<R: Ring> Serving<'_, R> {
         loop {
             let now = Instant::now();
             // Whoever gave no last word has had its time.
-            for (_, (owner, _)) in asked.extract_if(.., |_, (_, until)| *until <= now) {
-                self.owners.remove(&owner);
-            }
+            asked.retain(|_, (owner, until)| {
+                let late = *until <= now;
+                if late {
+                    self.owners.remove(owner);
+                }
+                !late
+            });
             for (owner, at) in self.owners.iter().filter(|(owner, _)| !told.contains(*owner)) {
                 if asked.contains_key(&at.link) {
                     continue;

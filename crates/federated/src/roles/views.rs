@@ -1,9 +1,6 @@
 //! What the server, an owner, and both together can put together of a round that the roles played over TLS: held against what the
 //! scheme lets each of them see, also in builds whose owners leave a mask out.
 
-#[path = "../../../session/tests/statistics/mod.rs"]
-mod statistics;
-
 use std::time::Duration;
 
 use ariann_net::{Allowed, Identity, Limits, Listener, Peer};
@@ -14,7 +11,7 @@ use super::wire::{FromOwner, Hello, MOST, ToOwner};
 use super::{Algorithm, Reveal};
 use crate::ModelShare;
 use crate::owner::faults::{Fault, Round, seen, watch};
-use statistics::Tests;
+use crate::statistics::Tests;
 
 const ALARM: f64 = 1e-9;
 /// The owner that helps the server.
