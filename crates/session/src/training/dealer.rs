@@ -302,3 +302,95 @@ fn refuse(mut peer: Peer, reason: String) {
     let _ = peer.send_control(&Verdict::Refused(reason));
     let _ = peer.close();
 }
+
+#[cfg(test)]
+mod tests {
+    use ariann_graph::training::{Loss, Recipe, StepRanges, training_step};
+    use ariann_graph::{Network, ValueRange, import_for_training_bytes, zoo};
+    use ariann_plan::training::MARGIN;
+    use ariann_plan::{InputSpec, Link, Optimize, SignChoice};
+
+    use super::*;
+    use crate::Fault;
+    use crate::events::Silent;
+    use crate::training::{Choices, Ranges, Reveals, VERSION};
+
+    /// Three steps of a small network, whose ranges are measured before the second and the third.
+    fn course() -> Arc<Course> {
+        let input = [1, 3, 3];
+        let made = zoo::network("network1", &zoo::Options { input: Some(input), classes: Some(2), seed: 0 }).unwrap();
+        let graph = import_for_training_bytes(&made.onnx).unwrap();
+        let recipe = Recipe::plain(Loss::Mse, 2, 0.1);
+        let step = training_step(&graph, &recipe, recipe.lr, false).unwrap();
+        let same = |len| vec![ValueRange { max_abs: 2.0, rms: 0.5 }.rounded(); len];
+        let steps = StepRanges { steps: 1, nodes: same(step.nodes.len()), states: same(step.states.len()) };
+        let choices = Choices {
+            ring: 32,
+            margin: MARGIN,
+            optimize: Optimize::Time,
+            sign: SignChoice::Exact,
+            link: Link::LOOPBACK,
+        };
+        let job = Job {
+            version: VERSION,
+            network: Network::of(&graph),
+            input: InputSpec::plain("input", &input, [0.0, 1.0]),
+            recipe,
+            features: ariann_gates::Party::P1.into(),
+            labels: ariann_gates::Party::P1.into(),
+            owners: Vec::new(),
+            reveals: Reveals { model: None, loss: None, accuracy: None },
+            rows: 6,
+            test_rows: 0,
+            ranges: Ranges { steps, evaluation: None },
+            rescale_every: Some(1),
+            choices,
+        };
+        Arc::new(Course::new(job).unwrap())
+    }
+
+    /// Takes all material, and tells of every product that it has this exponent.
+    fn party(mut dealer: Peer, mut cursor: Cursor, party: usize, exponent: i32) -> Result<(), NetError> {
+        while let Some(turn) = cursor.turn() {
+            let leg = cursor.leg(turn).unwrap();
+            dealer.recv(TURN_STEP, HEAD, "a head")?;
+            for (gate, len) in leg.lens[party].iter().enumerate().filter(|(_, len)| **len > 0) {
+                dealer.recv(gate as u32, *len as usize, "a section")?;
+            }
+            cursor.pass(&leg);
+            if let Turn::Measure { .. } = turn {
+                let exponents = vec![exponent; cursor.measured()];
+                dealer.send(MEASURED_STEP, exponents.iter().flat_map(|exponent| exponent.to_le_bytes()).collect())?;
+                let _ = cursor.renew(&exponents);
+            }
+        }
+        dealer.send_control(&Verdict::Accepted)?;
+        dealer.close()
+    }
+
+    /// Deals to two parties that tell these exponents.
+    fn dealt(exponents: [i32; 2]) -> (Result<Dealt, SessionError>, [Result<(), NetError>; 2]) {
+        let course = course();
+        let [(a, of_a), (b, of_b)] = [(); 2].map(|()| Peer::memory_pair().unwrap());
+        std::thread::scope(|scope| {
+            let ends = [(of_a, 0), (of_b, 1)].map(|(peer, number)| {
+                let cursor = course.cursor();
+                scope.spawn(move || party(peer, cursor, number, exponents[number]))
+            });
+            let dealt = deal::<u32>(course.cursor(), vec![a, b], &mut Silent);
+            (dealt, ends.map(|end| end.join().unwrap()))
+        })
+    }
+
+    #[test]
+    fn parties_that_measured_differently_are_told_apart_from_those_that_went() {
+        let (made, parties) = dealt([1, 1]);
+        assert!(made.unwrap().bytes.iter().all(|bytes| *bytes > 0) && parties.iter().all(Result::is_ok));
+        // Both wait for the next turn's material when the dealer ends; that they are gone then is not why.
+        let (made, parties) = dealt([1, 2]);
+        let error = made.unwrap_err();
+        assert_eq!(error.fault(), Fault::Peer);
+        assert!(error.to_string().contains("measured other ranges before step 2: resume both"), "{error}");
+        assert!(parties.iter().all(Result::is_err));
+    }
+}
