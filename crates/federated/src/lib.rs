@@ -25,6 +25,7 @@ mod masks;
 mod messages;
 mod model;
 mod owner;
+pub mod privacy;
 pub mod roles;
 mod roster;
 mod seal;

@@ -24,6 +24,16 @@ pub enum Function {
     Log,
     /// The least integer e with x <= 2^e for x > 0, else [`Function::LEAST_EXPONENT`]. No layer has it.
     Exponent,
+    /// What a vector of squared norm x is multiplied with, so that its norm is at most `norm`·`weight`: the weight, and less
+    /// where x > norm². Beyond a place x_0, as a difference: its value at x_0 + x, for x > 0, less that at x_0. No layer has it.
+    Shrink {
+        /// In units of 2^-32.
+        norm: u64,
+        /// In units of 2^-40.
+        weight: u64,
+        /// x_0 in units of norm²·2^-16; 0 for the value itself.
+        beyond: u64,
+    },
 }
 
 impl Function {
@@ -41,12 +51,14 @@ impl Function {
             Function::InverseRoot(_) => "InverseRoot",
             Function::Log => "Log",
             Function::Exponent => "Exponent",
+            Function::Shrink { .. } => "Shrink",
         }
     }
 
     /// No value of it is below 0.
     pub fn never_negative(self) -> bool {
-        matches!(self, Function::Sigmoid | Function::Exp | Function::Reciprocal | Function::InverseRoot(_))
+        use Function::{Exp, InverseRoot, Reciprocal, Shrink, Sigmoid};
+        matches!(self, Sigmoid | Exp | Reciprocal | InverseRoot(_) | Shrink { beyond: 0, .. })
     }
 
     /// Where it turns from falling to rising, for those that do.
@@ -68,6 +80,7 @@ impl Function {
             Function::Exp => bound.exp(),
             // Near 0 it has none.
             Function::Reciprocal | Function::InverseRoot(_) | Function::Log | Function::Exponent => f64::INFINITY,
+            Function::Shrink { .. } => f64::INFINITY,
         }
     }
 
@@ -96,6 +109,12 @@ impl Function {
                 }
             }
             Function::Exponent => exponent(x),
+            Function::Shrink { norm, weight, beyond } => {
+                let (norm, weight) = (norm as f64 * 2f64.powi(-32), weight as f64 * 2f64.powi(-40));
+                let at = |x: f64| if x > norm * norm { weight * norm / x.sqrt() } else { weight };
+                let first = beyond as f64 * norm * norm * 2f64.powi(-16);
+                if beyond == 0 { at(x) } else { at(first + x.max(0.0)) - at(first) }
+            }
         }
     }
 }
@@ -148,6 +167,19 @@ mod tests {
         for none in [0.0, -1.0, -1e300, f64::NAN] {
             assert_eq!(Function::Exponent.of(none), f64::from(Function::LEAST_EXPONENT));
         }
+    }
+
+    #[test]
+    fn a_shrunk_vector_has_at_most_its_norm() {
+        let shrink = Function::Shrink { norm: 3 << 31, weight: 1 << 38, beyond: 0 };
+        for inside in [-1.0, 0.0, 1.0, 2.25] {
+            assert_eq!(shrink.of(inside), 0.25);
+        }
+        assert_eq!(shrink.of(9.0), 0.125);
+        assert_eq!(shrink.of(2f64.powi(100)) * 2f64.powi(50), 0.375);
+        // From 4 norm² on.
+        let further = Function::Shrink { norm: 3 << 31, weight: 1 << 38, beyond: 4 << 16 };
+        assert_eq!([further.of(-1.0), further.of(0.0), further.of(27.0)], [0.0, 0.0, 0.0625 - 0.125]);
     }
 
     #[test]

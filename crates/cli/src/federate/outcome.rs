@@ -83,6 +83,7 @@ impl Outcome {
         );
         let peak = |report: &FederateReport| report.peak_rss_bytes.map_or("unknown".to_string(), bytes);
         let owner = self.simulated.owners.iter().filter_map(|(_, owner)| owner.peak_rss_bytes).max();
+        text += &format!("\ndifferential privacy: {}", self.simulated.server.privacy.unwrap_or_default());
         text += &format!(
             "\nmemory: server {}, dealer {}, an owner {}",
             peak(&self.simulated.server),
@@ -129,6 +130,9 @@ pub fn role(report: &FederateReport) -> String {
     }
     for file in &report.files {
         text += &format!("\ntrained model: {}", file.display());
+    }
+    if let Some(privacy) = report.privacy {
+        text += &format!("\ndifferential privacy: {privacy}");
     }
     if report.accuracies.iter().any(Option::is_some) {
         let accuracies: Vec<String> = report.accuracies.iter().map(|accuracy| percent(*accuracy)).collect();

@@ -38,6 +38,7 @@ pub fn run(outcome: &Outcome) -> Run {
             fact("epochs in a round", config.epochs.to_string()),
             fact("time in all", seconds(outcome.simulated.server.seconds)),
             fact("material", bytes(outcome.simulated.dealer.material_bytes)),
+            fact("differential privacy", outcome.simulated.server.privacy.unwrap_or_default().to_string()),
         ],
     )];
     for round in &outcome.simulated.server.rounds {
@@ -50,7 +51,8 @@ pub fn run(outcome: &Outcome) -> Run {
                 if owner.seconds > 0.0 { format!(", {} of training", seconds(owner.seconds)) } else { String::new() };
             fact(&format!("owner {}", owner.owner), format!("{}{took}, {}", status(&owner.status), bytes(owner.bytes)))
         });
-        groups.push(group(&title, owners.collect()));
+        let privacy = fact("differential privacy", round.privacy.to_string());
+        groups.push(group(&title, owners.chain([privacy]).collect()));
     }
     Run { name: config.network.clone(), groups, charts: vec![accuracy, time], gates: Vec::new() }
 }

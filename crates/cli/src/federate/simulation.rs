@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ariann_data::{Items, bundled};
+use ariann_federated::privacy::Privacy;
 use ariann_federated::roles::{
     Algorithm, ClearRound, Deadline, FederateDealConfig, FederateOwnerConfig, FederateReport, FederateServerConfig,
     Federation, Loss, Member, Plan, Reveal, Simulated, Simulation, Went, difference, in_clear, needed, states_of,
@@ -42,6 +43,27 @@ pub enum Split {
     Even,
     /// Sorted by label and cut into two pieces for each owner: it sees few of the labels.
     Labels,
+}
+
+/// Differential privacy.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrivacyConfig {
+    /// The norm that updates are clipped to.
+    pub clip: f64,
+    /// The noise, as a multiple of that.
+    pub noise: f64,
+    /// δ.
+    pub delta: f64,
+    /// Survivors whose noise nobody who looks at the model knows; the threshold less one when absent.
+    pub honest: Option<u16>,
+}
+
+impl PrivacyConfig {
+    fn with(self, threshold: u16) -> Privacy {
+        let PrivacyConfig { clip, noise, delta, honest } = self;
+        Privacy { clip, noise, delta, honest: honest.unwrap_or(threshold.saturating_sub(1)) }
+    }
 }
 
 /// The file.
@@ -108,6 +130,8 @@ pub struct SimulateConfig {
     pub threads: usize,
     /// Folder for the roles' files, which are kept; a temporary one when absent.
     pub folder: Option<PathBuf>,
+    /// Differential privacy of owners; none when absent.
+    pub privacy: Option<PrivacyConfig>,
     /// How long the server waits for owners.
     pub deadline: Deadline,
     /// Who is killed when.
@@ -147,6 +171,7 @@ impl Default for SimulateConfig {
             pairs: 2,
             threads: 1,
             folder: None,
+            privacy: None,
             deadline: Deadline::default(),
             kill: Vec::new(),
         }
@@ -310,6 +335,7 @@ pub fn run(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result
         batches: config.batches,
         reveal: config.reveal,
         initial: config.initial,
+        privacy: config.privacy.map(|privacy| privacy.with(config.threshold.unwrap_or(config.owners / 2 + 1))),
         job,
     };
     let file = folder.join("federation.json");
@@ -365,6 +391,7 @@ pub fn run(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result
             server: String::new(),
             dealer: String::new(),
             reveal_accuracy: tests,
+            most_epsilon: None,
             patience: 600.0,
             threads: config.threads,
             identity: own(format!("owner-{number}")),

@@ -1,4 +1,5 @@
-//! The same federated training in float, of one's own data: same owners, order of rows, start and weights.
+//! The same federated training in float, of one's own data: same owners, order of rows, start and weights; clipped where that is
+//! agreed, and without noise.
 
 use ariann_data::Items;
 use ariann_graph::Graph;
@@ -120,7 +121,11 @@ pub fn in_clear(
             let Some(set) = of(owner) else { continue };
             let task = plan.task(*owner, went.round, done as u32, &rows)?;
             let change = change(plan, graph, &first, &states, set, task)?;
-            let weight = (set.1.len() as f64 / all as f64) as f32;
+            let squares = change.iter().flatten().map(|x| f64::from(*x).powi(2));
+            let weight = match plan.guard() {
+                None => set.1.len() as f64 / all as f64,
+                Some(guard) => (guard.privacy().clip / squares.sum::<f64>().sqrt()).min(1.0) / went.cohort.len() as f64,
+            } as f32;
             for (sum, change) in next.iter_mut().zip(&change) {
                 sum.iter_mut().zip(change).for_each(|(sum, change)| *sum += weight * change);
             }

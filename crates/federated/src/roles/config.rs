@@ -117,6 +117,10 @@ pub struct FederateOwnerConfig {
     /// Agrees to reveal to the server how many of the test items are classified rightly, after every round.
     #[serde(default)]
     pub reveal_accuracy: bool,
+    /// The greatest ε after all rounds that it agrees to, at the federation's δ. Without differential privacy it then takes no
+    /// part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_epsilon: Option<f64>,
     /// Seconds for which it tries to reach the server again.
     #[serde(default = "patience")]
     pub patience: f64,

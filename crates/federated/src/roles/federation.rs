@@ -12,6 +12,7 @@ use ariann_session::training::{Course, FINER, Job, PairTask, is_averaged, weight
 use serde::{Deserialize, Serialize};
 
 use super::reveal::Reveal;
+use crate::privacy::{Guard, Privacy, Protection};
 use crate::{Roster, Training, derive, fed_avg, fed_sgd};
 
 /// Version of the file.
@@ -76,6 +77,9 @@ pub struct Federation {
     /// The owner that brings the model to begin with, and keeps it secret from server and owners; the server brings it when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial: Option<u16>,
+    /// Differential privacy of owners; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<Privacy>,
     /// What a pair trains: its `epochs` are those of all rounds, its `rows` serve as an example.
     pub job: Job,
 }
@@ -94,6 +98,7 @@ pub struct Plan {
     pub roster: Roster,
     /// Which states make up the model, in order, and their lengths.
     model: Vec<(usize, usize)>,
+    guard: Option<Arc<Guard>>,
 }
 
 impl Federation {
@@ -131,6 +136,9 @@ impl Federation {
         if gradients && (self.epochs != 1 || self.job.recipe.momentum != 0.0) {
             return bad("a round of FedSGD is one gradient: epochs must be 1, and the momentum 0".to_string());
         }
+        if gradients && self.privacy.is_some() {
+            return bad("differential privacy clips the updates of FedAvg, and its algorithm is FedSGD".to_string());
+        }
         if self.batches.is_some_and(|batches| batches == 0 || !gradients) {
             return bad("batches are those of a gradient of FedSGD, and at least 1".to_string());
         }
@@ -154,12 +162,14 @@ impl Federation {
         let pins = self.owners.iter().map(|owner| Ok((owner.number, pin(&owner.fingerprint, "an owner")?)));
         let pins: Vec<(u16, Fingerprint)> = pins.collect::<Result<_, SessionError>>()?;
         let roster = Roster::new(training, self.epoch, &pins)?;
-        Ok(Plan { federation: self, course, roster, model })
+        let size = (self.threshold, self.owners.len(), self.rounds);
+        let guard = self.privacy.map(|privacy| Guard::new(privacy, &course, &model, size)).transpose()?;
+        Ok(Plan { federation: self, course, roster, model, guard: guard.map(Arc::new) })
     }
 
     fn terms(&self) -> impl Serialize + '_ {
-        let Federation { rounds, epochs, server, dealer, algorithm, batches, reveal, initial, .. } = self;
-        (rounds, epochs, server, dealer, algorithm, batches, reveal, initial)
+        let Federation { rounds, epochs, server, dealer, privacy, algorithm, batches, reveal, initial, .. } = self;
+        (rounds, epochs, server, dealer, privacy, algorithm, batches, reveal, initial)
     }
 }
 
@@ -171,6 +181,22 @@ impl Plan {
 
     /// The version that new files have.
     pub const VERSION: u32 = VERSION;
+
+    /// Differential privacy, where it is agreed on.
+    pub fn guard(&self) -> Option<&Arc<Guard>> {
+        self.guard.as_ref()
+    }
+
+    /// What so many rounds with a result have spent of it.
+    pub fn protection(&self, rounds: u32) -> Protection {
+        self.guard.as_ref().map_or(Protection::None, |guard| Protection::Differential(guard.spent(rounds)))
+    }
+
+    /// What is agreed on, in words.
+    pub(crate) fn privacy_text(&self) -> String {
+        let rounds = self.federation.rounds;
+        self.guard.as_ref().map_or("differential privacy: none".to_string(), |guard| guard.text(rounds))
+    }
 
     /// The task of an owner in a round after `done` rounds with a result, from all rows of the cohort.
     pub(crate) fn task(
@@ -189,8 +215,13 @@ impl Plan {
         let epochs = self.federation.epochs;
         let rows = counts[place];
         if self.federation.algorithm == Algorithm::FedAvg {
-            let weight = fed_avg(&counts, bits)?[place];
-            return Ok(PairTask::Train { first_epoch: done * epochs, epochs, rows, seed, weight });
+            let weight = match &self.guard {
+                None => fed_avg(&counts, bits)?[place],
+                // Rows are not what bounds an owner's part.
+                Some(guard) => guard.weight(counts.len())?,
+            };
+            let clip = self.guard.as_ref().map(|guard| guard.norm());
+            return Ok(PairTask::Train { first_epoch: done * epochs, epochs, rows, seed, weight, clip });
         }
         let batch = self.course.job().recipe.batch as u64;
         let most = self.federation.batches.map_or(u64::from(u32::MAX), u64::from);

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ariann_data::Items;
 use ariann_gates::Party;
 use ariann_net::{Fingerprint, Identity, Limits, NetError, Peer};
 use ariann_plan::training::encode_states;
+use ariann_prg::Seed;
 use ariann_ring::Ring;
 use ariann_session::SessionError;
 use ariann_session::config::{pin, threads};
@@ -16,6 +18,7 @@ use ariann_session::hooks::Hooks;
 use ariann_session::reading;
 use ariann_session::report::peak_rss;
 use ariann_session::training::{Data, PairTask, initial_states, run_pair};
+use zeroize::Zeroize;
 
 use super::config::{FederateOwnerConfig, patient, seconds};
 use super::dealer::ask;
@@ -25,6 +28,7 @@ use super::reveal::{self, Reveal};
 use super::seats;
 use super::shares::{receive_share, send_share, whole};
 use super::wire::{DIGEST_STEP, FromOwner, Hello, MOST, PROTOCOL, ToOwner, UPDATE_STEP, Wanted};
+use crate::privacy::{Protection, Spent};
 use crate::{
     Book, CHUNK, Candidates, Contribution, Echoes, FederatedError, KeepFile, KeyGrant, KeyRequest, MOST_OWNERS,
     Message, ModelShare, OwnerRound, Position, Record, Relay, Request, Roster, Survivors, Who, decode, encode,
@@ -57,6 +61,9 @@ fn run<R: Ring>(
     changed.into_iter().for_each(|text| events.notice(text));
     owner.run(events)
 }
+
+/// A thread that draws an owner's noise.
+type Drawing<R> = JoinHandle<Result<Vec<R>, FederatedError>>;
 
 /// An update that is masked, and kept until the round is over: the masks cannot be had again.
 struct Masked {
@@ -120,12 +127,26 @@ fn set(
     Ok((Items { shape: items.shape, values, count }, places.iter().map(|place| labels[*place]).collect()))
 }
 
+/// Refuses a federation that spends more than this owner agrees to.
+fn consent(plan: &Plan, most: Option<f64>) -> Result<(), SessionError> {
+    let Some(most) = most else { return Ok(()) };
+    let spent = match plan.protection(plan.federation.rounds) {
+        Protection::Differential(Spent { epsilon: Some(epsilon), .. }) if epsilon <= most => return Ok(()),
+        other => other,
+    };
+    Err(SessionError::Config(format!(
+        "the federation's differential privacy is: {spent}; this owner agrees to most_epsilon = {most} and takes no part. Ask for \
+         more noise or fewer rounds, or agree to more"
+    )))
+}
+
 impl<'a, R: Ring> Owner<'a, R> {
     fn new(
         config: &'a FederateOwnerConfig,
         hooks: &'a Hooks,
         plan: Plan,
     ) -> Result<(Owner<'a, R>, Option<String>), SessionError> {
+        consent(&plan, config.most_epsilon)?;
         let identity = Arc::new(config.identity.load()?);
         let stranger = || {
             let pin = identity.fingerprint();
@@ -213,6 +234,7 @@ impl<'a, R: Ring> Owner<'a, R> {
 
     /// Until the training has ended, over as many connections as it takes.
     fn run(mut self, events: &mut dyn Events) -> Result<FederateReport, SessionError> {
+        events.notice(self.plan.privacy_text());
         let (began, worked) = (Instant::now(), cpu_seconds());
         let patience = seconds(self.config.patience, "patience")?;
         let mut lost = Instant::now();
@@ -251,6 +273,7 @@ impl<'a, R: Ring> Owner<'a, R> {
             *lost = Instant::now();
             if let ToOwner::End { records, accuracies, paused, model } = message {
                 self.follow(&records)?;
+                self.report.privacy = Some(self.plan.protection(accuracies.len() as u32));
                 (self.report.accuracies, self.report.paused) = (accuracies, paused);
                 if model {
                     self.learn(&mut peer)?;
@@ -435,6 +458,16 @@ impl<'a, R: Ring> Owner<'a, R> {
         ask(dealer, Wanted { protocol: PROTOCOL, roster, owner: self.number, round, party: 1, task })
     }
 
+    /// Draws this owner's noise for a cohort of this size, where it is agreed on, while its pair trains: how long it takes
+    /// follows from what is drawn, and nobody is to wait for it.
+    fn noise(&self, cohort: usize) -> Result<Option<Drawing<R>>, SessionError> {
+        let Some(guard) = self.plan.guard().cloned() else { return Ok(None) };
+        let seed = Seed::from_entropy()?;
+        let named = std::thread::Builder::new().name("noise".to_string());
+        let drawing = named.spawn(move || guard.noise::<R>(cohort, &seed));
+        Ok(Some(drawing.map_err(|source| SessionError::file("starting", "a thread that draws noise", source))?))
+    }
+
     /// Trains, masks the update and sends it; or sends it again.
     fn train(
         &mut self,
@@ -457,6 +490,7 @@ impl<'a, R: Ring> Owner<'a, R> {
         }
         let (cursor, states) = (self.plan.course.pair(task)?, self.states()?);
         peer.send_control(&FromOwner::Ready)?;
+        let noise = self.noise(rows.len())?;
         let work = || {
             let dealer = self.dealer(round, task)?;
             let observer = (self.hooks.observer)(&self.report.role);
@@ -466,6 +500,11 @@ impl<'a, R: Ring> Owner<'a, R> {
         let end = work().map_err(|error| gone(peer, &error))?;
         self.report.material_bytes += end.report.material_bytes[1];
         let mut words = self.plan.words(&end.states);
+        if let Some(noise) = noise {
+            let mut noise = noise.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            words.iter_mut().zip(&noise).for_each(|(word, noise)| *word = word.add(*noise));
+            bytemuck::cast_slice_mut::<R, u8>(&mut noise).zeroize();
+        }
         let running = self.running()?;
         let mut masker = running.round.masker::<R>()?;
         let head = masker.head().clone();

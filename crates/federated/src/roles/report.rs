@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::privacy::Protection;
+
 /// What became of an owner in a round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "status")]
@@ -60,6 +62,9 @@ pub struct RoundReport {
     pub owners: Vec<OwnerReport>,
     /// Accuracy on the test set, where it is revealed.
     pub accuracy: Option<f64>,
+    /// Differential privacy of this round and those before it.
+    #[serde(default)]
+    pub privacy: Protection,
     /// Seconds from the first key to the renewed model.
     pub seconds: f64,
     /// Why it had no result.
@@ -78,6 +83,9 @@ pub struct FederateReport {
     /// Accuracies that were revealed, a round with a result each.
     #[serde(default)]
     pub accuracies: Vec<Option<f64>>,
+    /// Differential privacy of all rounds; the dealer does not know how many there were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<Protection>,
     /// Rounds with a result that this role had a part in.
     pub took_part: u32,
     /// Payload bytes sent to and received from server or owners.

@@ -148,6 +148,7 @@ impl<R: Ring> Serving<'_, R> {
             survivors: Vec::new(),
             owners: Vec::new(),
             accuracy: None,
+            privacy: self.common.plan.protection(self.ledger.records.len() as u32),
             seconds: 0.0,
             failed: None,
         };
@@ -181,8 +182,12 @@ impl<R: Ring> Serving<'_, R> {
         self.ledger.accuracies.resize(self.ledger.records.len(), None);
         *self.ledger.accuracies.last_mut().expect("a record was added") = report.accuracy;
         let done = self.ledger.records.len() as u32;
+        report.privacy = self.common.plan.protection(done);
         let counted: Vec<String> = report.survivors.iter().map(u16::to_string).collect();
         events.notice(format!("round {number}: counted owners {}", counted.join(", ")));
+        if self.common.plan.guard().is_some() {
+            events.notice(format!("round {number}: differential privacy: {}", report.privacy));
+        }
         if report.accuracy.is_some() {
             events.tell(Event::Epoch { epoch: done, accuracy: report.accuracy, loss: None });
         }

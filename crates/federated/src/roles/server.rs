@@ -130,6 +130,7 @@ fn run<R: Ring>(
     let limits = ariann_net::Limits { stall, ..config.deadlines.limits()? };
     let mut listener = Listener::bind(&config.listen, &identity, &allowed, &limits)?;
     events.tell(Event::Listening { address: listener.local_addr()? });
+    events.notice(plan.privacy_text());
     let dealer = (config.dealer.clone(), pin(&plan.federation.dealer, "the dealer")?);
     let roster = plan.roster.clone();
     let limits = patient(&config.deadlines)?;
@@ -167,6 +168,7 @@ fn run<R: Ring>(
     report.accuracies = serving.ledger.accuracies;
     report.took_part = serving.ledger.records.len() as u32;
     report.paused = report.took_part < serving.common.plan.federation.rounds;
+    report.privacy = Some(serving.common.plan.protection(report.took_part));
     report.seconds = began.elapsed().as_secs_f64();
     report.cpu_seconds = cpu_since(worked);
     report.peak_rss_bytes = peak_rss();

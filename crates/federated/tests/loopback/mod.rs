@@ -135,6 +135,7 @@ pub fn make_with(rows: &[usize], rounds: u32, threshold: u16, ring: u32, change:
         batches: None,
         reveal: None,
         initial: None,
+        privacy: None,
         job,
     };
     federation.write(&path.join("federation.json")).unwrap();
@@ -217,6 +218,7 @@ impl Made {
             server: server.to_string(),
             dealer: dealer.to_string(),
             reveal_accuracy: true,
+            most_epsilon: None,
             patience: 60.0,
             threads: 1,
             identity: self.own(&format!("owner-{number}")),

@@ -69,7 +69,7 @@ fn follows(step: &StepGraph, index: usize, old: &[ValueRange], new: &[ValueRange
         StepOp::Product(_) => own * changes.product::<f64>(),
         StepOp::Clip { lo, hi } => (own * greatest).min(f64::from(lo.abs().max(hi.abs()))),
         StepOp::Function(function) => match function {
-            Function::Sigmoid | Function::Tanh | Function::Exp | Function::Exponent => own,
+            Function::Sigmoid | Function::Tanh | Function::Exp | Function::Exponent | Function::Shrink { .. } => own,
             Function::Gelu | Function::GeluTanh => own * greatest,
             // Their greatest values are at the least operands.
             Function::Reciprocal => own * greatest.recip().max(1.0),

@@ -10,6 +10,7 @@ use ariann_graph::training::{Initial, Recipe, Role, StepGraph, StepOp, StepRange
 use ariann_plan::training::{TrainingOptions, compile, measure, measured, renew, reveal_state};
 use ariann_plan::{CompileError, Plan, Scale, StateSpec};
 
+use super::clipping::{Clipping, clip, clipping};
 use super::job::{Choices, Job, JobError, Ranges, VERSION};
 use super::pair::PairTask;
 use super::pooled;
@@ -53,8 +54,8 @@ pub enum Kind {
     Evaluate,
     /// The reveal of a state.
     Reveal(usize),
-    /// The multiplication of an update with this weight.
-    Weigh(u64),
+    /// The multiplication of an update with this weight, after it was clipped to this norm.
+    Weigh(u64, Option<u64>),
     /// The multiplication of the sum of a gradient's steps with this weight of so many fractional bits.
     Mean(u64, u32),
 }
@@ -215,6 +216,11 @@ impl Course {
         self.begins.as_ref().expect("it was compiled at first")
     }
 
+    /// How an update is clipped to a norm before it is weighed.
+    pub fn clipping(&self, norm: u64, weight: u64) -> Result<Clipping, JobError> {
+        clipping(self.job.choices.ring, &self.states, &self.first.scales, norm, weight)
+    }
+
     /// The first turn's cursor.
     pub fn cursor(self: &Arc<Self>) -> Cursor {
         self.cursor_at(0, self.first.clone())
@@ -248,7 +254,10 @@ impl Course {
             Turn::Reveal { index } => Kind::Reveal(self.revealed(index)),
             Turn::Weigh => match task {
                 Some(PairTask::Gradient { weight, bits, .. }) => Kind::Mean(weight, bits),
-                task => Kind::Weigh(task.map_or(0, |task| task.weight())),
+                task => {
+                    let (weight, clip) = task.map_or((0, None), |task| task.weight());
+                    Kind::Weigh(weight, clip)
+                }
             },
         }
     }
@@ -303,7 +312,8 @@ impl Course {
                 _ => unreachable!("turns of a test need one"),
             },
             Kind::Reveal(state) => Ok(self.reveal(state, scales)),
-            Kind::Weigh(weight) => Ok(weigh(&self.step().plan, scales, weight)),
+            Kind::Weigh(weight, None) => Ok(weigh(&self.step().plan, scales, weight)),
+            Kind::Weigh(weight, Some(norm)) => Ok(clip(&self.step().plan, scales, norm, weight)?),
             Kind::Mean(weight, bits) => Ok(weigh_finely(&self.step().plan, scales, weight, bits)),
         };
         let plan = plan.map_err(|error| self.refused(&error))?;

@@ -4,6 +4,7 @@
 //! the states.
 
 mod checkpoint;
+mod clipping;
 mod config;
 mod course;
 mod data;
@@ -25,6 +26,7 @@ mod standing;
 mod turns;
 mod weighing;
 
+pub use clipping::{Clipping, NORM_BITS};
 pub use config::{OwnerConfig, TrainDealConfig, TrainPartyConfig, allowed};
 pub use course::{Course, Cursor, Kind, Leg};
 pub use data::Data;

@@ -37,6 +37,9 @@ pub enum PairTask {
         seed: u64,
         /// The weight, an integer of [`weight_bits`](super::weight_bits) fractional bits.
         weight: u64,
+        /// The norm that the update is clipped to before it is weighed, an integer of [`NORM_BITS`](super::NORM_BITS)
+        /// fractional bits.
+        clip: Option<u64>,
     },
     /// Computes one gradient on the owner's rows: the steps that some batches make, each from the same model, summed and weighed.
     Gradient {
@@ -72,13 +75,14 @@ impl PairTask {
         need(job.reveals.loss.is_none(), "losses are revealed, which a federated training does not")?;
         need((job.features, job.labels) == (Source::P1, Source::P1), "items and labels are not the owners'")?;
         match *self {
-            PairTask::Train { first_epoch, epochs, rows, weight, .. } => {
+            PairTask::Train { first_epoch, epochs, rows, weight, clip, .. } => {
                 let last = first_epoch.checked_add(epochs);
                 need(epochs > 0 && last.is_some_and(|last| last <= job.recipe.epochs), "rounds are over")?;
                 let batch = job.recipe.batch as u64;
                 need((batch..=u64::from(u32::MAX)).contains(&rows), "batch has more items than an owner")?;
                 let most = 1 << weight_bits(job.choices.ring);
-                need((1..=most).contains(&weight), "weight of an owner is 0, or above 1: it has too few rows of all")
+                need((1..=most).contains(&weight), "weight of an owner is 0, or above 1: it has too few rows of all")?;
+                clip.map_or(Ok(()), |norm| course.clipping(norm, weight).map(drop))
             }
             PairTask::Gradient { epoch, batches, rows, weight, bits, .. } => {
                 need(epoch < job.recipe.epochs, "rounds are over")?;
@@ -147,10 +151,12 @@ impl PairTask {
         }
     }
 
-    pub(crate) fn weight(&self) -> u64 {
+    /// The weight of the update, and the norm that it is clipped to.
+    pub(crate) fn weight(&self) -> (u64, Option<u64>) {
         match *self {
-            PairTask::Train { weight, .. } | PairTask::Gradient { weight, .. } => weight,
-            PairTask::Test { .. } => 0,
+            PairTask::Train { weight, clip, .. } => (weight, clip),
+            PairTask::Gradient { weight, .. } => (weight, None),
+            PairTask::Test { .. } => (0, None),
         }
     }
 

@@ -49,7 +49,7 @@ pub enum Turn {
         /// Which of those that are revealed.
         index: u32,
     },
-    /// A pair of a federated training multiplies what it changed with its public weight.
+    /// A pair of a federated training multiplies what it changed with its public weight, clipped where that is agreed.
     Weigh,
 }
 
