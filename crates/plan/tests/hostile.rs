@@ -62,7 +62,7 @@ fn plans(step: &StepGraph, ranges: &StepRanges, random: &mut Random) -> usize {
     let options = TrainingOptions { loss, ..steps::options(ring, [1, 1, step.item_len]) };
     let names = measured(step).into_iter().map(|node| step.nodes[node].name.clone());
     let exponents: Vec<(String, i32)> = names.map(|name| (name, random.of(&EXPONENTS))).collect();
-    let renewed = renew(step, ranges, &exponents);
+    let renewed = renew(step, ranges, ranges, &exponents);
     let found = [
         compile(step, ranges, &options),
         measure(step, ranges, &TrainingOptions { loss: None, ..options.clone() }),

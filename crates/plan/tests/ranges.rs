@@ -3,76 +3,15 @@
 
 mod steps;
 
-use ariann_gates::{Receiver, Window};
-use ariann_graph::training::{
-    Loss, Recipe, Rehearsal, Role, StepGraph, StepNode, StepOp, StepRanges, Trainer, evaluation,
-};
+use ariann_gates::Receiver;
+use ariann_graph::training::{Loss, Recipe, Role, StepGraph, StepNode, StepOp, StepRanges, Trainer, evaluation};
 use ariann_graph::{Function, ValueRange, import, zoo};
-use ariann_plan::clear::{Excess, Nearest, Reference, Rounding};
 use ariann_plan::training::{
-    RangesError, TrainingOptions, compile, decode_state, encode_states, exponents, measure, measured, renew,
+    RangesError, TrainingOptions, compile, exponents, measure, measured, renew, renew_evaluation,
 };
-use ariann_plan::{Gate, Kept, Opens, Plan, Revealed, Scale};
-use ariann_ring::fixed;
+use ariann_plan::{Gate, Kept, Opens, Plan, Revealed};
+use steps::clear::*;
 use steps::*;
-
-/// Rounds to the nearest and keeps what goes into the windows of measured values.
-struct Watching<'p> {
-    plan: &'p Plan,
-    seen: Vec<(usize, Vec<i64>)>,
-}
-
-impl Rounding for Watching<'_> {
-    fn round(&mut self, gate: u32, first_item: usize, z: &[i64], window: Window, out: &mut [i64]) {
-        Nearest.round(gate, first_item, z, window, out);
-        if self.plan.gates[gate as usize].name == "ranges/window" {
-            self.seen.push((gate as usize, out.to_vec()));
-        }
-    }
-}
-
-/// A batch, at `by` times its magnitude.
-fn batch(step: &StepGraph, seed: u64, by: f32) -> (Vec<f32>, Vec<u32>) {
-    let (mut features, labels) = items(step, seed);
-    features.iter_mut().for_each(|x| *x *= by);
-    (features, labels)
-}
-
-fn rehearsed(step: &StepGraph, by: f32) -> StepRanges {
-    let (mut trainer, mut rehearsal) = (Trainer::new(step), Rehearsal::new(step));
-    for number in 0..2 {
-        let (features, labels) = batch(step, number + 1, by);
-        rehearsal.step(&mut trainer, step, &features, &labels, number).expect("a step");
-    }
-    rehearsal.ranges().expect("ranges")
-}
-
-fn encoded(plan: &Plan, step: &StepGraph, features: &[f32], labels: &[u32]) -> [Vec<i64>; 2] {
-    let frac = plan.gates[0].scale.frac;
-    let features = features.iter().map(|x| fixed::encode::<u64>(f64::from(*x), frac).expect("it fits") as i64);
-    let one_hot = labels.iter().flat_map(|label| (0..step.classes as u32).map(move |class| i64::from(class == *label)));
-    [features.collect(), one_hot.collect()]
-}
-
-fn words(plan: &Plan, states: &[Vec<f32>]) -> Vec<Vec<i64>> {
-    let words = encode_states::<u64>(plan, states).expect("states fit");
-    words.into_iter().map(|words| words.into_iter().map(|word| word as i64).collect()).collect()
-}
-
-/// What a measuring plan reveals in clear, and what it saw.
-fn measuring<'p>(
-    plan: &'p Plan,
-    step: &StepGraph,
-    states: &[Vec<f32>],
-    (features, labels): &(Vec<f32>, Vec<u32>),
-) -> (Vec<u64>, Watching<'p>) {
-    let [features, labels] = encoded(plan, step, features, labels);
-    let (before, mut rounding) = (words(plan, states), Watching { plan, seen: Vec::new() });
-    let mut after = before.clone();
-    let left = Reference::of_step(plan).run_step(&mut after, features, labels, &mut rounding, [0, 0]);
-    assert_eq!(before, after, "measuring changes nothing");
-    (left.result.expect("exponents").into_iter().map(|word| word as u64).collect(), rounding)
-}
 
 /// Greatest magnitudes of all nodes, in float.
 fn in_float(step: &StepGraph, states: &[Vec<f32>], (features, labels): &(Vec<f32>, Vec<u32>)) -> Vec<f64> {
@@ -83,18 +22,6 @@ fn in_float(step: &StepGraph, states: &[Vec<f32>], (features, labels): &(Vec<f32
         greatest[node] = values.iter().fold(0f32, |max, x| max.max(x.abs())).into();
     });
     greatest
-}
-
-fn initial(step: &StepGraph) -> Vec<Vec<f32>> {
-    step.states.iter().map(|state| state.initial.clone()).collect()
-}
-
-fn names(step: &StepGraph) -> Vec<String> {
-    measured(step).into_iter().map(|node| step.nodes[node].name.clone()).collect()
-}
-
-fn scales_after(plan: &Plan) -> Vec<Scale> {
-    plan.training.as_ref().expect("training").states.iter().map(|state| state.after).collect()
 }
 
 const NETWORKS: [(&str, Loss); 4] =
@@ -191,7 +118,8 @@ fn an_evaluation_has_the_names_of_the_step() {
         // Its ranges follow, too.
         let ranges = ranges_of(&test, 1.0);
         let of: Vec<(String, i32)> = names(&step).into_iter().map(|name| (name, 1)).collect();
-        let new = renew(&test, &ranges, &of);
+        let stepped = rehearsed(&step, 1.0);
+        let new = renew_evaluation(&test, &ranges, &ranges, &of, (&step, &stepped));
         let logits = [&ranges, &new].map(|ranges| ranges.nodes[test.output].max_abs);
         assert!(logits[0] != logits[1], "{name}: {logits:?}");
     }
@@ -200,32 +128,6 @@ fn an_evaluation_has_the_names_of_the_step() {
 fn ranges_of(step: &StepGraph, max_abs: f64) -> StepRanges {
     let all = |len| vec![ValueRange { max_abs, rms: max_abs / 4.0 }; len];
     StepRanges { steps: 1, nodes: all(step.nodes.len()), states: all(step.states.len()) }
-}
-
-/// The relative error of the velocities that a step leaves, against float, and the first value that left its bound.
-fn error(
-    plan: &Plan,
-    step: &StepGraph,
-    states: &[Vec<f32>],
-    (features, labels): &(Vec<f32>, Vec<u32>),
-) -> (f64, Option<Excess>) {
-    let mut trainer = Trainer::new(step);
-    trainer.states_mut().clone_from_slice(states);
-    trainer.run(step, features, labels, 0);
-    let [features, labels] = encoded(plan, step, features, labels);
-    let mut words = words(plan, states);
-    let excess = Reference::of_step(plan).run_step(&mut words, features, labels, &mut Nearest, [0, 0]).excess;
-    let (mut off, mut all) = (0f64, 0f64);
-    let specs = &plan.training.as_ref().expect("training").states;
-    for ((words, spec), float) in words.iter().zip(specs).zip(trainer.states()) {
-        if spec.role == Role::Velocity {
-            let words: Vec<u64> = words.iter().map(|word| *word as u64).collect();
-            let private = decode_state(&words, spec.after);
-            off += private.iter().zip(float).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
-            all += float.iter().map(|b| f64::from(*b).powi(2)).sum::<f64>();
-        }
-    }
-    ((off / all).sqrt(), excess)
 }
 
 #[test]
@@ -254,7 +156,8 @@ fn values_that_became_small_get_their_bits_back() {
         let (words, _) = measuring(&plan, &step, &states, &given);
         let found = exponents(&plan, &words).expect("exponents");
         let of: Vec<(String, i32)> = names(&step).into_iter().zip(found).collect();
-        let new = renew(&step, &ranges, &of);
+        let new = renew(&step, &ranges, &ranges, &of);
+        let new = (0..3).fold(new, |new, _| renew(&step, &new, &ranges, &of));
         let renewed = compile(&step, &new, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
         renewed.check().expect("a plan");
         let [(before, _), (after, excess)] = [&stale, &renewed].map(|plan| error(plan, &step, &states, &given));
@@ -278,7 +181,7 @@ fn values_that_grew_get_room_and_those_that_left_their_range_are_named() {
         let (words, _) = measuring(&plan, &step, &states, &batch(&step, 9, 1.0 / 9.0));
         let found = exponents(&plan, &words).expect("within the margin");
         let of: Vec<(String, i32)> = names(&step).into_iter().zip(found).collect();
-        let new = renew(&step, &ranges, &of);
+        let new = renew(&step, &ranges, &ranges, &of);
         let renewed = compile(&step, &new, &options).expect("a plan");
         renewed.check().expect("a plan");
         let far = batch(&step, 9, 0.5);
@@ -403,36 +306,45 @@ fn ranges_follow_from_what_values_are_made_of() {
     let all = |by: i32| -> Vec<(String, i32)> {
         nodes.iter().map(|node| (step.nodes[*node].name.clone(), exponent(*node) + by)).collect()
     };
-    let same = renew(&step, &ranges, &all(0));
+    let same = renew(&step, &ranges, &ranges, &all(0));
     for (&node, by) in nodes.iter().flat_map(|node| [(node, -3), (node, 0), (node, 2)]) {
-        let new = renew(&step, &ranges, &all(by)).nodes[node];
+        let new = renew(&step, &ranges, &ranges, &all(by)).nodes[node];
         // The greatest range of its exponent.
-        assert_eq!((new.max_abs * 1.01).log2().ceil() as i32, exponent(node) + by, "{}", step.nodes[node].name);
-        assert!(new.max_abs * 1.02 > 2f64.powi(exponent(node) + by));
+        assert_eq!((new.max_abs * 1.01).log2().ceil() as i32, exponent(node) + by.max(-1), "{}", step.nodes[node].name);
+        assert!(by < 0 || new.max_abs * 1.02 > 2f64.powi(exponent(node) + by));
         let (old, ratio) = (ranges.nodes[node], new.max_abs / ranges.nodes[node].max_abs);
         assert!((new.rms - old.rms * ratio).abs() <= 1e-9 * new.rms);
     }
     // Once more, nothing changes; ranges that are told by their exponents are such again.
-    assert_eq!(renew(&step, &same, &all(0)), same);
+    assert_eq!(renew(&step, &same, &ranges, &all(0)), same);
     let told = ranges.rounded();
     for by in [-5, 0, 3] {
-        let new = renew(&step, &told, &all(by));
+        let new = renew(&step, &told, &told, &all(by));
         nodes.iter().for_each(|node| assert_eq!(new.nodes[*node].max_abs, new.rounded().nodes[*node].max_abs));
     }
-    let gone = renew(&step, &ranges, &all(-40));
-    let grown = renew(&step, &ranges, &all(3));
+    let once = renew(&step, &ranges, &ranges, &all(-40));
+    let gone = (0..20).fold(once.clone(), |gone, _| renew(&step, &gone, &ranges, &all(-40)));
+    let grown = renew(&step, &ranges, &ranges, &all(3));
     assert_eq!(gone.states, ranges.states);
     for (index, node) in step.nodes.iter().enumerate() {
         let [old, less, more] = [&ranges, &gone, &grown].map(|ranges| ranges.nodes[index].max_abs);
         let name = &node.name;
         match &node.op {
             StepOp::Features | StepOp::Labels | StepOp::State(_) => assert_eq!([less, more], [old, old], "{name}"),
-            StepOp::Product(_) => assert!(less == old / 256.0 && more > 7.0 * old, "{name}: {old} {less} {more}"),
+            StepOp::Product(_) => assert!(
+                once.nodes[index].max_abs == old / 2.0 && less == old / 8.0 && more > 7.0 * old,
+                "{name}: {old} {less} {more}"
+            ),
             StepOp::Add => {
                 let sum: f64 = node.inputs.iter().map(|input| gone.nodes[*input].max_abs).sum();
                 assert!(less <= sum && less <= old && more >= old, "{name}: {old} {less} {more}");
             }
-            StepOp::Update { .. } => assert!(less == old / 2.0 && more > 7.0 * old, "{name}: {old} {less} {more}"),
+            StepOp::Update { .. } => {
+                let gradient = *node.inputs.last().expect("a gradient");
+                let ratio = gone.nodes[gradient].max_abs / ranges.nodes[gradient].max_abs;
+                assert!((less - old * ratio).abs() < 1e-9 * old && more > 7.0 * old, "{name}: {old} {less} {more}");
+                assert!(once.nodes[index].max_abs >= old / 2.0, "{name}: it remembers");
+            }
             // As what they are made of, by whichever way.
             StepOp::Relu | StepOp::MaxPool(_) | StepOp::Scale(_) | StepOp::Reduce(_) | StepOp::ReluBack { .. } => {
                 for new in [&gone, &grown] {
@@ -454,9 +366,10 @@ fn ranges_follow_from_what_values_are_made_of() {
         let exponents = measured(&step)
             .into_iter()
             .map(|node| (step.nodes[node].name.clone(), (ranges.nodes[node].max_abs * 1.01).log2().ceil() as i32 + by));
-        renew(&step, &ranges, &exponents.collect::<Vec<_>>())
+        renew(&step, &ranges, &ranges, &exponents.collect::<Vec<_>>())
     };
     let (grown, gone) = (of(3), of(-5));
+    let seen_by = |running: usize| step.nodes[running].inputs[1];
     let mut seen = 0;
     for (index, node) in step.nodes.iter().enumerate() {
         if let StepOp::Running { .. } = node.op {
@@ -465,7 +378,8 @@ fn ranges_follow_from_what_values_are_made_of() {
             for node in [index, node.inputs[0]] {
                 assert!(grown.nodes[node].max_abs >= observed);
                 assert!(gone.nodes[node].max_abs >= ranges.nodes[node].max_abs);
-                assert!(gone.nodes[node].max_abs <= ranges.nodes[index].max_abs.max(ranges.nodes[node].max_abs));
+                let most = ranges.nodes[index].max_abs.max(gone.nodes[seen_by(index)].max_abs);
+                assert!(gone.nodes[node].max_abs <= most.max(ranges.nodes[node].max_abs));
             }
         }
     }

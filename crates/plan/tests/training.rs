@@ -4,10 +4,12 @@
 mod steps;
 
 use ariann_gates::{Party, Receiver};
-use ariann_graph::training::{Loss, Recipe, Role, evaluation};
+use ariann_graph::training::{Loss, Recipe, Role, evaluation, step_in_f64};
 use ariann_graph::{import, zoo};
+use ariann_plan::clear::{Nearest, Reference};
 use ariann_plan::training::{Source, TrainingOptions, compile, decode_state, encode_states, measure, reveal_state};
 use ariann_plan::{CompileError, Gate, Opens, Revealed, Scale, Shared};
+use steps::clear::*;
 use steps::*;
 
 #[test]
@@ -87,6 +89,31 @@ fn an_evaluation_counts_and_changes_nothing_else() {
         .collect();
     assert_eq!(stored, [Role::Count]);
     assert_eq!(named(&plan), [Opens::Input, Opens::Input]);
+}
+
+/// 98 values a channel: a hundredth that no power of two is.
+#[test]
+fn means_of_any_number_of_values_are_exact_in_the_wide_ring() {
+    let (step, input) = network("resnet8", Some([3, 7, 7]), &recipe(2, Loss::CrossEntropy), false);
+    let plan = compile(&step, &rehearsed(&step, 1.0), &options(64, input)).expect("a plan");
+    plan.check().expect("a plan");
+    let (features, labels) = batch(&step, 2, 1.0);
+    let float = step_in_f64(&step, &features, &labels, |_, _| ());
+    let mut states = words(&plan, &initial(&step));
+    let [features, labels] = encoded(&plan, &step, &features, &labels);
+    let left = Reference::of_step(&plan).run_step(&mut states, features, labels, &mut Nearest, [0, 0]);
+    assert_eq!(left.excess, None);
+    let (specs, mut seen) = (&plan.training.as_ref().expect("training").states, 0);
+    for ((words, spec), float) in states.iter().zip(specs).zip(&float) {
+        if spec.role == Role::Velocity {
+            let unit = spec.after.unit();
+            let off: f64 = words.iter().zip(float).map(|(a, b)| (*a as f64 * unit - b).powi(2)).sum();
+            let all: f64 = float.iter().map(|b| b.powi(2)).sum();
+            assert!(off.sqrt() <= 1e-3 * all.sqrt(), "{}: {:e}", spec.name, (off / all).sqrt());
+            seen += 1;
+        }
+    }
+    assert!(seen > 10);
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! How far the gradients of one step in fixed point are from those in float32, layer by layer:
+//! How far the gradients of one step in fixed point and in float32 are from those in float64, layer by layer:
 //! `cargo run --release -p ariann-testkit --example gradients -- alexnet-cifar 32 32 ce DATA [RESIZE]`
 //! (network, batch, ring, loss, items with their labels). The step is computed by the reference that a private run agrees
-//! with, rounded without bias as there. A second number is the relative L2 error of all gradients together.
+//! with, rounded without bias as there. The last lines are all gradients together, the median and the worst one.
 
 use ariann_data::{Choice, Preprocess, load_images, own_labels};
 use ariann_gates::Window;
-use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, Role, Trainer, order, training_step};
+use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, Role, Trainer, order, step_in_f64, training_step};
 use ariann_graph::{import, zoo};
 use ariann_plan::clear::{Reference, Rounding};
 use ariann_plan::training::{MARGIN, Source, TrainingOptions, compile, encode_states};
@@ -103,30 +103,54 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(excess) = done.excess {
         println!("left its bound: {excess:?}");
     }
-    let (mut error, mut norm, mut worst) = (0.0f64, 0.0f64, 0.0f64);
+    let wide = step_in_f64(&step, &features, &labels, |_, _| ());
+    let line = |name: &str, [fixed, float, both]: [f64; 3]| println!("{name:40} {fixed:12.6} {float:12.6} {both:12.6}");
+    println!("{:40} {:>12} {:>12} {:>12}", "relative L2, %", "fixed, f64", "f32, f64", "fixed, f32");
+    let (mut all, mut each) = (Distances::default(), Vec::new());
     let specs = &plan.training.as_ref().ok_or("a plan of training")?.states;
     for (index, state) in step.states.iter().enumerate().filter(|(_, state)| state.role == Role::Velocity) {
         let scale = specs[index].after.unit();
-        let pairs = states[index].iter().zip(&float.states()[index]);
-        let (mut wrong, mut all) = (0.0, 0.0);
-        for (fixed, float) in pairs {
-            wrong += (*fixed as f64 * scale - f64::from(*float)).powi(2);
-            all += f64::from(*float).powi(2);
+        let mut one = Distances::default();
+        for ((fixed, float), wide) in states[index].iter().zip(&float.states()[index]).zip(&wide[index]) {
+            one.add(*fixed as f64 * scale, f64::from(*float), *wide);
         }
-        println!(
-            "{:40} {:9.5} %   rms {:.2e}",
-            state.name,
-            100.0 * (wrong / all).sqrt(),
-            (all / states[index].len() as f64).sqrt()
-        );
-        error += wrong;
-        norm += all;
-        worst = worst.max((wrong / all).sqrt());
+        line(&state.name, one.percent());
+        all.join(&one);
+        each.push(one.percent());
     }
-    println!(
-        "{name}, ring {ring}: all gradients {:.4} %, the worst {:.4} %",
-        100.0 * (error / norm).sqrt(),
-        100.0 * worst
-    );
+    let ranked = |place: usize| {
+        [0, 1, 2].map(|column| {
+            let mut column: Vec<f64> = each.iter().map(|of| of[column]).collect();
+            column.sort_by(f64::total_cmp);
+            column[place]
+        })
+    };
+    line("all", all.percent());
+    line("median", ranked(each.len() / 2));
+    line("worst", ranked(each.len() - 1));
     Ok(())
+}
+
+/// Squared distances of gradients in three arithmetics, and their squared norm in float64.
+#[derive(Default)]
+struct Distances {
+    squares: [f64; 3],
+    norm: f64,
+}
+
+impl Distances {
+    fn add(&mut self, fixed: f64, float: f64, wide: f64) {
+        let differences = [fixed - wide, float - wide, fixed - float];
+        self.squares.iter_mut().zip(differences).for_each(|(sum, x)| *sum += x * x);
+        self.norm += wide * wide;
+    }
+
+    fn join(&mut self, other: &Distances) {
+        self.squares.iter_mut().zip(other.squares).for_each(|(sum, x)| *sum += x);
+        self.norm += other.norm;
+    }
+
+    fn percent(&self) -> [f64; 3] {
+        self.squares.map(|square| 100.0 * (square / self.norm).sqrt())
+    }
 }

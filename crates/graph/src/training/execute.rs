@@ -77,6 +77,23 @@ impl Trainer {
     }
 }
 
+/// One step in float64 from the states that the graph begins with: what the rounding of float32 and of fixed point is measured
+/// against. Gives the states after it; `observe` sees what [`Trainer::run_observed`] shows.
+///
+/// # Panics
+/// When lengths differ from the graph's, or a label is no class.
+pub fn step_in_f64(
+    step: &StepGraph,
+    features: &[f32],
+    labels: &[u32],
+    observe: impl FnMut(usize, &[f64]),
+) -> Vec<Vec<f64>> {
+    let features: Vec<f64> = features.iter().map(|&value| value.into()).collect();
+    let mut machine = Machine::<f64>::new(step);
+    machine.run(step, &features, labels, 0, observe);
+    machine.states
+}
+
 /// Buffers that were let go, by length, so that memory is not asked for anew.
 #[derive(Clone)]
 struct Spare<T>(HashMap<usize, Vec<Vec<T>>>);
@@ -115,7 +132,6 @@ pub(super) struct Machine<T> {
 }
 
 impl<T: Real> Machine<T> {
-    #[cfg(test)]
     pub fn new(step: &StepGraph) -> Self {
         let wide = |state: &State| state.initial.iter().map(|&value| T::of(value.into())).collect();
         Machine { states: step.states.iter().map(wide).collect(), seed: 0, spare: Spare::default() }

@@ -24,7 +24,7 @@ mod windows;
 mod tests;
 
 pub use differentiate::{evaluation, training_step};
-pub use execute::{Outcome, Trainer};
+pub use execute::{Outcome, Trainer, step_in_f64};
 pub use public::{order, pattern};
 pub use ranges::{RangesError, StepRanges};
 pub use recipe::{Initial, Loss, Recipe, RecipeError, Schedule};

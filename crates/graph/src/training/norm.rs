@@ -41,7 +41,10 @@ impl Norm {
         let kept = norm.gamma.len();
         let axes = Axes { outer: pass.batch, kept, inner: layer.len() / kept };
         let part = |part: &str| format!("{}.{part}", layer.name);
-        let [running_mean, running_variance] = [mean_state, variance_state].map(|state| (state, pass.state(state)));
+        // Statistics that never move are not read where the batch has its own.
+        let moves = norm.momentum > 0.0;
+        let mut state = |state| (moves || !batch_statistics).then(|| (state, pass.state(state)));
+        let running = state(mean_state).zip(state(variance_state));
         let (centred, variance) = if batch_statistics {
             let count = axes.terms() as f64;
             let sum = pass.builder.reduce(&part("sum"), axes, z);
@@ -50,15 +53,18 @@ impl Norm {
             let centred = pass.builder.subtract(&part("centred"), z, spread);
             let total = squares(pass, layer, axes, centred);
             let variance = pass.builder.scale(&part("variance"), 1.0 / count, total);
-            let unbiased = pass.builder.scale(&part("variance.unbiased"), count / (count - 1.0), variance);
-            for ((state, old), new, name) in
-                [(running_mean, mean, "mean.running"), (running_variance, unbiased, "variance.running")]
-            {
-                let op = StepOp::Running { state, momentum: norm.momentum };
-                pass.running.push((part(name), op, vec![old, new]));
+            if let Some((running_mean, running_variance)) = running {
+                let unbiased = pass.builder.scale(&part("variance.unbiased"), count / (count - 1.0), variance);
+                for ((state, old), new, name) in
+                    [(running_mean, mean, "mean.running"), (running_variance, unbiased, "variance.running")]
+                {
+                    let op = StepOp::Running { state, momentum: norm.momentum };
+                    pass.running.push((part(name), op, vec![old, new]));
+                }
             }
             (centred, variance)
         } else {
+            let (running_mean, running_variance) = running.expect("statistics are read");
             let spread = pass.builder.spread(&part("mean.spread"), axes, running_mean.1);
             (pass.builder.subtract(&part("centred"), z, spread), running_variance.1)
         };

@@ -15,7 +15,7 @@ use crate::scales::ScaleError;
 use crate::{CompileError, Entry, Gate, Kept, Scale, Shared, StateSpec, Times};
 
 /// Bits of a public constant that has no exact form, by ring.
-const CONSTANT_BITS: [i32; 2] = [11, 26];
+pub(super) const CONSTANT_BITS: [i32; 2] = [11, 26];
 
 /// A share, or a wire of k bits, with its scale.
 pub(super) type Held = (u32, Scale);

@@ -24,7 +24,7 @@ use build::Builder;
 use scales::Scales;
 
 pub use measure::{RangesError, exponents, measured};
-pub use renew::renew;
+pub use renew::{renew, renew_evaluation};
 pub use states::{StateError, decode_state, encode_states};
 
 /// Bits of margin above the ranges of a rehearsal.

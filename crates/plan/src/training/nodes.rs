@@ -19,7 +19,7 @@ use ariann_graph::{AvgPool, Function, Pool};
 use ariann_ring::arrange::{Axis, Block};
 use ariann_ring::{Arrange, Axes, Bilinear};
 
-use super::build::{Builder, Held};
+use super::build::{Builder, CONSTANT_BITS, Held};
 use super::refine;
 use super::scales::bits;
 use crate::gate::Lookup;
@@ -221,12 +221,13 @@ impl Builder<'_> {
                 self.times(name, "", held, by, 1, result, len)
             }
             _ => {
-                // A constant of a few bits; it takes them from the value, which is rounded first where it has no room.
+                // A constant of some bits; it takes them from the value, which is rounded first where it has no room.
                 let max = self.scales.max(input);
                 let held = self.plain(name, held, scale.frac, max, len)?;
                 let magnitude = bits(max / held.1.unit()) + self.scales.margin();
-                let held = self.cut(name, "fit", held, magnitude + 12 - self.scales.ring(), max, len)?;
-                let up = 9 - by.abs().log2().floor() as i32;
+                let constant_bits = CONSTANT_BITS[usize::from(self.options.ring == 64)];
+                let held = self.cut(name, "fit", held, magnitude + constant_bits + 1 - self.scales.ring(), max, len)?;
+                let up = constant_bits - 2 - by.abs().log2().floor() as i32;
                 let factor = (by * 2f64.powi(up)).round() as i64;
                 self.times(name, "", held, by, factor, Scale::bits(held.1.frac + up), len)
             }

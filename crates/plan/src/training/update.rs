@@ -51,7 +51,9 @@ impl Builder<'_> {
         let wanted = wanted.max(VELOCITY_BITS - bits(max));
         // A scale that another plan has left is kept where it fits: all rates of a schedule then have the same.
         let left = velocity.filter(|_| self.options.before.is_some()).map(|velocity| self.states[velocity].before.frac);
-        let wanted = left.filter(|left| left + MOMENTUM_BITS <= most).unwrap_or(wanted);
+        // Where ranges were renewed and the velocity is small by now, it becomes finer.
+        let left = left.filter(|left| left + MOMENTUM_BITS <= most).map(|left| left.max(VELOCITY_BITS - bits(max)));
+        let wanted = left.unwrap_or(wanted);
         // A coarse gradient is brought to the bits that the velocity has room for.
         let fine = match velocity {
             Some(_) => gradient.1.frac.max((wanted + MOMENTUM_BITS).min(most)),
@@ -69,6 +71,8 @@ impl Builder<'_> {
                 // What the step before left, at the scale that this one leaves.
                 held.1 = Scale::bits(frac);
             }
+            // One that is finer than the sum, whose range has grown since, is rounded to leave the factor its bits.
+            let held = self.cut(name, "remembered", held, held.1.frac + MOMENTUM_BITS - fine, max, len)?;
             operands.push(self.with(name, "momentum", held, momentum, fine, len));
         }
         // One that is a few units of the sum at most, beside a gradient of as few bits, is left out.
@@ -99,7 +103,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// A share times a positive constant, at `frac` fractional bits.
+    /// A share times a positive constant, at `frac` fractional bits. One below a unit counts as a unit.
     fn with(&mut self, name: &str, part: &str, held: Held, by: f64, frac: i32, len: usize) -> Held {
         let factor = (by * 2f64.powi(frac - held.1.frac)).round() as i64;
         self.times(name, part, held, by, factor.max(1), Scale::bits(frac), len)
@@ -134,6 +138,9 @@ impl Builder<'_> {
         let new = self.plain(name, new, frac, of_new, len)?;
         let new = self.cut(name, "observed", new, new.1.frac - frac, of_new, len)?;
         let sum = frac + RUNNING_BITS;
+        // Both have a unit at least, and are one together.
+        let unit = 2f64.powi(-RUNNING_BITS);
+        let momentum = ((momentum / unit).round() * unit).clamp(unit, 1.0 - unit);
         let kept = self.with(name, "kept", old_at, 1.0 - momentum, sum, len);
         let new = self.with(name, "moved", new, momentum, sum, len);
         let held = self.added(name, &[kept, new], len)?;

@@ -1,6 +1,8 @@
 //! Steps to plan: recipes, options, made-up items, ranges.
 #![allow(dead_code)]
 
+pub mod clear;
+
 use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, StepGraph, StepRanges, Trainer, training_step};
 use ariann_graph::{import, zoo};
 use ariann_plan::training::{MARGIN, Source, TrainingOptions};

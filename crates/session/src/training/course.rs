@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ariann_gates::{Party, Receiver};
 use ariann_graph::training::{Initial, Recipe, Role, StepGraph, StepOp, StepRanges, evaluation, training_step};
-use ariann_plan::training::{TrainingOptions, compile, measure, measured, renew, reveal_state};
+use ariann_plan::training::{TrainingOptions, compile, measure, measured, renew, renew_evaluation, reveal_state};
 use ariann_plan::{CompileError, Plan, Scale, StateSpec};
 
 use super::clipping::{Clipping, clip, clipping};
@@ -515,8 +515,12 @@ impl Cursor {
         let of: Vec<(String, i32)> = names.zip(exponents.iter().copied()).collect();
         let Ranges { steps, evaluation } = &*self.standing.ranges;
         let tested = self.course.evaluation.as_ref().zip(evaluation.as_ref());
-        let evaluation = tested.map(|(test, ranges)| renew(test, ranges, &of));
-        let new = Arc::new(Ranges { steps: renew(step, steps, &of), evaluation });
+        let job = &self.course.job.ranges;
+        let steps = renew(step, steps, &job.steps, &of);
+        let evaluation = tested
+            .zip(job.evaluation.as_ref())
+            .map(|((test, ranges), job)| renew_evaluation(test, ranges, job, &of, (step, &steps)));
+        let new = Arc::new(Ranges { steps, evaluation });
         let before = std::mem::replace(&mut self.standing.ranges, new);
         self.standing.generation += 1;
         let epoch = match self.turn() {
