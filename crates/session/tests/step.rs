@@ -3,10 +3,10 @@
 mod common;
 
 use ariann_gates::{Comparison, Party, Receiver};
-use ariann_graph::training::{Loss, Recipe, Rehearsal, StepGraph, Trainer, training_step};
+use ariann_graph::training::{Loss, Recipe, Rehearsal, StepGraph, StepRanges, Trainer, training_step};
 use ariann_graph::{Graph, Op, import, zoo};
 use ariann_plan::clear::Reference;
-use ariann_plan::training::{MARGIN, Source, TrainingOptions, compile, encode_states};
+use ariann_plan::training::{MARGIN, Source, TrainingOptions, compile, encode_states, exponents, measure, measured};
 use ariann_plan::{Gate, InputSpec, Link, Optimize, Plan, SignChoice};
 use ariann_ring::{Ring, fixed};
 use common::recording::Seen;
@@ -29,6 +29,17 @@ fn items(step: &StepGraph, seed: u64) -> (Vec<f32>, Vec<u32>) {
 }
 
 fn planned(step: &StepGraph, shape: &[usize], ring: u32, optimize: Optimize, sources: [Source; 2]) -> Plan {
+    let (ranges, options) = ranged(step, shape, ring, optimize, sources);
+    compile(step, &ranges, &options).unwrap()
+}
+
+fn ranged(
+    step: &StepGraph,
+    shape: &[usize],
+    ring: u32,
+    optimize: Optimize,
+    sources: [Source; 2],
+) -> (StepRanges, TrainingOptions) {
     let (mut trainer, mut rehearsal) = (Trainer::new(step), Rehearsal::new(step));
     for number in 0..4 {
         let (features, labels) = items(step, number + 1);
@@ -49,7 +60,7 @@ fn planned(step: &StepGraph, shape: &[usize], ring: u32, optimize: Optimize, sou
         before: None,
         shared: None,
     };
-    compile(step, &rehearsal.ranges().unwrap(), &options).unwrap()
+    (rehearsal.ranges().unwrap(), options)
 }
 
 /// Features and labels as ring elements.
@@ -117,6 +128,52 @@ fn follows<R: Ring>(graph: &Graph, recipe: &Recipe, optimize: Optimize, sources:
         assert!(before != clear, "a step changes the states");
     }
     plan
+}
+
+/// A turn that measures: both parties learn the exponents that the reference gives, and the states stay as they are.
+fn measures<R: Ring>(graph: &Graph, recipe: &Recipe, optimize: Optimize, sources: [Source; 2]) {
+    let step = training_step(graph, recipe, recipe.lr, false).unwrap();
+    let (ranges, options) = ranged(&step, &graph.input.shape, R::BITS, optimize, sources);
+    let plan = measure(&step, &ranges, &options).unwrap();
+    plan.check().unwrap();
+    let initial: Vec<Vec<f32>> = step.states.iter().map(|state| state.initial.clone()).collect();
+    let encoded_states = encode_states::<R>(&plan, &initial).unwrap();
+    let mut clear: Vec<Vec<i64>> =
+        encoded_states.iter().map(|state| state.iter().map(|x| x.to_i64()).collect()).collect();
+    let before = clear.clone();
+    let words = encoded::<R>(&plan, &step, &items(&step, 9));
+    let seeds = Seeds::numbered(3);
+    let (mut p0, mut p1) = (Seen::default(), Seen::default());
+    let inputs = [Party::P0, Party::P1]
+        .map(|party| [0, 1].map(|input| (sources[input] == party).then_some(words[input].as_slice())));
+    let states = shares(encoded_states, 5);
+    let stepped = common::step::<R>(&plan, states, inputs, [3, 0], &seeds, [&mut p0, &mut p1]);
+    let mut rounding = Replay::<R>::new(&p1.shares, &seeds, 1);
+    let signed = |words: &[R]| words.iter().map(|x| x.to_i64()).collect::<Vec<_>>();
+    let [features, labels] = [signed(&words[0]), signed(&words[1])];
+    let left = Reference::of_step(&plan).run_step(&mut clear, features, labels, &mut rounding, [3, 0]);
+    assert_eq!(left.excess, None);
+    for result in &stepped.results {
+        assert_eq!(result.as_ref().map(|words| signed(words)), left.result, "what is revealed");
+    }
+    assert_eq!(joined(&stepped.states), before);
+    assert_eq!(clear, before);
+    let [Some(of_p0), _] = &stepped.results else { panic!("both learn it") };
+    let found = exponents(&plan, of_p0).unwrap();
+    assert_eq!(found.len(), measured(&step).len());
+}
+
+#[test]
+fn ranges_are_measured_as_the_reference_measures_them() {
+    let network = |name: &str, input| {
+        let network = zoo::network(name, &zoo::Options { input, ..zoo::Options::default() }).unwrap();
+        import::import_for_training_bytes(&network.onnx).unwrap()
+    };
+    let (lenet, resnet8) = (network("lenet", None), network("resnet8", Some([3, 8, 8])));
+    let sources = [Source::P1, Source::P0];
+    measures::<u32>(&lenet, &recipe(2, Loss::Mse, 0.0), Optimize::Material, sources);
+    measures::<u64>(&lenet, &recipe(2, Loss::Mse, 0.0), Optimize::Latency, sources);
+    measures::<u32>(&resnet8, &recipe(2, Loss::CrossEntropy, 0.0), Optimize::Latency, sources);
 }
 
 fn small_in<R: Ring>() {
