@@ -25,7 +25,7 @@ pub struct PlanOptions {
     /// Who knows the weights: held by P0 in clear (fastest), shared (nobody), public (everybody).
     #[arg(long, default_value = "held", value_parser = parse_weights)]
     pub weights: Weights,
-    /// What is revealed and to whom: logits or label, to p0, p1 or both.
+    /// What is revealed and to whom: logits or label, to p0, p1, both, or client: outside clients, who share their inputs among P0 and P1.
     #[arg(long, default_value = "logits:p1", value_name = "WHAT:WHO", value_parser = parse_reveal)]
     pub reveal: Reveal,
     #[command(flatten)]
@@ -186,7 +186,8 @@ fn parse_reveal(text: &str) -> Result<Reveal, String> {
         "p0" => Receiver::P0,
         "p1" => Receiver::P1,
         "both" => Receiver::Both,
-        _ => return Err("give p0, p1 or both after the colon".to_string()),
+        "client" => Receiver::Client,
+        _ => return Err("give p0, p1, both or client after the colon".to_string()),
     };
     Ok(Reveal { what, to })
 }
@@ -218,6 +219,7 @@ mod tests {
     fn reveal_is_what_and_whom() {
         assert_eq!(parse_reveal("label:both"), Ok(Reveal { what: Revealed::Label, to: Receiver::Both }));
         assert_eq!(parse_reveal("logits"), Ok(Reveal { what: Revealed::Logits, to: Receiver::P1 }));
+        assert_eq!(parse_reveal("label:client"), Ok(Reveal { what: Revealed::Label, to: Receiver::Client }));
         assert!(parse_reveal("weights:p1").is_err());
         assert!(parse_reveal("logits:dealer").is_err());
     }

@@ -27,6 +27,8 @@ pub enum Receiver {
     P1,
     /// Both parties.
     Both,
+    /// An outside client, of results only: each party keeps its share for it.
+    Client,
 }
 
 impl Receiver {

@@ -88,6 +88,11 @@ impl<R: Ring, D: Device> Opening<R, D> {
         (Opening { own, width, receives: to.includes(ctx.party) }, message)
     }
 
+    /// This party's part.
+    pub(crate) fn into_own(self) -> D::Words<R> {
+        self.own
+    }
+
     /// The opened value, for a party that receives it.
     pub fn finish(self, ctx: &Context<'_, D>, theirs: &[u8]) -> Result<Option<D::Words<R>>, GateError> {
         if !self.receives {

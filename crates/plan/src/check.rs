@@ -121,7 +121,10 @@ impl Plan {
                 need(masks[number] <= MASKS, "it is made of too many others").map_err(refuse)?;
             }
             let form = self.form(number, entry, &forms).and_then(|form| self.scale(entry).map(|()| form));
-            forms.push(form.map_err(refuse)?);
+            let form = form.map_err(refuse)?;
+            let nobody = matches!(form, Form::Wire { to: Receiver::Client, .. });
+            need(!nobody, "an outside client is no party that a wire is known to").map_err(refuse)?;
+            forms.push(form);
             scheduled += match &entry.gate {
                 Gate::Arrange(gate) => gate.arrange.len,
                 Gate::Max(gate) => gate.windows.pairs(gate.level),
@@ -164,6 +167,7 @@ impl Plan {
         let head = |wrong: bool, reason| if wrong { Err(CheckError::Head(reason)) } else { Ok(()) };
         let predicts = matches!(self.reveal.what, Revealed::Logits | Revealed::Label);
         head(predicts == self.training.is_some(), "result is not one of its kind")?;
+        head(!predicts && self.for_clients(), "result of a training goes to outside clients, who bring no rows to it")?;
         let Some(training) = &self.training else { return Ok(()) };
         head(self.reveal.what == Revealed::Ranges && !self.measures(), "ranges are not measured as they must be")?;
         let mut stored = vec![0u32; training.states.len()];
@@ -242,10 +246,14 @@ impl Plan {
             (Gate::Input(gate), []) => {
                 need(gate.len == self.brought(number)?, "its length is not that of the input")?;
                 need(self.training.is_some() || gate.owner == OWNER, "its owner is not the one that asks")?;
+                need(!self.for_clients(), "it is a party's, and outside clients ask")?;
                 Ok(Form::Wire { len: gate.len, to: Receiver::Both, of_owner: true })
             }
             (Gate::Shared(gate), []) => {
-                need(self.training.is_some(), "it belongs to training, and this plan is none")?;
+                need(
+                    self.training.is_some() || self.for_clients(),
+                    "it belongs to training or to outside clients, and this plan to neither",
+                )?;
                 need(gate.len == self.brought(number)?, "its length is not that of the input")?;
                 Ok(Form::Share(gate.len))
             }

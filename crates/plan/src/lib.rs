@@ -197,6 +197,11 @@ impl Plan {
         self.input.shape.iter().product()
     }
 
+    /// Whether outside clients share its inputs, and alone learn its results.
+    pub fn for_clients(&self) -> bool {
+        self.reveal.to == Receiver::Client
+    }
+
     /// Fractional bits of the input.
     pub fn input_frac(&self) -> i32 {
         self.gates.first().map_or(0, |entry| entry.scale.frac)

@@ -5,13 +5,14 @@ mod common;
 use std::path::Path;
 
 use ariann_gates::arrange::Rearrange;
+use ariann_gates::input::Input;
 use ariann_gates::linear::Weights;
 use ariann_gates::open::Open;
 use ariann_gates::relu::Relu;
 use ariann_gates::reveal::Reveal;
 use ariann_gates::{LinearShape, Party, Pooling, Receiver, Window, Windows};
 use ariann_graph::Op;
-use ariann_plan::{Entry, Gate, Plan, PlanFileError, Revealed};
+use ariann_plan::{Entry, Gate, Plan, PlanFileError, Revealed, Shared};
 use ariann_ring::arrange::{Arrange, Axis, Block};
 use common::*;
 use serde_json::Value;
@@ -193,6 +194,12 @@ fn ill_typed_plans_are_refused_for_their_reason() {
     gate!("another size", "truncate", Truncate, |gate: &mut ariann_gates::truncate::Truncate| gate.width += 1);
     gate!("another receiver", "reveal", Reveal, |gate: &mut Reveal| gate.to = Receiver::Both);
     gate!("another number", "reveal", Reveal, |gate: &mut Reveal| gate.len += 1);
+    gate!("no party", "relu", Relu, |gate: &mut Relu| gate.to = Receiver::Client);
+    hold("it is a party's", &|plan| plan.reveal.to = Receiver::Client);
+    hold("to neither", &|plan| {
+        let Gate::Input(Input { len, .. }) = plan.gates[0].gate else { unreachable!() };
+        plan.gates[0].gate = Gate::Shared(Shared { len });
+    });
 }
 
 /// Puts a gate at `number` of a plan; `after` reads it instead of what it read first.

@@ -7,6 +7,7 @@ use ariann_net::{Fingerprint, Identity, Limits, Shape};
 use serde::{Deserialize, Serialize};
 
 use crate::SessionError;
+use crate::outside::Outside;
 
 /// This role's own identity: `NAME.key.pem` and `NAME.cert.pem` in a folder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -102,6 +103,9 @@ pub struct ServeConfig {
     /// Fingerprints of P1s, when there are several. Each has material of its own.
     #[serde(default)]
     pub clients: Vec<String>,
+    /// Outside clients, where the plan is for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<Outside>,
     /// The most sessions at once; one more is refused.
     #[serde(default = "most_sessions")]
     pub max_sessions: usize,

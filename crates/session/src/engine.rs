@@ -518,7 +518,10 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
                     }
                     _ => unreachable!("a checked plan"),
                 };
-                let theirs = self.swap(run, number, 0, message)?;
+                let theirs = match gate.to {
+                    Receiver::Client => Vec::new(),
+                    _ => self.swap(run, number, 0, message)?,
+                };
                 run.result = gate.finish(&ctx, opening, &theirs).map_err(failed)?;
                 Value::Gone
             }
@@ -620,7 +623,7 @@ impl<R: Ring, D: Device> Engine<'_, R, D> {
             Value::Wire(masked) => {
                 let counts = match self.plan.wire_to(*input) {
                     Receiver::P1 => Party::P1,
-                    Receiver::P0 | Receiver::Both => Party::P0,
+                    Receiver::P0 | Receiver::Both | Receiver::Client => Party::P0,
                 };
                 Operand::Wire {
                     masked: masked.as_ref().filter(|_| counts == self.party),

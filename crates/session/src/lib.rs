@@ -19,6 +19,7 @@ pub mod local;
 pub mod making;
 pub mod masks;
 mod messages;
+pub mod outside;
 pub mod planning;
 mod preparing;
 mod program;

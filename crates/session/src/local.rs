@@ -91,6 +91,11 @@ impl Drop for Role {
 impl Local<'_> {
     /// Runs the three roles to their end.
     pub fn run(&self, events: &mut dyn Events) -> Result<Reports, SessionError> {
+        if self.plan.for_clients() {
+            let reason = "--reveal to client: a run of three roles has no outside client; reveal to p1, or start the roles by hand \
+                          (docs/pooled.md)";
+            return Err(SessionError::Config(reason.to_string()));
+        }
         let pins = ["dealer", "p0", "p1"].map(|name| self.identity(name));
         let [dealer_pin, pin0, pin1] = pins;
         let (dealer_pin, pin0, pin1) = (dealer_pin?, pin0?, pin1?);
@@ -128,6 +133,7 @@ impl Local<'_> {
             identity: self.own("p0"),
             peer: pin1,
             clients: Vec::new(),
+            outside: None,
             max_sessions: 1,
             dealer: dealer.clone(),
             stream: self.stream.is_some(),

@@ -83,6 +83,15 @@ pub enum Request {
     Agree,
     /// No more runs of this batch: what is left of it is given up, and its files go.
     Spent([u8; 16]),
+    /// Answer an outside client: the next runs take its items. P0's verdict follows, and then the seed of what pads the results.
+    Answer {
+        /// Name of its request.
+        request: [u8; 16],
+        /// Its identity.
+        client: [u8; 32],
+    },
+    /// Nothing for now.
+    Wait,
 }
 
 /// A party asks the dealer.

@@ -18,12 +18,15 @@ use ariann_material::BatchId;
 use ariann_net::{Allowed, Gone, Listener, NetError, Peer};
 use ariann_plan::Plan;
 use ariann_ring::Ring;
+use zeroize::Zeroizing;
 
 use crate::config::{self, ServeConfig};
 use crate::events::{Event, Events};
 use crate::fetching::Source;
 use crate::hooks::Hooks;
 use crate::messages::{CONTROL, Request, Verdict};
+use crate::outside::answering::AtWork;
+use crate::outside::{COMMON_STEP, Desk, Heard, SEED, seed_of};
 use crate::report::{GateTime, PartyReport};
 use crate::working::{Agreed, Worker, add_time};
 use crate::{Fault, SessionError, handshake, query};
@@ -52,6 +55,15 @@ fn run<R: Ring>(
     events: &mut dyn Events,
 ) -> Result<PartyReport, SessionError> {
     let allowed = allowed(config)?;
+    if plan.for_clients() != config.outside.is_some() {
+        let reason = match plan.for_clients() {
+            true => "this plan is for outside clients: say under [outside] where they connect, and who they are",
+            false => {
+                "[outside] is set, and this plan's inputs are P1's: take it out, or make a plan with --reveal logits:client"
+            }
+        };
+        return Err(SessionError::Config(reason.to_string()));
+    }
     let graph = ariann_graph::import(&config.model)?;
     let identity = config.identity.load()?;
     let limits = config.deadlines.limits()?;
@@ -70,6 +82,17 @@ fn run<R: Ring>(
     events.tell(Event::Listening { address: listener.local_addr()? });
     let (say, hear) = sync_channel(WORDS);
     let began = Instant::now();
+    let opened = config.outside.as_ref().map(|outside| {
+        let voice = say.clone();
+        let tell = move |heard| {
+            if let Heard::Tell(event) = heard {
+                // Clients' threads may outlive the one who hears them.
+                let _ = voice.send(Said::Event(event));
+            }
+        };
+        Desk::open(plan, Party::P0, outside, config.max_batch, (&identity, &limits, hooks), tell)
+    });
+    let desk = opened.transpose()?;
     let stream = match &config.dealer {
         Some(dealer) if config.stream => {
             let (source, mut voice) = (Source { dealer: dealer.clone(), identity, limits }, Voice(say.clone()));
@@ -93,13 +116,16 @@ fn run<R: Ring>(
             let (say, over) = (say.clone(), &over);
             move || accept(listener, &permits, &say, over)
         });
-        let mut house = House { config, plan, worker: &worker, say, permit, refusals: Arc::default(), scope };
+        let desk = desk.as_deref();
+        let mut house = House { config, plan, worker: &worker, desk, say, permit, refusals: Arc::default(), scope };
         let done = house.keep(&hear, events);
         over.store(true, Ordering::Relaxed);
         // Nobody listens any more: a session that goes on does not wait to be heard.
         drop((house, hear));
         done
-    })?;
+    });
+    desk.iter().for_each(|desk| desk.close());
+    let done = done?;
     if let Some(thread) = stream {
         worker.arrivals().over();
         // Ends with the delivery that is on its way.
@@ -185,6 +211,7 @@ struct House<'scope, 'env, R: Ring> {
     config: &'env ServeConfig,
     plan: &'env Plan,
     worker: &'env Worker<'env, R, Cpu>,
+    desk: Option<&'env Desk>,
     say: SyncSender<Said>,
     permit: SyncSender<()>,
     refusals: Arc<AtomicUsize>,
@@ -253,10 +280,10 @@ impl<'scope, 'env, R: Ring> House<'scope, 'env, R> {
         }
         let mut worker = self.worker.for_session();
         worker.tap(&mut peer, "p1");
-        let (most_items, streams) = (self.config.max_batch, self.config.stream);
+        let (most_items, streams, desk) = (self.config.max_batch, self.config.stream, self.desk);
         let mut voice = Voice(self.say.clone());
         self.scope.spawn(move || {
-            let work = || session(&mut worker, &mut peer, most_items, streams, &mut voice);
+            let work = || session(&mut worker, &mut peer, (most_items, streams), desk, &mut voice);
             let ended = match catch_unwind(AssertUnwindSafe(work)) {
                 Ok(Ok(ended)) => ended,
                 Ok(Err(error)) => Ended::Failed(error),
@@ -309,8 +336,8 @@ impl Events for Voice {
 fn session<R: Ring, D: Device>(
     worker: &mut Worker<'_, R, D>,
     peer: &mut Peer,
-    most_items: u32,
-    streams: bool,
+    (most_items, streams): (u32, bool),
+    desk: Option<&Desk>,
     events: &mut dyn Events,
 ) -> Result<Ended, SessionError> {
     let name = peer.name().to_string();
@@ -318,7 +345,8 @@ fn session<R: Ring, D: Device>(
         Err(SessionError::Net(NetError::PeerGone { how: Gone::Closed, .. })) => return Ok(Ended::Looked),
         greeted => greeted?,
     };
-    if agreed.batches.is_empty() {
+    // With clients outside P1 stays, and tells them when there is nothing for them.
+    if agreed.batches.is_empty() && desk.is_none() {
         return Err(SessionError::Exhausted(format!(
             "refused {name}: of its batches of material none is left that P0 has too and that no other session works \
              with; deal a batch for both (`ariann deal`)"
@@ -332,9 +360,23 @@ fn session<R: Ring, D: Device>(
             .ok_or_else(|| misfit(format!("it asked for batch {}, which was not agreed on", BatchId(batch))))
     };
     let (mut slots, mut prepared) = (0, BTreeSet::new());
+    let mut at_work: Option<AtWork<'_, R>> = None;
     loop {
         match peer.recv_control(CONTROL, "its next request")? {
             Request::Done => return Ok(Ended::Done(slots)),
+            Request::Wait => {}
+            Request::Answer { request, client } => {
+                let found = desk.and_then(|desk| Some((desk, desk.take(&request)?)));
+                let Some((desk, ticket)) = found.filter(|(_, ticket)| ticket.pin == client) else {
+                    let reason =
+                        "it has nothing of such a request: its client has gone, or brought it to one party only";
+                    peer.send_control(&Verdict::Refused(reason.to_string()))?;
+                    continue;
+                };
+                peer.send_control(&Verdict::Accepted)?;
+                let common = peer.recv(COMMON_STEP, SEED, "the seed of what pads the results")?;
+                at_work = Some(AtWork::new(desk, Party::P0, ticket, seed_of(&Zeroizing::new(common))));
+            }
             Request::Measure => drop(peer.measure()?),
             Request::Setup(batch) => worker.prepare_weights(known(&agreed, batch)?, Some(peer))?,
             Request::Agree => agreed = worker.greet(peer, most_items, events)?,
@@ -361,10 +403,24 @@ fn session<R: Ring, D: Device>(
                     let reason = format!("it begins at slot {first} of batch {batch}, the next free one is {mark}");
                     return Err(misfit(reason));
                 }
+                let share = match &at_work {
+                    Some(at_work) => at_work.next(items),
+                    None => None,
+                };
+                if desk.is_some() && share.is_none() {
+                    return Err(misfit(format!("it wants {items} items computed, and no client asks for as many")));
+                }
                 let reservation = worker.reserve(batch, items)?;
-                let result = worker.run(peer, reservation, None, events)?;
-                if let Some(result) = result {
-                    query::note(worker.plan, &result, items as usize, &mut worker.report);
+                let result = worker.run(peer, reservation, share, events)?;
+                match (&mut at_work, result) {
+                    (Some(request), Some(result)) => {
+                        request.add(items, result);
+                        if request.left() == 0 {
+                            at_work.take().into_iter().for_each(AtWork::finish);
+                        }
+                    }
+                    (None, Some(result)) => query::note(worker.plan, &result, items as usize, &mut worker.report),
+                    (_, None) => {}
                 }
                 worker.report.items += u64::from(items);
                 add_time(&mut worker.report.online, began);

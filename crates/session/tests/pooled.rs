@@ -21,7 +21,7 @@ use ariann_session::training::{Course, Job, OwnerConfig, RowOwner, ShareReport, 
 use ariann_session::{Fault, PROTOCOL, SessionError};
 use serde::{Deserialize, Serialize};
 use statistics::Tests;
-use trained::{Made, Notices, Roles, Wanted, in_clear, make, roles, run, run_telling};
+use trained::{Made, Notices, Roles, Wanted, in_clear, in_clear_of, make, roles, run, run_telling};
 
 /// A pooled training: its roles, and the owners of consecutive rows.
 struct Pooled {
@@ -65,8 +65,10 @@ fn pooled(mut made: Made, split: &[[usize; 2]]) -> Pooled {
         fingerprint: pin(name),
         rows: *rows as u64,
         test_rows: *test_rows as u64,
+        from_epoch: 1,
     };
     let owners: Vec<RowOwner> = NAMES.iter().zip(split).map(owner).collect();
+    made.job.rows = owners.iter().map(|owner| owner.rows).sum();
     (made.job.features, made.job.labels, made.job.owners) = (Source::Owners, Source::Owners, owners);
     made.course = Course::new(made.job.clone()).unwrap().into();
     let mut roles = roles(&made);
@@ -88,6 +90,7 @@ fn pooled(mut made: Made, split: &[[usize; 2]]) -> Pooled {
         let [test_features, test_labels] = test.map(|path| (*test_rows > 0).then_some(path));
         configs.push(OwnerConfig {
             job: roles.parties[0].job.clone(),
+            from_epoch: 1,
             features,
             labels,
             test_features,
@@ -177,8 +180,8 @@ impl Observer for Taps {
 /// rows are, and a word at the end: no byte more. Both together are the rows; the same test sees these at once.
 #[test]
 fn what_owners_send_is_uniform_whatever_their_rows_are() {
-    /// Greeting: version, party, digest, sharing. Last word: one byte.
-    const GREETING: usize = 1 + 1 + 32 + 16;
+    /// Greeting: version, party, digest, epoch, sharing. Last word: one byte.
+    const GREETING: usize = 1 + 1 + 32 + 1 + 16;
     let quiet = Hooks::default();
     let hooks = Hooks { observer: |role| Box::new(Taps(usize::from(role == "p1"))), ..Hooks::default() };
     let (mut seen, mut rows) = (Vec::new(), Vec::new());
@@ -240,6 +243,7 @@ struct Brings {
     protocol: u32,
     party: u8,
     job: [u8; 32],
+    from_epoch: u32,
     sharing: [u8; 16],
 }
 
@@ -297,13 +301,14 @@ fn bad_owners_are_refused_by_name() {
     // A message of another length, and one that ends in the middle.
     for len in [15, 17, 0] {
         let mut peer = connect(&north, 0);
-        peer.send_control(&Brings { protocol: PROTOCOL, party: 0, job: digest, sharing: [3; 16] }).unwrap();
+        peer.send_control(&Brings { protocol: PROTOCOL, party: 0, job: digest, from_epoch: 1, sharing: [3; 16] })
+            .unwrap();
         peer.recv_control::<u8>(16, "a verdict").unwrap();
         peer.send((1 << 31) + 5, vec![0; len]).unwrap();
         assert!(peer.recv_control::<u8>(16, "a verdict").is_err(), "{len} bytes are no seed");
     }
     let mut peer = connect(&north, 1);
-    peer.send_control(&Brings { protocol: PROTOCOL, party: 1, job: digest, sharing: [3; 16] }).unwrap();
+    peer.send_control(&Brings { protocol: PROTOCOL, party: 1, job: digest, from_epoch: 1, sharing: [3; 16] }).unwrap();
     peer.recv_control::<u8>(16, "a verdict").unwrap();
     drop(peer);
 
@@ -421,7 +426,7 @@ fn a_pooled_training_goes_on_without_its_owners() {
 fn jobs_with_owners_that_do_not_fit_are_refused() {
     let Pooled { made, .. } = pooled(make(small()), &[[30, 32], [40, 0]]);
     type Change = fn(&mut Job);
-    let changes: [(Change, &str); 10] = [
+    let changes: [(Change, &str); 14] = [
         (|job| job.owners.clear(), "list of owners"),
         (|job| job.labels = Source::P1, "not both shared"),
         (|job| (job.features, job.labels) = (Source::P0, Source::P0), "list of owners"),
@@ -432,11 +437,127 @@ fn jobs_with_owners_that_do_not_fit_are_refused() {
         (|job| job.owners[1].fingerprint = job.owners[0].fingerprint.clone(), "one identity twice"),
         (|job| job.owners[1].fingerprint = "none".to_string(), "south has a fingerprint that is none"),
         (|job| job.owners[1].name = "so\nuth".to_string(), "names that are none"),
+        (|job| job.owners[0].from_epoch = 2, "order of the epochs"),
+        (|job| job.owners[1].from_epoch = 3, "epoch that there is not"),
+        (|job| job.owners[1].from_epoch = 2, "too few items for the first epoch"),
+        (|job| job.owners.iter_mut().for_each(|owner| owner.from_epoch = 2), "test set on the way"),
     ];
     for (change, word) in changes {
         let mut job = made.job.clone();
         change(&mut job);
         let error = Course::new(job).map(drop).unwrap_err().to_string();
         assert!(error.contains(word), "{word:?} is not in {error:?}");
+    }
+}
+
+/// Rows that an owner adds: the batches of the first epochs stay, those of later ones are drawn from all. Known beforehand, or after a
+/// training was broken off and goes on with a job that has more; either way it is what float trains on these batches.
+#[test]
+fn owners_add_rows_between_epochs() {
+    let hooks = Hooks::default();
+    let Pooled { mut made, mut roles, mut owners, .. } =
+        pooled(make(Wanted { rows: 200, test_rows: 64, epochs: 3, ..Wanted::default() }), &[[90, 64], [70, 0]]);
+    // 160 rows at first; 40 of north come to the second epoch.
+    let folder = made.folder.path().to_path_buf();
+    let first = made.job.clone();
+    assert_eq!(first.rows, 160);
+    let mut grown = Job { rows: 200, ..first.clone() };
+    grown.owners.push(RowOwner { rows: 40, test_rows: 0, from_epoch: 2, ..first.owners[0].clone() });
+    let course = Course::new(grown.clone()).unwrap();
+    let turns = course.turns();
+    assert_eq!([0, 1, 2].map(|epoch| turns.steps_of(epoch)), [5, 6, 6]);
+    made.job = grown.clone();
+    let (losses, ..) = in_clear_of(&made, &[160, 200, 200]);
+    let [old, new] = [("first.json", &first), ("grown.json", &grown)].map(|(name, job)| {
+        job.write(&folder.join(name)).unwrap();
+        folder.join(name)
+    });
+    let [features, labels] = slice(&folder, "more", &made.train, 160, 40).map(Some);
+    let more = OwnerConfig {
+        job: new.clone(),
+        from_epoch: 2,
+        features,
+        labels,
+        test_features: None,
+        test_labels: None,
+        ..owners[0].clone()
+    };
+    let mut with = |job: &PathBuf, kept: &str, resume: bool| {
+        roles.dealer.job = job.clone();
+        owners.iter_mut().for_each(|owner| owner.job = job.clone());
+        for (party, name) in roles.parties.iter_mut().zip(["p0", "p1"]) {
+            party.job = job.clone();
+            party.checkpoint = Some(folder.join(kept).join(name));
+            party.checkpoint_every = Some(1);
+            party.resume = resume;
+        }
+        (Roles { dealer: roles.dealer.clone(), parties: roles.parties.clone() }, owners.clone())
+    };
+    let near = |losses: &[f64], of: &[f64]| {
+        for (step, (pooled, clear)) in losses.iter().zip(of).enumerate() {
+            assert!((pooled - clear).abs() < 0.03 * clear + 0.005, "step {step}: {pooled} for {clear}");
+        }
+    };
+
+    // Known beforehand.
+    let (parties, owners) = with(&new, "beforehand", false);
+    let shared: Vec<Shared> = owners.iter().chain([&more]).map(share).collect();
+    let [dealer, p0, p1] = run(parties, [&hooks; 3]);
+    shared.into_iter().for_each(|shared| drop(shared.join().unwrap().unwrap()));
+    (dealer.unwrap(), p1.unwrap());
+    let unbroken = p0.unwrap();
+    assert_eq!((unbroken.losses.len(), unbroken.turns), (17, turns.count()));
+    near(&unbroken.losses, &losses);
+
+    // Announced on the way: P1 ends in the first epoch as if it were killed, and both go on with the job that has more.
+    let (mut parties, owners) = with(&old, "on the way", false);
+    parties.parties[0].deadlines.stall = 600.0;
+    let shared: Vec<Shared> = owners.iter().map(share).collect();
+    let broken = Hooks { observer: |_| Box::new(Breaks(0)), ..Hooks::default() };
+    let ended = run(parties, [&hooks, &hooks, &broken]);
+    shared.into_iter().for_each(|shared| drop(shared.join().unwrap().unwrap()));
+    assert!(ended[1].is_err() && ended[2].is_err(), "it was broken off");
+    // Without its rows nothing is shared under the name of an epoch that the job does not know.
+    let error = share(&OwnerConfig { from_epoch: 3, ..more.clone() }).join().unwrap().unwrap_err().to_string();
+    assert!(error.contains("take part from epoch 1, 2 on, and none from epoch 3"), "{error}");
+    let (parties, _) = with(&new, "on the way", true);
+    let notices = [Notices::default(), Notices::default()];
+    let added = share(&more);
+    let [dealer, p0, p1] = run_telling(parties, [&hooks; 3], &notices);
+    assert_eq!(added.join().unwrap().unwrap().rows, 40);
+    dealer.unwrap();
+    let (p0, p1) = (p0.unwrap(), p1.unwrap());
+    for (party, notices) in notices.iter().enumerate() {
+        let told = notices.lock().unwrap();
+        assert!(told.contains(&"waits for the rows of north (from epoch 2 on)".to_string()), "P{party}: {told:?}");
+    }
+    assert!(p0.first_turn > 0 && p0.first_turn == p1.first_turn && p0.losses.len() == 17);
+    near(&p0.losses, &losses);
+
+    // A training that has gone beyond an epoch takes no more rows to it.
+    let (parties, _) = with(&old, "on the way", true);
+    let told = run(parties, [&hooks; 3]).map(|end| end.map(drop).map_err(|error| error.to_string()));
+    assert!(told[1..].iter().all(|end| end.as_ref().is_err_and(|error| error.contains("another job"))), "{told:?}");
+    let mut late = grown.clone();
+    late.owners.push(RowOwner { rows: 32, test_rows: 0, from_epoch: 2, ..first.owners[1].clone() });
+    late.rows += 32;
+    late.write(&new).unwrap();
+    let (parties, _) = with(&new, "on the way", true);
+    let told = run(parties, [&hooks; 3]).map(|end| end.map(drop).map_err(|error| error.to_string()));
+    let behind = "it stands in or behind the epoch that items are added to";
+    assert!(told[1..].iter().any(|end| end.as_ref().is_err_and(|error| error.contains(behind))), "{told:?}");
+}
+
+/// Ends a party at its hundredth message, as a kill would.
+struct Breaks(usize);
+
+impl Observer for Breaks {
+    fn wants_messages(&self) -> bool {
+        false
+    }
+
+    fn sending(&mut self, _: ariann_material::BatchId, _: std::ops::Range<u32>, _: u32, _: u32, _: &[u8]) {
+        self.0 += 1;
+        assert!(self.0 < 60, "broken off on purpose");
     }
 }

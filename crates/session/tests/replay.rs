@@ -9,7 +9,7 @@ use ariann_gates::linear::Weights;
 use ariann_gates::{LinearShape, Receiver, Sign};
 use ariann_graph::{Function, Graph, Op};
 use ariann_plan::clear::{ClearRun, Nearest, Reference};
-use ariann_plan::{Gate, LayerWords, Optimize, Options, Plan, Reveal, Revealed, SignChoice, encode_weights};
+use ariann_plan::{Gate, LayerWords, Opens, Optimize, Options, Plan, Reveal, Revealed, SignChoice, encode_weights};
 use ariann_ring::Ring;
 use ariann_session::query::argmax;
 use common::recording::Seen;
@@ -98,7 +98,7 @@ fn rounding_bound(graph: &Graph, plan: &Plan) -> f64 {
         let of = |index: usize| apart[entry.inputs[index] as usize];
         let all = || (0..entry.inputs.len()).map(of);
         apart.push(match &entry.gate {
-            Gate::Input(_) => 0.0,
+            Gate::Input(_) | Gate::Shared(_) => 0.0,
             Gate::Linear(gate) => {
                 let weights = &layers[&(number as u32)].weights;
                 let rows = match &gate.shape {
@@ -230,6 +230,38 @@ fn coarse_signs_stay_within_their_bound() {
                 assert!(coarse, "no sign is coarse");
                 let options = logits(64, weights, optimize, SignChoice::Coarse);
                 replay::<u64>(&graph, &items, &options, 80 + number as u64);
+            }
+        }
+    }
+}
+
+/// What outside clients share is computed bit for bit as a party's own inputs are, and neither party is told anything.
+#[test]
+fn shared_by_an_outside_client() {
+    let graphs = [networks::small(), networks::branched(), networks::input_first(), networks::curved(true)];
+    for graph in graphs {
+        let items = networks::items_for(&graph.input.shape, 9, 4);
+        for (number, weights) in MODES.into_iter().enumerate() {
+            for (ring, what) in [(32, Revealed::Logits), (64, Revealed::Logits), (32, Revealed::Label)] {
+                let reveal = Reveal { what, to: Receiver::Client };
+                let options = common::options(ring, weights, reveal, [-8.0, 8.0]);
+                let number = 120 + number as u64;
+                let (results, replayed, plan) = if ring == 32 {
+                    let run = run::<u32>(&graph, &items, &options, number);
+                    (signed(&run.result), run.replayed.results, run.plan)
+                } else {
+                    let run = run::<u64>(&graph, &items, &options, number);
+                    (signed(&run.result), run.replayed.results, run.plan)
+                };
+                assert_eq!(results, replayed, "{}, {weights:?}, ring {ring}, {what:?}", graph.name);
+                assert!(plan.for_clients() && matches!(plan.gates[0].gate, Gate::Shared(_)));
+                let told = plan.opened().filter(|(_, opens, _)| *opens != Opens::Masked).collect::<Vec<_>>();
+                let last = plan.gates.len() as u32 - 1;
+                assert_eq!(
+                    told,
+                    [(last, Opens::Result { what, to: Receiver::Client }, plan.cost(last as usize).exchanges.len())]
+                );
+                assert!(plan.cost(last as usize).exchanges.iter().flatten().all(|sent| sent.bytes(1) == 0));
             }
         }
     }

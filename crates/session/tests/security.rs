@@ -22,7 +22,7 @@ fn every_plan<R: Ring>(graph: &Graph, items: &Items) -> Vec<Plan> {
     let mut plans = Vec::new();
     for weights in MODES {
         for what in [Revealed::Logits, Revealed::Label] {
-            for to in [Receiver::P0, Receiver::P1, Receiver::Both] {
+            for to in [Receiver::P0, Receiver::P1, Receiver::Both, Receiver::Client] {
                 for optimize in [Optimize::Latency, Optimize::Material] {
                     for sign in [SignChoice::Exact, SignChoice::Coarse] {
                         let plain = common::options(R::BITS, weights, Reveal { what, to }, [-8.0, 8.0]);

@@ -10,7 +10,7 @@ use ariann_testkit::processes::{Role, run};
 /// No test waits longer for anything.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a document's blocks left: the folder that they were typed in, and what the last one printed.
+/// What a document's blocks left: the folder that they were typed in, and what they printed.
 struct Walked {
     _root: tempfile::TempDir,
     folder: std::path::PathBuf,
@@ -22,7 +22,7 @@ fn walk(name: &str, background: usize) -> Walked {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let document = std::fs::read_to_string(root.join(format!("docs/{name}.md"))).expect("the document");
     let mut blocks = blocks(&document);
-    move_ports(&mut blocks, 7110..7114);
+    move_ports(&mut blocks, 7110..7118);
     let temporary = tempfile::tempdir().expect("a folder");
     let (bin, walk) = (temporary.path().join("bin"), temporary.path().join("walk"));
     [&bin, &walk].iter().for_each(|folder| std::fs::create_dir(folder).expect("a folder"));
@@ -50,7 +50,7 @@ fn walk(name: &str, background: usize) -> Walked {
         }
         let ended = run(&mut command);
         assert_eq!(ended.code, Some(0), "{text}\n{ended:?}");
-        printed = ended.stdout + &ended.stderr;
+        printed += &(ended.stdout + &ended.stderr);
     }
     assert_eq!(running.len(), background);
     for mut role in running {
@@ -76,9 +76,11 @@ fn three_roles_train_by_hand_and_each_gets_what_is_his() {
 
 #[test]
 fn owners_share_their_rows_by_hand_and_leave() {
-    let Walked { _root, folder, printed } = walk("pooled", 4);
+    let Walked { _root, folder, printed } = walk("pooled", 6);
     assert!(printed.contains("waits for the rows of north, south"), "{printed}");
     assert!(["north", "south"].iter().all(|owner| printed.contains(&format!("has the rows of {owner}"))), "{printed}");
+    assert!(printed.contains("from epoch 2 on: 16 steps an epoch"), "{printed}");
+    assert!(printed.contains("20 items in"), "the client learns its results: {printed}");
     assert!(folder.join("p0/trained/model.onnx").exists() && !folder.join("p1/trained").exists());
     for party in ["p0", "p1"] {
         assert!(!folder.join(party).join("images.gz").exists());

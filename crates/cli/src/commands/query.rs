@@ -1,4 +1,4 @@
-//! `ariann query`: P1, which holds the data.
+//! `ariann query`: P1, which holds the data; or an outside client, which shares its data among P0 and P1.
 
 use std::path::PathBuf;
 
@@ -6,6 +6,7 @@ use ariann_report::{bytes, seconds, table};
 use ariann_session::SessionError;
 use ariann_session::config::{self, QueryConfig, Remote};
 use ariann_session::hooks::Hooks;
+use ariann_session::outside::{self, ClientConfig};
 use ariann_session::report::PartyReport;
 
 use super::serve::identity;
@@ -17,6 +18,9 @@ pub struct Args {
     /// Configuration, TOML.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Who asks: p1 is a party itself, client is an outsider with a configuration file who asks both parties.
+    #[arg(long, default_value = "p1", value_parser = ["p1", "client"], requires_if("client", "config"))]
+    role: String,
     /// The plan file.
     #[arg(long, required_unless_present = "config")]
     plan: Option<PathBuf>,
@@ -59,6 +63,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionError> {
+    if args.role == "client" {
+        return ask(args, hooks, output);
+    }
     let own = args.identity.as_deref().map(identity).transpose()?;
     let mut config = match &args.config {
         Some(path) => config::read::<QueryConfig>(path)?,
@@ -97,11 +104,39 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
     config.reveal_to_p0 |= args.reveal_to_p0;
     config.threads = args.threads.unwrap_or(config.threads);
     let report = ariann_session::query::query(&config, hooks, &mut output.events())?;
-    if output.is_json() {
-        output.result(&report);
-        return Ok(());
+    tell(&report, output);
+    Ok(())
+}
+
+/// An outside client.
+fn ask(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionError> {
+    let given = [
+        ("--state", args.state.is_some()),
+        ("--connect", args.connect.is_some()),
+        ("--peer", args.peer.is_some()),
+        ("--stream", args.stream || args.ahead.is_some()),
+        ("--material", !args.material.is_empty()),
+        ("--reveal-to-p0", args.reveal_to_p0),
+        ("--threads", args.threads.is_some()),
+    ];
+    if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
+        return Err(SessionError::Config(format!("{flag} is for P1, and this is --role client; take it out")));
     }
-    results(&report, output);
+    let mut config: ClientConfig = config::read(&args.config.expect("required by the parser"))?;
+    config.plan = args.plan.unwrap_or(config.plan);
+    config.input = args.input.unwrap_or(config.input);
+    config.identity = args.identity.as_deref().map(identity).transpose()?.unwrap_or(config.identity);
+    config.batch = args.batch.unwrap_or(config.batch);
+    config.limit = args.limit.or(config.limit);
+    tell(&outside::ask(&config, hooks, &mut output.events())?, output);
+    Ok(())
+}
+
+fn tell(report: &PartyReport, output: &Output) {
+    if output.is_json() {
+        return output.result(report);
+    }
+    results(report, output);
     output.line(&format!(
         "{} items in {} online ({} an item), {} sent",
         report.items,
@@ -109,7 +144,6 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
         seconds(report.online.seconds / report.items.max(1) as f64),
         bytes(report.online.bytes_sent)
     ));
-    Ok(())
 }
 
 /// Predictions, for a party that learns them.

@@ -1,4 +1,4 @@
-//! `ariann serve`: P0, which holds the model.
+//! `ariann serve`: P0, which holds the model; or a P1 without data, which computes with it for outside clients.
 
 use std::path::PathBuf;
 
@@ -6,6 +6,8 @@ use ariann_report::{bytes, seconds};
 use ariann_session::SessionError;
 use ariann_session::config::{self, IdentityConfig, ServeConfig};
 use ariann_session::hooks::Hooks;
+use ariann_session::outside::{self, AssistConfig};
+use ariann_session::report::PartyReport;
 
 use crate::output::Output;
 
@@ -15,6 +17,9 @@ pub struct Args {
     /// Configuration, TOML.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Which party this is, in a plan for outside clients: p0 holds the model, p1 has a configuration file and neither model nor data.
+    #[arg(long, default_value = "p0", value_parser = ["p0", "p1"], requires_if("p1", "config"))]
+    role: String,
     /// The plan file.
     #[arg(long, required_unless_present = "config")]
     plan: Option<PathBuf>,
@@ -71,6 +76,9 @@ pub fn identity(path: &std::path::Path) -> Result<IdentityConfig, SessionError> 
 }
 
 pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionError> {
+    if args.role == "p1" {
+        return assist(args, hooks, output);
+    }
     let own = args.identity.as_deref().map(identity).transpose()?;
     let mut config = match &args.config {
         Some(path) => config::read::<ServeConfig>(path)?,
@@ -82,6 +90,7 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
             identity: own.clone().expect("required by the parser"),
             peer: String::new(),
             clients: Vec::new(),
+            outside: None,
             max_sessions: config::MOST_SESSIONS,
             dealer: None,
             stream: false,
@@ -114,9 +123,39 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
     config.sessions = args.sessions.unwrap_or(config.sessions);
     config.threads = args.threads.unwrap_or(config.threads);
     let report = ariann_session::serve::serve(&config, hooks, &mut output.events())?;
+    tell(&report, output);
+    Ok(())
+}
+
+/// P1 for outside clients.
+fn assist(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionError> {
+    let given = [
+        ("--model", args.model.is_some()),
+        ("--listen", args.listen.is_some()),
+        ("--peer", !args.peer.is_empty()),
+        ("--max-sessions", args.max_sessions.is_some()),
+        ("--publish-weights", args.publish_weights),
+    ];
+    if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
+        return Err(SessionError::Config(format!("{flag} is for P0, and this is --role p1; take it out")));
+    }
+    let mut config: AssistConfig = config::read(&args.config.expect("required by the parser"))?;
+    config.plan = args.plan.unwrap_or(config.plan);
+    config.state = args.state.unwrap_or(config.state);
+    config.identity = args.identity.as_deref().map(identity).transpose()?.unwrap_or(config.identity);
+    config.stream |= args.stream;
+    config.ahead = args.ahead.unwrap_or(config.ahead);
+    config.material.extend(args.material);
+    config.max_batch = args.max_batch.unwrap_or(config.max_batch);
+    config.sessions = args.sessions.unwrap_or(config.sessions);
+    config.threads = args.threads.unwrap_or(config.threads);
+    tell(&outside::assist(&config, hooks, &mut output.events())?, output);
+    Ok(())
+}
+
+fn tell(report: &PartyReport, output: &Output) {
     if output.is_json() {
-        output.result(&report);
-        return Ok(());
+        return output.result(report);
     }
     output.line(&format!(
         "{} items in {} online, {} sent",
@@ -124,6 +163,5 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
         seconds(report.online.seconds),
         bytes(report.online.bytes_sent)
     ));
-    super::query::results(&report, output);
-    Ok(())
+    super::query::results(report, output);
 }

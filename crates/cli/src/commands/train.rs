@@ -147,15 +147,22 @@ pub struct Args {
     #[arg(long, value_name = "N", requires = "job_only", conflicts_with = "test_input")]
     test_rows: Option<usize>,
     /// A data owner who shares rows among P0 and P1: its name, fingerprint, number of items for the training set and for the test
-    /// set. May be repeated; items stand in the order of the owners (docs/pooled.md).
-    #[arg(long, value_name = "NAME,FINGERPRINT,ROWS[,TEST-ROWS]", requires = "job_only", value_parser = job::parse_owner,
+    /// set, and the epoch from which on they take part. May be repeated; items stand in the order of the owners (docs/pooled.md).
+    #[arg(long, value_name = "NAME,FINGERPRINT,ROWS[,TEST-ROWS[,EPOCH]]", requires = "job_only", value_parser = job::parse_owner,
         conflicts_with_all = ["input", "test_input", "rows", "test_rows", "features_from", "labels_from"])]
     owner: Vec<RowOwner>,
+    /// A job of a pooled training that has begun: --owner adds items to it, from an epoch on that it has not reached, and --job-only
+    /// writes the job with which all roles go on.
+    #[arg(long, value_name = "JOB", requires = "owner", requires = "job_only")]
+    extend: Option<PathBuf>,
 }
 
 pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionError> {
     if let (Some(role), Some(config)) = (&args.role, &args.config) {
         return role_alone(role, config, hooks, output);
+    }
+    if let (Some(from), Some(to)) = (&args.extend, &args.job_only) {
+        return extend(from, to, &args.owner, output);
     }
     run::heed_interrupts()?;
     args.report.as_deref().map_or(Ok(()), html::check)?;
@@ -199,6 +206,24 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
     } else {
         output.line(&outcome.outcome.text());
     }
+    Ok(())
+}
+
+/// A job with more items of owners.
+fn extend(from: &Path, to: &Path, owners: &[RowOwner], output: &Output) -> Result<(), SessionError> {
+    let course = job::extend(Job::read(from).map_err(of_job)?, owners)?;
+    let (job, turns) = (course.job(), course.turns());
+    job.write(to).map_err(of_job)?;
+    if output.is_json() {
+        output.document(&json!({
+            "job": to, "digest": job.digest_hex(), "steps": turns.steps_in_all(), "reveals": reveal::names(job),
+        }));
+        return Ok(());
+    }
+    for (epoch, steps) in &turns.later {
+        output.line(&format!("from epoch {} on: {steps} steps an epoch", epoch + 1));
+    }
+    output.line(&format!("written to {} (digest {})", to.display(), &job.digest_hex()[..16]));
     Ok(())
 }
 

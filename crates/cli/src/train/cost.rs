@@ -99,9 +99,14 @@ impl Cost {
             (
                 "steps",
                 format!(
-                    "{} of {} steps of {} items = {}",
+                    "{} of {} steps{} of {} items = {}",
                     if turns.epochs == 1 { "1 epoch".to_string() } else { format!("{} epochs", turns.epochs) },
                     turns.steps,
+                    turns
+                        .later
+                        .iter()
+                        .map(|(epoch, steps)| format!(", {steps} from epoch {} on", epoch + 1))
+                        .collect::<String>(),
                     job.recipe.batch,
                     count(self.steps)
                 ),

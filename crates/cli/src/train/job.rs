@@ -40,21 +40,42 @@ pub fn make(prepared: &Prepared, rehearsed: &Rehearsed, terms: Terms) -> Result<
         rescale_every,
         choices,
     };
+    checked(job)
+}
+
+/// A job with more items, of new owners or of old ones, from a later epoch on.
+pub fn extend(mut job: Job, owners: &[RowOwner]) -> Result<Arc<Course>, SessionError> {
+    if job.features != Source::Owners {
+        let reason = "--extend: in this job P0 or P1 brings the items, and no owner can add any";
+        return Err(SessionError::Config(reason.to_string()));
+    }
+    if let Some(owner) = owners.iter().find(|owner| owner.from_epoch == 1) {
+        let reason = "a training that has begun takes items from a later epoch on; give NAME,FINGERPRINT,ROWS,0,EPOCH";
+        return Err(SessionError::Config(format!("--owner {}: {reason}", owner.name)));
+    }
+    job.rows = owners.iter().fold(job.rows, |sum, owner| sum.saturating_add(owner.rows));
+    job.owners.extend_from_slice(owners);
+    checked(job)
+}
+
+fn checked(job: Job) -> Result<Arc<Course>, SessionError> {
     Course::new(job).map(Arc::new).map_err(|error| match error {
         JobError::Plan(text) => SessionError::ModelPlan(text),
         error => SessionError::Config(error.to_string()),
     })
 }
 
-/// "NAME,FINGERPRINT,ROWS" or "NAME,FINGERPRINT,ROWS,TEST-ROWS".
+/// "NAME,FINGERPRINT,ROWS", also with TEST-ROWS and then with the epoch from which on they take part.
 pub fn parse_owner(text: &str) -> Result<RowOwner, String> {
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
-    let (&[name, fingerprint, rows], tested) = match parts.split_first_chunk::<3>() {
-        Some((head, rest)) if rest.len() <= 1 => (head, rest.first()),
-        _ => return Err("give NAME,FINGERPRINT,ROWS or NAME,FINGERPRINT,ROWS,TEST-ROWS".to_string()),
+    let (&[name, fingerprint, rows], more) = match parts.split_first_chunk::<3>() {
+        Some((head, rest)) if rest.len() <= 2 => (head, rest),
+        _ => return Err("give NAME,FINGERPRINT,ROWS, then TEST-ROWS, then the epoch that they come to".to_string()),
     };
     fingerprint.parse::<ariann_net::Fingerprint>().map_err(|error| format!("{name}: {error}"))?;
     let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{name}: \"{text}\" is no number of items"));
-    let (rows, test_rows) = (number(rows)?, tested.map_or(Ok(0), |text| number(text))?);
-    Ok(RowOwner { name: name.to_string(), fingerprint: fingerprint.to_string(), rows, test_rows })
+    let (rows, test_rows) = (number(rows)?, more.first().map_or(Ok(0), |text| number(text))?);
+    let epoch = |text: &&str| text.parse().map_err(|_| format!("{name}: \"{text}\" is no number of an epoch"));
+    let from_epoch = more.get(1).map_or(Ok(1), epoch)?;
+    Ok(RowOwner { name: name.to_string(), fingerprint: fingerprint.to_string(), rows, test_rows, from_epoch })
 }

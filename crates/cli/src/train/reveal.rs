@@ -43,6 +43,7 @@ fn name(to: Receiver) -> &'static str {
         Receiver::P0 => "p0",
         Receiver::P1 => "p1",
         Receiver::Both => "both",
+        Receiver::Client => "client",
     }
 }
 

@@ -7,8 +7,9 @@ use ariann_gates::clip::Clip;
 use ariann_gates::input::{Input, OWNER};
 use ariann_gates::linear::Linear;
 use ariann_gates::max::Max;
+use ariann_gates::open::Open;
 use ariann_gates::relu::Relu;
-use ariann_gates::{Comparison, LinearShape, Pooling, SumShape, Windows, reveal};
+use ariann_gates::{Comparison, LinearShape, Pooling, Receiver, SumShape, Window, Windows, reveal};
 use ariann_graph::{AvgPool, Function, Node, Op, Pool, ValueId};
 use ariann_ring::Arrange;
 
@@ -16,7 +17,7 @@ use super::{Builder, Choice, Natural};
 use crate::compile::CompileError;
 use crate::gate::Lookup;
 use crate::scales::{self, LOOKUP_WIDTH};
-use crate::{Gate, Revealed, Scale};
+use crate::{Gate, Revealed, Scale, Shared};
 
 /// The largest constant factor that sums over windows may leave.
 const LARGEST_FACTOR: u64 = 1 << 16;
@@ -51,8 +52,16 @@ impl Builder<'_> {
             scales.note(ValueId::INPUT, &[], 0.5 * Scale::bits(frac).unit());
         }
         let (name, len) = (self.graph.input.name.clone(), self.graph.input.len());
-        let gate = self.push(&name, "", &[], Scale::bits(frac), Gate::Input(Input { len, owner: OWNER }));
-        self.give_wire(ValueId::INPUT, gate, Scale::bits(frac));
+        let scale = Scale::bits(frac);
+        if self.head.reveal.to != Receiver::Client {
+            let gate = self.push(&name, "", &[], scale, Gate::Input(Input { len, owner: OWNER }));
+            return self.give_wire(ValueId::INPUT, gate, scale);
+        }
+        let shared = self.push(&name, "", &[], scale, Gate::Shared(Shared { len }));
+        let window = Window { shift: 0, top: self.head.ring };
+        let open = Gate::Open(Open { len, window, to: self.to(ValueId::INPUT) });
+        let gate = self.push(&name, "open", &[shared], scale, open);
+        self.give_wire(ValueId::INPUT, gate, scale);
     }
 
     pub(super) fn layer(&mut self, node: &Node) -> Result<(), CompileError> {

@@ -72,7 +72,8 @@ impl<'a> Builder<'a> {
         let values = graph.nodes.len() + 1;
         let mut natural = vec![Natural::Wire; values];
         let mut of_input = vec![false; values];
-        of_input[0] = true;
+        // What an outside client shared is opened under a mask of both.
+        of_input[0] = head.reveal.to != Receiver::Client;
         for node in &graph.nodes {
             let first = node.inputs[0].0;
             let wires = node.inputs.iter().all(|input| natural[input.0] == Natural::Wire);
@@ -115,7 +116,7 @@ impl<'a> Builder<'a> {
     fn needed(&self) -> Vec<Option<Receiver>> {
         let mut needed = vec![None; self.natural.len()];
         needed[self.graph.output.0] = Some(match self.head.reveal.what {
-            Revealed::Logits => self.head.reveal.to,
+            Revealed::Logits if self.head.reveal.to != Receiver::Client => self.head.reveal.to,
             _ => Receiver::Both,
         });
         for node in self.graph.nodes.iter().rev() {

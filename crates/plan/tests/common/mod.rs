@@ -152,7 +152,7 @@ pub fn plans() -> Vec<Plan> {
     for ring in [32, 64] {
         for weights in [Weights::Held, Weights::Shared, Weights::Public] {
             for what in [Revealed::Logits, Revealed::Label] {
-                for to in [Receiver::P0, Receiver::P1, Receiver::Both] {
+                for to in [Receiver::P0, Receiver::P1, Receiver::Both, Receiver::Client] {
                     let ranges = ranges(&graph, RangeSource::Calibrated { items: 10 }, 6.0);
                     plans.push(compile(&graph, &ranges, &options(ring, weights, what, to)).unwrap());
                 }

@@ -16,7 +16,7 @@ use ariann_ring::Ring;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::course::Course;
+use super::course::{Course, Earlier};
 use super::messages::Mark;
 use super::report::EpochReport;
 use crate::SessionError;
@@ -52,6 +52,8 @@ pub(crate) struct Checkpoint<R> {
 pub(crate) struct Checkpoints {
     folder: PathBuf,
     job: [u8; 32],
+    /// Courses whose checkpoints are of use up to a turn.
+    earlier: Vec<Earlier>,
     party: Party,
     ring: u32,
     /// Bytes of where a training stands.
@@ -71,6 +73,7 @@ impl Checkpoints {
         Ok(Checkpoints {
             folder: folder.to_path_buf(),
             job: course.digest(),
+            earlier: course.earlier().to_vec(),
             party,
             ring: course.job().choices.ring,
             standing: course.standing_len(),
@@ -170,7 +173,9 @@ impl Checkpoints {
             rest = tail;
             head
         };
-        if take(32) != self.job {
+        let job = take(32);
+        let earlier = self.earlier.iter().find(|earlier| earlier.digest == job);
+        if job != self.job && earlier.is_none() {
             return Err("it belongs to another job");
         }
         if take(1)[0] != self.party as u8 || u32::from(take(1)[0]) != self.ring || self.ring != R::BITS {
@@ -180,6 +185,11 @@ impl Checkpoints {
         let lineage = take(16).try_into().expect("16 bytes");
         if (Mark { turn, lineage }) != *mark {
             return Err("it was renamed");
+        }
+        if earlier.is_some_and(|earlier| turn > earlier.until) {
+            return Err(
+                "it stands in or behind the epoch that items are added to; let them take part from a later one",
+            );
         }
         let told = u32::from_le_bytes(take(4).try_into().expect("4 bytes")) as usize;
         let word = R::BITS as usize / 8;
@@ -271,7 +281,16 @@ mod tests {
 
     /// A party whose checkpoints fit no job, with one state of two values.
     fn folder(path: &Path, party: Party, from: Option<Mark>) -> Checkpoints {
-        Checkpoints { folder: path.to_path_buf(), job: [7; 32], party, ring: 32, standing: 3, lens: vec![2], from }
+        Checkpoints {
+            folder: path.to_path_buf(),
+            job: [7; 32],
+            earlier: vec![],
+            party,
+            ring: 32,
+            standing: 3,
+            lens: vec![2],
+            from,
+        }
     }
 
     fn write(path: &Path, party: Party, from: Option<Mark>, mark: Mark) {

@@ -6,6 +6,7 @@ use ariann_gates::Party;
 use ariann_net::Shape;
 use serde::{Deserialize, Serialize};
 
+use super::pooled::{first, is_first};
 use crate::config::{Deadlines, IdentityConfig, Remote};
 
 /// The dealer.
@@ -107,6 +108,9 @@ pub struct TrainPartyConfig {
 pub struct OwnerConfig {
     /// The job file.
     pub job: PathBuf,
+    /// The epoch from which on the items take part, counted from 1: another than the first where the owner adds some.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub from_epoch: u32,
     /// Items for the training set, where the job says that it brings some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<PathBuf>,

@@ -80,6 +80,18 @@ pub struct Course {
     begins: Option<Arc<Leg>>,
     legs: Mutex<Vec<(Key, Arc<Leg>)>>,
     digest: [u8; 32],
+    earlier: Vec<Earlier>,
+}
+
+/// A course that this one may have been made from by adding items of owners.
+#[derive(Clone, Copy)]
+pub(crate) struct Earlier {
+    /// Its digest.
+    pub digest: [u8; 32],
+    /// Its owners: the first ones of this one's.
+    pub owners: usize,
+    /// The turn before which both are the same.
+    pub until: u64,
 }
 
 impl Course {
@@ -110,7 +122,11 @@ impl Course {
         let revealed: Vec<usize> = revealed.map(|(index, _)| index).collect();
         let turns = Turns {
             epochs: job.recipe.epochs,
-            steps: (job.rows / batch) as u32,
+            steps: (pooled::rows_at(&job, 0) / batch) as u32,
+            later: pooled::joints(&job)
+                .into_iter()
+                .map(|epoch| (epoch, (pooled::rows_at(&job, epoch) / batch) as u32))
+                .collect(),
             tests: if evaluation.is_some() { (job.test_rows / batch) as u32 } else { 0 },
             measure_every: job.rescale_every,
             reveals: revealed.len() as u32,
@@ -118,6 +134,7 @@ impl Course {
         let first = Standing { generation: 0, ranges: Arc::new(job.ranges.clone()), scales: Vec::new() };
         let mut course = Course {
             digest: [0; 32],
+            earlier: Vec::new(),
             job,
             turns,
             step,
@@ -163,17 +180,35 @@ impl Course {
             self.shared[1] = Some(brought(&self.compiled(Kind::Evaluate, &self.first)?.plan));
         }
         self.begins = Some(self.leg(Kind::Step(0), &self.first)?);
-        let mut hasher = blake3::Hasher::new_derive_key("ariann training course v1");
-        hasher.update(&self.job.digest());
         let mut kinds = vec![Kind::Step(0)];
         kinds.extend(self.rates.extremes(0).map(Kind::Step));
         kinds.extend(self.turns.measure_every.map(|_| Kind::Measure));
         kinds.extend(self.evaluation.as_ref().map(|_| Kind::Evaluate));
+        let mut plans = Vec::with_capacity(kinds.len());
         for kind in kinds {
-            hasher.update(&self.leg(kind, &self.first)?.digest);
+            plans.push(self.leg(kind, &self.first)?.digest);
         }
-        self.digest = *hasher.finalize().as_bytes();
+        let digest = |job: &Job| {
+            let mut hasher = blake3::Hasher::new_derive_key("ariann training course v1");
+            hasher.update(&job.digest());
+            for plan in &plans {
+                hasher.update(plan);
+            }
+            *hasher.finalize().as_bytes()
+        };
+        self.digest = digest(&self.job);
+        // Plans follow from no number of items but that of a batch.
+        let earlier = pooled::before(&self.job).map(|(job, owners)| {
+            let until = self.turns.first_of(self.job.owners[owners].from_epoch - 1);
+            Earlier { digest: digest(&job), owners, until }
+        });
+        self.earlier = earlier.collect();
         Ok(())
+    }
+
+    /// Courses that this one may have been made from by adding items of owners: what was kept of them is of use.
+    pub(crate) fn earlier(&self) -> &[Earlier] {
+        &self.earlier
     }
 
     /// The job.
@@ -470,10 +505,15 @@ impl Cursor {
         }
     }
 
-    /// Items of the training set, and the seed of their order and of dropout.
-    pub(crate) fn order(&self) -> (u64, u64) {
+    /// Items of the training set in an epoch, and the seed of their order.
+    pub(crate) fn order(&self, epoch: u32) -> (u64, u64) {
         let job = &self.course.job;
-        self.task.map_or((job.rows, job.recipe.seed), |task| task.order(self.course.job()))
+        self.task.map_or((pooled::rows_at(job, epoch), job.recipe.seed), |task| task.order(job))
+    }
+
+    /// The seed of the order of items and of dropout.
+    pub(crate) fn seed(&self) -> u64 {
+        self.order(0).1
     }
 
     /// What a pair does.

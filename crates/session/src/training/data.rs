@@ -160,7 +160,7 @@ impl Data {
         let (set, items): (&Set, Vec<usize>) = match turn {
             Turn::Step { epoch, batch } | Turn::Measure { epoch, batch } => {
                 if self.order.as_ref().is_none_or(|(of, _)| *of != epoch) {
-                    let (rows, seed) = cursor.order();
+                    let (rows, seed) = cursor.order(epoch);
                     self.order = Some((epoch, order(rows as u32, seed, epoch)));
                 }
                 let (_, order) = self.order.as_ref().expect("made above");

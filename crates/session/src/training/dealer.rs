@@ -181,7 +181,7 @@ fn make<R: Ring>(
                 return Ok(bytes);
             }
         }
-        let step = [cursor.order().1, cursor.steps()[1]];
+        let step = [cursor.seed(), cursor.steps()[1]];
         let maker = Maker::<R, Cpu>::new(&leg.plan, leg.schedule.clone(), &Cpu, &seeds, [&unused[0], &unused[1]]);
         let made = maker.of_step(step).slot(0, |gate, sections| {
             for (party, section) in sections.iter_mut().enumerate().filter(|(_, section)| !section.is_empty()) {

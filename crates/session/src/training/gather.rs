@@ -7,9 +7,9 @@
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ariann_gates::Party;
@@ -33,6 +33,8 @@ const MAGIC: &[u8] = b"ariann rows 1\n";
 const AROUND: usize = MAGIC.len() + 32 + 1 + 4 + SHARING + 32;
 /// How long one call of accept waits.
 const ACCEPT: Duration = Duration::from_millis(100);
+/// Connections at once for each owner, on average.
+const CONNECTIONS: usize = 8;
 /// How long an owner that comes again waits until its connection before is seen to have ended.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -43,14 +45,24 @@ struct Held {
 }
 
 /// What came of a connection of an owner.
-type Taken = (usize, Result<Held, SessionError>);
+enum Taken {
+    /// Its rows, by their number in the job.
+    Rows(usize, Held),
+    /// They were here, or were coming.
+    Twice(String),
+    /// Nothing.
+    Nothing(String, SessionError),
+}
 
 /// What a connection of one owner is held against, and where its rows go.
-#[derive(Clone)]
 struct Place {
     owner: usize,
+    /// The epoch from which on these rows take part.
+    from_epoch: u32,
     party: Party,
     course: [u8; 32],
+    /// Courses that had these rows before others were added.
+    earlier: Vec<[u8; 32]>,
     /// Bytes that the party receives.
     len: usize,
     folder: Option<PathBuf>,
@@ -61,16 +73,16 @@ impl Place {
         Some(self.folder.as_ref()?.join(format!("p{}-owner-{:04}.rows", self.party as u8, self.owner + 1)))
     }
 
-    fn head(&self, sharing: &[u8; SHARING]) -> Vec<u8> {
+    fn head(&self, course: &[u8; 32], sharing: &[u8; SHARING]) -> Vec<u8> {
         let owner = (self.owner as u32).to_le_bytes();
-        [MAGIC, &self.course, &[self.party as u8], &owner, sharing].concat()
+        [MAGIC, course, &[self.party as u8], &owner, sharing].concat()
     }
 
     /// Keeps what was received, whole or not at all.
     fn write(&self, held: &Held) -> Result<(), SessionError> {
         let Some(path) = self.path() else { return Ok(()) };
         let mut bytes = Zeroizing::new(Vec::with_capacity(AROUND + held.received.len()));
-        bytes.extend_from_slice(&self.head(&held.sharing));
+        bytes.extend_from_slice(&self.head(&self.course, &held.sharing));
         bytes.extend_from_slice(&held.received);
         let digest = blake3::hash(&bytes);
         bytes.extend_from_slice(digest.as_bytes());
@@ -102,20 +114,15 @@ impl Place {
         let (head, received) = content.split_at(AROUND - 32);
         let mut sharing = [0; SHARING];
         sharing.copy_from_slice(&head[head.len() - SHARING..]);
-        if head != self.head(&sharing) || sharing == [0; SHARING] {
+        let mut courses = std::iter::once(&self.course).chain(&self.earlier);
+        if sharing == [0; SHARING] || !courses.any(|course| head == self.head(course, &sharing)) {
             return Err(refused("it belongs to another job"));
         }
         Ok(Some(Held { sharing, received: Zeroizing::new(received.to_vec()) }))
     }
 
-    /// Takes the rows of an owner that has connected.
-    fn take(&self, peer: &mut Peer) -> Result<Held, SessionError> {
-        let brings: Brings = peer.recv_control(CONTROL, "what it brings")?;
-        if let Some(reason) = self.objection(&brings) {
-            peer.send_control(&Verdict::Refused(reason.clone()))?;
-            let _ = peer.flush();
-            return Err(SessionError::Mismatch { peer: peer.name().to_string(), reason });
-        }
+    /// Takes these rows of an owner that has connected and said which they are.
+    fn take(&self, peer: &mut Peer, brings: &Brings) -> Result<Held, SessionError> {
         peer.send_control(&Verdict::Accepted)?;
         let mut received = Zeroizing::new(vec![0; self.len]);
         peer.recv_into(ROWS_STEP, &mut received, "its rows")?;
@@ -149,11 +156,74 @@ impl Place {
     }
 }
 
+/// The places of all rows, and which of them are here or on their way.
+struct Places {
+    all: Vec<Place>,
+    names: Vec<String>,
+    claimed: Mutex<Vec<bool>>,
+}
+
+impl Places {
+    /// Takes what an owner brings that has connected.
+    fn attend(&self, peer: &mut Peer) -> Taken {
+        let name = peer.name().to_string();
+        let own = || self.all.iter().filter(|place| self.names[place.owner] == name);
+        let brings: Brings = match peer.recv_control(CONTROL, "what it brings") {
+            Ok(brings) => brings,
+            Err(error) => return Taken::Nothing(name, error.into()),
+        };
+        let place = own().find(|place| place.from_epoch == brings.from_epoch);
+        let any = place.or(own().next()).expect("only owners are let in");
+        let objection = any.objection(&brings).or_else(|| {
+            let epoch = brings.from_epoch;
+            place.is_none().then(|| format!("the job knows no rows of {name} that take part from epoch {epoch} on"))
+        });
+        let refused = |peer: &mut Peer, reason: &str| {
+            let _ = peer.send_control(&Verdict::Refused(reason.to_string()));
+            let _ = peer.flush();
+        };
+        if let Some(reason) = objection {
+            refused(peer, &reason);
+            return Taken::Nothing(name.clone(), SessionError::Mismatch { peer: name, reason });
+        }
+        if !self.claim(any.owner) {
+            let reason = format!("the rows of {name} came already, or are coming: an owner shares once");
+            refused(peer, &reason);
+            return Taken::Twice(format!("refused {name}: {reason}"));
+        }
+        match any.take(peer, &brings) {
+            Ok(held) => Taken::Rows(any.owner, held),
+            Err(error) => {
+                self.claims()[any.owner] = false;
+                Taken::Nothing(name, error)
+            }
+        }
+    }
+
+    /// Whether these rows are neither here nor on their way. One that broke off and comes again may be back before it was seen
+    /// that it had gone.
+    fn claim(&self, owner: usize) -> bool {
+        let until = Instant::now() + GRACE;
+        loop {
+            let free = !std::mem::replace(&mut self.claims()[owner], true);
+            if free || Instant::now() >= until {
+                return free;
+            }
+            std::thread::sleep(ACCEPT / 4);
+        }
+    }
+
+    fn claims(&self) -> MutexGuard<'_, Vec<bool>> {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Where owners are awaited.
 pub(crate) struct Welcome<'a> {
     course: &'a Course,
     form: Form,
-    places: Vec<Place>,
+    party: Party,
+    places: Arc<Places>,
     held: Vec<Option<Held>>,
     listener: Option<Listener>,
     /// How long owners are waited for.
@@ -187,16 +257,22 @@ impl<'a> Welcome<'a> {
             };
         }
         let form = Form::new(course);
+        let earlier = |owner: usize| {
+            let had = course.earlier().iter().filter(|earlier| earlier.owners > owner);
+            had.map(|earlier| earlier.digest).collect()
+        };
         let place = |owner: usize| Place {
             owner,
+            from_epoch: job.owners[owner].from_epoch,
             party: config.role,
             course: course.digest(),
+            earlier: earlier(owner),
             len: form.sent(owner, config.role),
             folder: config.checkpoint.clone(),
         };
-        let places: Vec<Place> = (0..form.owners()).map(place).collect();
-        let mut held = Vec::with_capacity(places.len());
-        for place in &places {
+        let all: Vec<Place> = (0..form.owners()).map(place).collect();
+        let mut held = Vec::with_capacity(all.len());
+        for place in &all {
             held.push(place.read().unwrap_or_else(|reason| {
                 events.notice(reason);
                 None
@@ -207,13 +283,18 @@ impl<'a> Welcome<'a> {
             let pin = config::pin(&owner.fingerprint, &owner.name)?;
             Ok(Allowed { name: owner.name.clone(), pin })
         };
-        let allowed = job.owners.iter().map(pinned).collect::<Result<Vec<_>, SessionError>>()?;
+        let mut allowed = job.owners.iter().map(pinned).collect::<Result<Vec<_>, SessionError>>()?;
+        // Who adds rows stands there again.
+        allowed.sort_by(|one, other| one.name.cmp(&other.name));
+        allowed.dedup_by(|one, other| one.name == other.name);
         let listen = |address: &String| Listener::bind(address, identity, &allowed, &limits);
         let listener = config.owners.as_ref().map(listen).transpose()?;
         if let Some(listener) = &listener {
             events.tell(Event::ListeningForOwners { address: listener.local_addr()? });
         }
-        Ok(Some(Welcome { course, form, places, held, listener, patience: limits.stall }))
+        let names = job.owners.iter().map(|owner| owner.name.clone()).collect();
+        let places = Arc::new(Places { all, names, claimed: Mutex::default() });
+        Ok(Some(Welcome { course, form, party: config.role, places, held, listener, patience: limits.stall }))
     }
 
     /// Waits until both parties have the rows of all owners, of one sharing each.
@@ -240,16 +321,16 @@ impl<'a> Welcome<'a> {
             }
         }
         let late = self.listener.take().map(late).transpose()?;
-        let party = self.places[0].party;
+        let party = self.party;
         let held = self.held.into_iter().flatten().enumerate();
         let shares = held.map(|(owner, held)| self.form.expand(owner, party, held.received)).collect();
         Ok((Pool::new(self.form, shares), late))
     }
 
     /// Names of the owners whose rows are not here.
-    fn missing(&self) -> Vec<&str> {
+    fn missing(&self) -> Vec<String> {
         let owners = self.course.job().owners.iter().zip(&self.held);
-        owners.filter(|(_, held)| held.is_none()).map(|(owner, _)| owner.name.as_str()).collect()
+        owners.filter(|(_, held)| held.is_none()).map(|(owner, _)| owner.label()).collect()
     }
 
     /// Gives up rows that the other party has not, or has of another sharing.
@@ -267,15 +348,14 @@ impl<'a> Welcome<'a> {
     }
 
     /// A connection of an owner ended.
-    fn note(&mut self, (owner, taken): Taken, busy: &mut [bool], events: &mut dyn Events) {
-        busy[owner] = false;
-        let name = &self.course.job().owners[owner].name;
+    fn note(&mut self, taken: Taken, events: &mut dyn Events) {
         match taken {
-            Ok(held) => {
+            Taken::Rows(owner, held) => {
                 self.held[owner] = Some(held);
-                events.notice(format!("has the rows of {name}"));
+                events.notice(format!("has the rows of {}", self.course.job().owners[owner].label()));
             }
-            Err(error) => events.notice(format!("took nothing from {name}: {}", reason(&error))),
+            Taken::Twice(refused) => events.notice(refused),
+            Taken::Nothing(name, error) => events.notice(format!("took nothing from {name}: {}", reason(&error))),
         }
     }
 
@@ -287,11 +367,12 @@ impl<'a> Welcome<'a> {
                 format!("the rows of {names} are not here, and no address for owners: set `owners` to HOST:PORT");
             return Err(SessionError::Config(reason));
         };
-        let role = config::name(self.places[0].party).to_lowercase();
+        let role = config::name(self.party).to_lowercase();
         let (tell, hear) = channel::<Taken>();
-        let (mut busy, mut strangers, until) = (vec![false; self.held.len()], 0, Instant::now() + self.patience);
+        let (connected, mut strangers, until) = (Arc::new(AtomicUsize::new(0)), 0, Instant::now() + self.patience);
+        *self.places.claims() = self.held.iter().map(Option::is_some).collect();
         loop {
-            hear.try_iter().for_each(|ended| self.note(ended, &mut busy, events));
+            hear.try_iter().for_each(|ended| self.note(ended, events));
             if listener.refused() > strangers {
                 strangers = listener.refused();
                 let who = listener.last_refusal().unwrap_or("a caller that showed no identity");
@@ -315,31 +396,22 @@ impl<'a> Welcome<'a> {
                 Err(NetError::PeerGone { .. }) => continue,
                 Err(error) => return Err(error.into()),
             };
-            let owners = &self.course.job().owners;
-            let owner = owners.iter().position(|owner| owner.name == peer.name()).expect("only owners are let in");
-            let name = owners[owner].name.clone();
-            // One that broke off and comes again may be back before it was seen that it had gone.
-            let patience = Instant::now() + GRACE;
-            while busy[owner] {
-                let Some(left) = patience.checked_duration_since(Instant::now()) else { break };
-                hear.recv_timeout(left).into_iter().for_each(|ended| self.note(ended, &mut busy, events));
-            }
-            if self.held[owner].is_some() || busy[owner] {
-                let reason = format!("the rows of {name} came already, or are coming: an owner shares once");
-                events.notice(format!("refused {name}: {reason}"));
-                std::thread::spawn(move || refuse(peer, reason));
+            let name = peer.name().to_string();
+            if connected.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS * self.held.len() {
+                connected.fetch_sub(1, Ordering::Relaxed);
+                events.notice(format!("refused {name}: too many connections of owners"));
                 continue;
             }
-            busy[owner] = true;
             let mut observer = (hooks.observer)(&role);
             let from = format!("owner {name}");
             peer.tap(Box::new(move |bytes| observer.received(&from, bytes)));
-            let (place, tell) = (self.places[owner].clone(), tell.clone());
+            let (places, tell, connected) = (self.places.clone(), tell.clone(), connected.clone());
             std::thread::spawn(move || {
-                let taken = place.take(&mut peer);
+                let taken = places.attend(&mut peer);
                 // The one who waited may have given up; whether the owner hears the farewell does not matter.
-                let _ = tell.send((owner, taken));
+                let _ = tell.send(taken);
                 let _ = peer.close();
+                connected.fetch_sub(1, Ordering::Relaxed);
             });
         }
         self.listener = Some(listener);

@@ -215,6 +215,7 @@ impl Job {
             Receiver::P1 => "P1",
             Receiver::Both if of == "ranges" => "both parties and the dealer",
             Receiver::Both => "both parties",
+            Receiver::Client => "outside clients",
         };
         let line = |(of, receiver)| format!("{}, to {}", what(of), to(of, receiver));
         self.revealed().into_iter().map(line).collect()

@@ -46,16 +46,15 @@ impl Learning {
     ) -> Result<(), SessionError> {
         let (job, turns, plan) = (course.job(), course.turns(), &leg.plan);
         match turn {
-            Turn::Step { epoch, .. } => {
+            Turn::Step { epoch, batch } => {
                 let loss = value(plan, result[0]) / job.recipe.batch as f64;
                 let step = turns.steps_before(number) + 1;
                 self.learned.losses.push(loss);
                 events.tell(Event::Loss { step, loss });
                 self.watch(plan, result[0], step)?;
                 let report = self.epoch(epoch);
-                let taken = (step - 1) % u64::from(turns.steps) + 1;
                 let losses = &self.learned.losses;
-                let of_epoch = &losses[losses.len().saturating_sub(taken as usize)..];
+                let of_epoch = &losses[losses.len().saturating_sub(batch as usize + 1)..];
                 let mean = of_epoch.iter().sum::<f64>() / of_epoch.len() as f64;
                 self.learned.epochs[report].loss = Some(mean);
             }

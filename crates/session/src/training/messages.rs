@@ -83,6 +83,8 @@ pub(crate) struct Brings {
     pub party: u8,
     /// Digest of the course: the job, and the plans that it begins with.
     pub job: [u8; 32],
+    /// Which of its items: those that take part from this epoch on.
+    pub from_epoch: u32,
     /// Name of the sharing, drawn anew for each: P0's part and P1's fit together when they have one name.
     pub sharing: [u8; SHARING],
 }

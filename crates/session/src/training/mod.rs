@@ -39,6 +39,7 @@ pub use owner::{ShareReport, share_rows};
 pub use pair::{FINER, PairEnd, PairTask, run_pair};
 pub use party::{initial_states, train};
 pub use pooled::RowOwner;
+pub(crate) use pooled::{from_bytes, subtract};
 pub use report::{EpochReport, TrainReport};
 pub use standing::Standing;
 pub use turns::{Turn, Turns};

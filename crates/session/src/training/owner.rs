@@ -64,9 +64,18 @@ fn share<R: Ring>(
     }
     let identity = config.identity.load()?;
     let own = identity.fingerprint();
-    let mine = job.owners.iter().position(|owner| owner.fingerprint.parse().is_ok_and(|pin| own == pin));
-    let Some(owner) = mine else {
-        let reason = format!("the job names no owner with this identity ({own}); ask for a job that does");
+    let mine =
+        || job.owners.iter().enumerate().filter(|(_, owner)| owner.fingerprint.parse().is_ok_and(|pin| own == pin));
+    let Some((owner, _)) = mine().find(|(_, owner)| owner.from_epoch == config.from_epoch) else {
+        let epochs: Vec<String> = mine().map(|(_, owner)| owner.from_epoch.to_string()).collect();
+        let reason = match epochs.is_empty() {
+            true => format!("the job names no owner with this identity ({own}); ask for a job that does"),
+            false => format!(
+                "the job knows items of this owner that take part from epoch {} on, and none from epoch {}: set `from_epoch`",
+                epochs.join(", "),
+                config.from_epoch
+            ),
+        };
         return Err(SessionError::Config(reason));
     };
     [Party::P0, Party::P1].into_iter().try_for_each(|party| consent_to(job, party, &config.allow))?;
@@ -87,7 +96,14 @@ fn share<R: Ring>(
     let mut sharing = [0; SHARING];
     entropy(&mut sharing)?;
     for (party, peer) in peers.iter_mut().enumerate() {
-        peer.send_control(&Brings { protocol: PROTOCOL, party: party as u8, job: course.digest(), sharing })?;
+        let from_epoch = config.from_epoch;
+        peer.send_control(&Brings {
+            protocol: PROTOCOL,
+            party: party as u8,
+            job: course.digest(),
+            from_epoch,
+            sharing,
+        })?;
     }
     // Both agree to the job before either gets anything.
     peers.iter_mut().try_for_each(|peer| accepted(peer, "its word on what this owner brings"))?;

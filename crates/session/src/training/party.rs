@@ -542,7 +542,7 @@ impl<'a, R: Ring> Trainee<'a, R> {
         let given = Given {
             inputs: [inputs[0].as_deref(), inputs[1].as_deref()],
             states: Some(&mut self.states),
-            dropout: [self.cursor.order().1, self.cursor.steps()[1]],
+            dropout: [self.cursor.seed(), self.cursor.steps()[1]],
         };
         let mut link = Link::new(peer);
         let mut others = Vec::new();

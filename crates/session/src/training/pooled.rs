@@ -3,7 +3,9 @@
 //! Of every row P0 has the words of a seed that the owner drew, P1 the difference. Neither tells anything about the row; the
 //! dealer never meets an owner. Rows stand in the order of the job's owners.
 
-use ariann_gates::Party;
+use std::collections::{BTreeMap, BTreeSet};
+
+use ariann_gates::{Party, Receiver};
 use ariann_net::Fingerprint;
 use ariann_plan::training::Source;
 use ariann_prg::{Address, Prg, Seed};
@@ -18,6 +20,8 @@ use super::job::{Job, JobError};
 const OWNERS: usize = 1024;
 /// Characters of an owner's name at most.
 const NAME: usize = 64;
+/// Times that items are added at most.
+const ADDED: usize = 64;
 /// Bytes of P0's part of a sharing: a seed.
 pub(crate) const SEED: usize = 16;
 
@@ -33,11 +37,34 @@ pub struct RowOwner {
     pub rows: u64,
     /// Items that it brings to the test set.
     pub test_rows: u64,
+    /// The epoch, counted from 1, from which on these items take part: an owner that adds some stands in the list again.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub from_epoch: u32,
+}
+
+impl RowOwner {
+    /// Its name, and which of its rows.
+    pub(crate) fn label(&self) -> String {
+        match self.from_epoch {
+            1 => self.name.clone(),
+            epoch => format!("{} (from epoch {epoch} on)", self.name),
+        }
+    }
+}
+
+pub(super) fn first() -> u32 {
+    1
+}
+
+pub(super) fn is_first(epoch: &u32) -> bool {
+    *epoch == 1
 }
 
 /// The job's owners are those of its rows, and can be told apart.
 pub(crate) fn check(job: &Job) -> Result<(), JobError> {
     let Job { owners, rows, test_rows, .. } = job;
+    let inside = job.revealed().iter().all(|(_, to)| *to != Receiver::Client);
+    need(inside, "results go to outside clients, who take no part in it")?;
     let pooled = job.features == Source::Owners;
     need(
         pooled == (job.labels == Source::Owners),
@@ -55,17 +82,52 @@ pub(crate) fn check(job: &Job) -> Result<(), JobError> {
     need(owners.iter().all(|owner| owner.rows > 0 || owner.test_rows > 0), "owners are some who bring nothing")?;
     let named = |name: &str| !name.is_empty() && name.len() <= NAME && !name.chars().any(char::is_control);
     need(owners.iter().all(|owner| named(&owner.name)), "owners have names that are none")?;
-    let mut names: Vec<&str> = owners.iter().map(|owner| owner.name.as_str()).collect();
-    names.sort_unstable();
-    need(names.windows(2).all(|pair| pair[0] != pair[1]), "owners have one name twice")?;
-    let mut pins = Vec::with_capacity(owners.len());
+    let mut named: BTreeMap<&str, [u8; 32]> = BTreeMap::new();
+    let (mut identities, mut places) = (BTreeMap::new(), BTreeSet::new());
     for owner in owners {
+        let name = owner.name.as_str();
         let pin: Result<Fingerprint, _> = owner.fingerprint.parse();
-        need(pin.is_ok(), &format!("owner {} has a fingerprint that is none", owner.name))?;
-        pins.extend(pin.map(|pin| *pin.as_bytes()));
+        need(pin.is_ok(), &format!("owner {name} has a fingerprint that is none"))?;
+        let Ok(pin) = pin.map(|pin| *pin.as_bytes()) else { continue };
+        need(*named.entry(name).or_insert(pin) == pin, "owners have one name twice")?;
+        need(*identities.entry(pin).or_insert(name) == name, "owners have one identity twice")?;
+        need(places.insert((name, owner.from_epoch)), &format!("owner {name} stands twice at one epoch"))?;
     }
-    pins.sort_unstable();
-    need(pins.windows(2).all(|pair| pair[0] != pair[1]), "owners have one identity twice")
+    let epochs: Vec<u32> = owners.iter().map(|owner| owner.from_epoch).collect();
+    need(epochs.is_sorted(), "owners do not stand in the order of the epochs from which on they take part")?;
+    let within = epochs.iter().all(|epoch| (1..=job.recipe.epochs).contains(epoch));
+    need(within, "owners add items to an epoch that there is not")?;
+    need(epochs.iter().filter(|epoch| **epoch > 1).count() <= ADDED, "owners add items too often")?;
+    let added = |owner: &RowOwner| owner.from_epoch == 1 || owner.test_rows == 0;
+    need(owners.iter().all(added), "owners add items to the test set on the way")?;
+    need(rows_at(job, 0) >= job.recipe.batch as u64, "owners bring too few items for the first epoch")
+}
+
+/// Items that take part in an epoch, counted from 0.
+pub(crate) fn rows_at(job: &Job, epoch: u32) -> u64 {
+    if job.owners.is_empty() {
+        return job.rows;
+    }
+    job.owners.iter().filter(|owner| owner.from_epoch <= epoch + 1).map(|owner| owner.rows).sum()
+}
+
+/// The epochs after the first, counted from 0, from which on more items take part.
+pub(crate) fn joints(job: &Job) -> Vec<u32> {
+    let mut joints: Vec<u32> =
+        job.owners.iter().filter(|owner| owner.from_epoch > 1).map(|owner| owner.from_epoch - 1).collect();
+    joints.dedup();
+    joints
+}
+
+/// Every job that this one may have been made from by adding items, and the owners that it has.
+pub(crate) fn before(job: &Job) -> impl Iterator<Item = (Job, usize)> + '_ {
+    let settled = job.owners.iter().filter(|owner| owner.from_epoch == 1).count().max(1);
+    (settled..job.owners.len()).map(|owners| {
+        let mut before = job.clone();
+        let added = before.owners.split_off(owners);
+        before.rows -= added.iter().map(|owner| owner.rows).sum::<u64>();
+        (before, owners)
+    })
 }
 
 /// The form of shared rows: what follows from job and plans.

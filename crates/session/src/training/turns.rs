@@ -1,12 +1,14 @@
 //! The order of a training's turns: arithmetic on public counts.
 
 /// Counts that the order follows from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turns {
     /// Epochs.
     pub epochs: u32,
-    /// Steps of an epoch.
+    /// Steps of an epoch, as the training begins.
     pub steps: u32,
+    /// From which epochs on, in their order, an epoch has other numbers of steps.
+    pub later: Vec<(u32, u32)>,
     /// Batches of the test after each epoch; 0 for none.
     pub tests: u32,
     /// Ranges are measured before every step whose number is a multiple of this, the first one left out.
@@ -54,9 +56,49 @@ pub enum Turn {
 }
 
 impl Turns {
+    /// Epochs of equal numbers of steps: the first, the one after the last, and that number.
+    fn stretches(&self) -> impl Iterator<Item = (u32, u32, u32)> + '_ {
+        let begins = std::iter::once((0, self.steps)).chain(self.later.iter().copied());
+        let ends = self.later.iter().map(|(epoch, _)| *epoch).chain([self.epochs]);
+        begins.zip(ends).map(|((first, steps), end)| (first, end, steps))
+    }
+
+    /// Steps before an epoch.
+    fn steps_before_epoch(&self, epoch: u32) -> u64 {
+        let before =
+            |(first, end, steps): (u32, u32, u32)| u64::from(end.min(epoch).saturating_sub(first)) * u64::from(steps);
+        self.stretches().map(before).sum()
+    }
+
+    /// Steps of an epoch.
+    pub fn steps_of(&self, epoch: u32) -> u32 {
+        self.later.iter().rev().find(|(first, _)| *first <= epoch).map_or(self.steps, |(_, steps)| *steps)
+    }
+
     /// Steps in all.
     pub fn steps_in_all(&self) -> u64 {
-        u64::from(self.epochs) * u64::from(self.steps)
+        self.steps_before_epoch(self.epochs)
+    }
+
+    /// The epoch of a step, and its number there.
+    fn place(&self, step: u64) -> (u32, u32) {
+        let mut before = 0;
+        for (first, end, steps) in self.stretches() {
+            let own = u64::from(end - first) * u64::from(steps);
+            if step < before + own || end == self.epochs {
+                let after = step - before;
+                return (first + (after / u64::from(steps)) as u32, (after % u64::from(steps)) as u32);
+            }
+            before += own;
+        }
+        unreachable!("the last stretch ends with the last epoch")
+    }
+
+    /// The first turn that is of an epoch, or of what comes after the last.
+    pub fn first_of(&self, epoch: u32) -> u64 {
+        let step = self.steps_before_epoch(epoch);
+        // Before its first step ranges may be measured, which belongs to it.
+        if step == 0 { 0 } else { self.of_step(step - 1) + 1 + self.of_test() }
     }
 
     /// Turns of the test after an epoch.
@@ -76,7 +118,7 @@ impl Turns {
 
     /// The turn that step number `step` is.
     fn of_step(&self, step: u64) -> u64 {
-        step + self.measured(step) + step / u64::from(self.steps) * self.of_test()
+        step + self.measured(step) + u64::from(self.place(step).0) * self.of_test()
     }
 
     /// Turns before the first reveal.
@@ -105,19 +147,17 @@ impl Turns {
             let index = u32::try_from(index).ok().filter(|index| *index < self.reveals)?;
             return Some(Turn::Reveal { index });
         }
-        let steps = u64::from(self.steps);
-        let place = |step: u64| ((step / steps) as u32, (step % steps) as u32);
         let step = self.step_at(number);
-        let ((epoch, batch), after) = (place(step), number - self.of_step(step));
+        let ((epoch, batch), after) = (self.place(step), number - self.of_step(step));
         if after == 0 {
             return Some(Turn::Step { epoch, batch });
         }
-        let tested = if u64::from(batch) + 1 == steps { self.of_test() } else { 0 };
+        let tested = if batch + 1 == self.steps_of(epoch) { self.of_test() } else { 0 };
         if after <= tested {
             let batch = (after - 1) as u32;
             return Some(if after < tested { Turn::Evaluate { epoch, batch } } else { Turn::Tally { epoch } });
         }
-        let (epoch, batch) = place(step + 1);
+        let (epoch, batch) = self.place(step + 1);
         Some(Turn::Measure { epoch, batch })
     }
 
@@ -136,7 +176,10 @@ mod tests {
     fn walked(turns: &Turns) -> Vec<Turn> {
         let (mut list, mut number) = (Vec::new(), 0);
         for epoch in 0..turns.epochs {
-            for batch in 0..turns.steps {
+            if epoch > 0 {
+                assert_eq!(turns.first_of(epoch), list.len() as u64, "{turns:?}");
+            }
+            for batch in 0..turns.steps_of(epoch) {
                 if turns.measure_every.is_some_and(|every| number > 0 && number % every == 0) {
                     list.push(Turn::Measure { epoch, batch });
                 }
@@ -152,11 +195,16 @@ mod tests {
 
     #[test]
     fn every_turn_of_every_small_training() {
+        let grown = [vec![], vec![(1, 4)], vec![(2, 7)], vec![(1, 2), (2, 5)]];
         for epochs in 1..4 {
-            for steps in 1..6 {
+            for (steps, later) in (1..6).flat_map(|steps| grown.iter().map(move |later| (steps, later))) {
+                if later.last().is_some_and(|(epoch, _)| *epoch >= epochs) {
+                    continue;
+                }
                 for tests in 0..3 {
                     for measure_every in [None, Some(1), Some(2), Some(3), Some(5), Some(100)] {
-                        let turns = Turns { epochs, steps, tests, measure_every, reveals: 2 };
+                        let later = later.clone();
+                        let turns = Turns { epochs, steps, later, tests, measure_every, reveals: 2 };
                         let walked = walked(&turns);
                         assert_eq!(turns.count(), walked.len() as u64, "{turns:?}");
                         let (mut before, mut measured) = (0, 0);

@@ -143,6 +143,11 @@ pub fn run_on<R: Ring, D: Device>(
     };
     let weights = [weights(Party::P0), weights(Party::P1)];
     let input = reading::encode::<R>(plan, items).unwrap();
+    // An outside client's items are shared, and so are its results.
+    let outside = plan.for_clients();
+    let words: Vec<R> = (0..input.len() as u64).map(|at| R::from_u64(at.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let rest: Vec<R> = input.iter().zip(&words).map(|(x, word)| x.sub(*word)).collect();
+    let given = if outside { [Some(words.as_slice()), Some(rest.as_slice())] } else { [None, Some(input.as_slice())] };
 
     let [dealt0, dealt1] = dealt;
     let (to1, from0) = channel();
@@ -164,13 +169,20 @@ pub fn run_on<R: Ring, D: Device>(
             .run(&opened, 0..slots, Given::items(input), &mut Threads { send, receive }, observer, &mut times)
             .unwrap()
     };
-    std::thread::scope(|scope| {
+    let results = std::thread::scope(|scope| {
         let named = |name: &str| std::thread::Builder::new().name(name.to_string());
-        let p0 = named("p0").spawn_scoped(scope, || party(Party::P0, dealt0, to1, from1, observer0, None)).unwrap();
-        let p1 =
-            named("p1").spawn_scoped(scope, || party(Party::P1, dealt1, to0, from0, observer1, Some(&input))).unwrap();
+        let p0 = named("p0").spawn_scoped(scope, || party(Party::P0, dealt0, to1, from1, observer0, given[0])).unwrap();
+        let p1 = named("p1").spawn_scoped(scope, || party(Party::P1, dealt1, to0, from0, observer1, given[1])).unwrap();
         [p0.join().unwrap(), p1.join().unwrap()]
-    })
+    });
+    if !outside {
+        return results;
+    }
+    let Some(ariann_plan::Gate::Reveal(reveal)) = plan.gates.last().map(|entry| &entry.gate) else { unreachable!() };
+    let [own, rest] = results.map(Option::unwrap);
+    let sums = own.iter().zip(&rest).map(|(a, b)| a.add(*b).and(R::low_mask(reveal.width)));
+    let sums: Vec<R> = sums.collect();
+    [Some(sums.clone()), Some(sums)]
 }
 
 /// The material of all slots, in files.

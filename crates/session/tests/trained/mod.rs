@@ -157,11 +157,16 @@ fn batch(set: &(Items, Vec<u32>), items: &[u32]) -> (Vec<f32>, Vec<u32>) {
 
 /// What the same training gives in float: losses of an item a step, accuracy an epoch.
 pub fn in_clear(made: &Made) -> (Vec<f64>, Vec<f64>, Trainer) {
+    in_clear_of(made, &vec![made.job.rows as u32; made.job.recipe.epochs as usize])
+}
+
+/// The same with so many rows in each epoch.
+pub fn in_clear_of(made: &Made, rows: &[u32]) -> (Vec<f64>, Vec<f64>, Trainer) {
     let Made { job, step, evaluation, train, test, wanted, .. } = made;
     let mut trainer = Trainer::with_seed(step, job.recipe.seed);
     let (mut losses, mut accuracies) = (Vec::new(), Vec::new());
-    for epoch in 0..job.recipe.epochs {
-        for items in order(job.rows as u32, job.recipe.seed, epoch).chunks_exact(wanted.batch) {
+    for (epoch, rows) in (0..job.recipe.epochs).zip(rows) {
+        for items in order(*rows, job.recipe.seed, epoch).chunks_exact(wanted.batch) {
             let (features, labels) = batch(train, items);
             let outcome = trainer.run(step, &features, &labels, losses.len() as u64);
             losses.push(outcome.loss.unwrap() / wanted.batch as f64);
