@@ -513,9 +513,12 @@ fn owners_add_rows_between_epochs() {
     let (mut parties, owners) = with(&old, "on the way", false);
     parties.parties[0].deadlines.stall = 600.0;
     let shared: Vec<Shared> = owners.iter().map(share).collect();
-    let broken = Hooks { observer: |_| Box::new(Breaks(0)), ..Hooks::default() };
+    let broken = Hooks { observer: |_| Box::new(Breaks(Vec::new())), ..Hooks::default() };
     let ended = run(parties, [&hooks, &hooks, &broken]);
-    shared.into_iter().for_each(|shared| drop(shared.join().unwrap().unwrap()));
+    let told = || ended.iter().filter_map(|end| end.as_ref().err()).map(ToString::to_string).collect::<Vec<_>>();
+    shared
+        .into_iter()
+        .for_each(|shared| drop(shared.join().unwrap().unwrap_or_else(|error| panic!("{error}: {:?}", told()))));
     assert!(ended[1].is_err() && ended[2].is_err(), "it was broken off");
     // Without its rows nothing is shared under the name of an epoch that the job does not know.
     let error = share(&OwnerConfig { from_epoch: 3, ..more.clone() }).join().unwrap().unwrap_err().to_string();
@@ -548,16 +551,18 @@ fn owners_add_rows_between_epochs() {
     assert!(told[1..].iter().any(|end| end.as_ref().is_err_and(|error| error.contains(behind))), "{told:?}");
 }
 
-/// Ends a party at its hundredth message, as a kill would.
-struct Breaks(usize);
+/// Ends a party in its third turn, as a kill would.
+struct Breaks(Vec<ariann_material::BatchId>);
 
 impl Observer for Breaks {
     fn wants_messages(&self) -> bool {
         false
     }
 
-    fn sending(&mut self, _: ariann_material::BatchId, _: std::ops::Range<u32>, _: u32, _: u32, _: &[u8]) {
-        self.0 += 1;
-        assert!(self.0 < 60, "broken off on purpose");
+    fn sending(&mut self, id: ariann_material::BatchId, _: std::ops::Range<u32>, _: u32, _: u32, _: &[u8]) {
+        if !self.0.contains(&id) {
+            self.0.push(id);
+        }
+        assert!(self.0.len() < 3, "broken off on purpose");
     }
 }

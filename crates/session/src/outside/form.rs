@@ -121,7 +121,7 @@ mod tests {
         assert!(sums == items && shares[1][..] != items[..]);
         // Shares of results, of which the bits above `width` are of no account.
         let results: Vec<R> = (0..6).map(|at| R::from_u64((at * 77) & form.counts())).collect();
-        let own: Vec<R> = (0..6).map(|at| R::from_u64(at.wrapping_mul(0x7654_3210_1234_5677))).collect();
+        let own: Vec<R> = (0..6u64).map(|at| R::from_u64(at.wrapping_mul(0x7654_3210_1234_5677))).collect();
         let rest: Vec<R> = results.iter().zip(&own).map(|(x, own)| x.sub(*own)).collect();
         let parts = [form.pad(Party::P0, &own, seed(9)), form.pad(Party::P1, &rest, seed(9))];
         parts.iter().for_each(|part| assert_eq!(part.len(), form.results(2)));

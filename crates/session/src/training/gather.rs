@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ariann_gates::Party;
@@ -231,11 +232,19 @@ pub(crate) struct Welcome<'a> {
 }
 
 /// Tells owners that come when the training has begun that they are late. Ends when it is dropped.
-pub(crate) struct Late(Arc<AtomicBool>);
+pub(crate) struct Late {
+    ended: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
 
 impl Drop for Late {
+    /// Whoever starts the party again finds the address free, unless an owner just now holds up its farewell.
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.ended.store(true, Ordering::Relaxed);
+        let until = Instant::now() + GRACE;
+        while !self.thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(ACCEPT / 10);
+        }
     }
 }
 
@@ -450,6 +459,6 @@ fn late(mut listener: Listener) -> Result<Late, SessionError> {
         }
     };
     let spawned = std::thread::Builder::new().name("late owners".to_string()).spawn(serve);
-    spawned.map_err(|source| SessionError::file("starting", "a thread that listens", source))?;
-    Ok(Late(ended))
+    let thread = spawned.map_err(|source| SessionError::file("starting", "a thread that listens", source))?;
+    Ok(Late { ended, thread })
 }
