@@ -504,7 +504,8 @@ fn owners_add_rows_between_epochs() {
     let shared: Vec<Shared> = owners.iter().chain([&more]).map(share).collect();
     let [dealer, p0, p1] = run(parties, [&hooks; 3]);
     shared.into_iter().for_each(|shared| drop(shared.join().unwrap().unwrap()));
-    (dealer.unwrap(), p1.unwrap());
+    dealer.unwrap();
+    p1.unwrap();
     let unbroken = p0.unwrap();
     assert_eq!((unbroken.losses.len(), unbroken.turns), (17, turns.count()));
     near(&unbroken.losses, &losses);
