@@ -39,7 +39,8 @@ fn run<R: Ring>(
         return Err(SessionError::Config("--batch 0: give at least 1".to_string()));
     }
     if plan.for_clients() {
-        let reason = "this plan is for outside clients: its P1 has no inputs (`ariann serve --role p1`), and who has asks both                       parties (`ariann query --role client`)";
+        let reason = "this plan is for outside clients: its P1 has no inputs (`ariann serve --role p1`), and who has inputs asks both \
+                      parties (`ariann query --role client`)";
         return Err(SessionError::Config(reason.to_string()));
     }
     consent(plan, config.reveal_to_p0)?;
