@@ -3,6 +3,7 @@
 //! A library so that tests can run the same program with hooks of their own (see the `testkit` crate).
 
 mod commands;
+pub mod embed;
 mod federate;
 mod forecast;
 mod gates;
@@ -93,7 +94,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> ExitCode {
         Err(error) if json && error.use_stderr() => {
             let text = error.to_string();
             let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
-            return Output::new(true).failure(&SessionError::Config(text.to_string()));
+            return Output::new(true, false).failure(&SessionError::Config(text.to_string()));
         }
         Err(error) => {
             let _ = error.print();
@@ -103,7 +104,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> ExitCode {
     if program.supervised {
         output::end_with_stdin();
     }
-    let output = Output::new(program.json);
+    let output = Output::new(program.json, program.supervised);
     if let Command::Doctor(args) = &program.command {
         // It tells of a wrong path itself.
         return commands::doctor::run(args, &output);

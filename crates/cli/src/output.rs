@@ -15,6 +15,8 @@ use serde_json::json;
 /// The program's voice.
 pub struct Output {
     json: bool,
+    /// A parent process reads what it says.
+    supervised: bool,
     /// Told when a command fails after some items were predicted.
     predicted: Rc<RefCell<Vec<u32>>>,
     bar: Rc<RefCell<Option<Bar>>>,
@@ -41,8 +43,8 @@ impl Bar {
 }
 
 impl Output {
-    pub fn new(json: bool) -> Self {
-        Output { json, predicted: Rc::default(), bar: Rc::default() }
+    pub fn new(json: bool, supervised: bool) -> Self {
+        Output { json, supervised, predicted: Rc::default(), bar: Rc::default() }
     }
 
     pub fn is_json(&self) -> bool {
@@ -69,7 +71,11 @@ impl Output {
     pub fn failure(&self, error: &SessionError) -> ExitCode {
         let fault = error.fault();
         if self.json {
-            self.line(&json!({ "event": "error", "fault": fault.name(), "error": error.to_string() }).to_string());
+            let mut said = json!({ "event": "error", "fault": fault.name(), "error": error.to_string() });
+            if error.is_unsupported() {
+                said["unsupported"] = true.into();
+            }
+            self.line(&said.to_string());
         } else {
             let predicted = self.predicted.borrow();
             if !predicted.is_empty() {
@@ -108,9 +114,10 @@ impl Output {
         }
     }
 
-    /// Events of a command that prints one JSON document: none of them beside it.
+    /// Events of a command that prints one JSON document: none of them beside it, but for a parent process, which gets a line each
+    /// before the document.
     pub fn progress(&self) -> Teller {
-        Teller { quiet: self.json, ..self.events() }
+        Teller { quiet: self.json && !self.supervised, ..self.events() }
     }
 
     fn end_bar(&self) {
@@ -174,8 +181,9 @@ impl Teller {
     }
 
     /// How far a stage is, and what stands behind its bar.
-    pub fn progress_with(&self, stage: &'static str, (done, total): (u64, u64), beside: &str) {
-        if self.quiet || self.json {
+    pub fn progress_with(&mut self, stage: &'static str, (done, total): (u64, u64), beside: &str) {
+        if self.json {
+            self.tell(Event::Progress { stage, done, total });
             return;
         }
         let mut held = self.bar.borrow_mut();

@@ -19,9 +19,11 @@
 //! | only P1: 4 a key, 8 where n > 32 | P1's shares of α modulo 2^n |
 //! | the same at both | keys as [`crate::dpf`] or [`crate::additive`] lay them out |
 
-use ariann_prg::{Address, EntropyError, HashKeys, Prg, Seed, TreeHash, entropy};
+use std::sync::Arc;
+
+use ariann_prg::{Address, EntropyError, HashKeys, Prg, Seed, TreeHash};
 use ariann_ring::Ring;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::{Additive, FssError, Party, additive, dpf};
 
@@ -138,7 +140,8 @@ pub enum KeysError {
     Malformed(&'static str),
 }
 
-/// One party's part of a batch of keys. Not copied, not printed; the seed and the shares of α are wiped on drop.
+/// One party's part of a batch of keys. Not copied, not printed; the seed and the shares of α are wiped on drop. (What both
+/// parties have tells nothing without a seed.)
 pub struct Keys {
     kind: KeyKind,
     party: Party,
@@ -147,7 +150,8 @@ pub struct Keys {
     seed: Seed,
     /// P1's shares of α.
     alphas: Zeroizing<Vec<u8>>,
-    keys: Vec<u8>,
+    /// What is the same at both parties, and in one process but once.
+    keys: Arc<Vec<u8>>,
 }
 
 /// What an evaluation gave.
@@ -168,21 +172,21 @@ impl Keys {
         let hash = TreeHash::new(&hash_keys);
         let count = alphas.len();
         let seeds = [Seed::from_entropy()?, Seed::from_entropy()?];
-        let roots = [0, 1].map(|party: usize| roots(&seeds[party], count));
+        let roots = [0, 1].map(|party: usize| blocks(&seeds[party], ROOTS, count));
         let mut keys = vec![0; count * kind.key_len()];
-        let (n, both) = (kind.domain_bits, [&roots[0][..], &roots[1][..]]);
+        let (n, both) = (kind.domain_bits, [bytemuck::cast_slice(&roots[0]), bytemuck::cast_slice(&roots[1])]);
         match kind.shares {
             Shares::Xor => dpf::generate(&hash, n, both[0], both[1], alphas, &mut keys)?,
             Shares::Additive32 => additive::generate::<u32, _>(kind.additive(), &hash, n, both, alphas, &mut keys)?,
             Shares::Additive64 => additive::generate::<u64, _>(kind.additive(), &hash, n, both, alphas, &mut keys)?,
         }
-        let mut shares = Zeroizing::new(alphas_of_p0(kind, &seeds[0], count));
+        let mut shares = Zeroizing::new(points(kind, &seeds[0], count));
         let mut packed = Zeroizing::new(Vec::with_capacity(count * kind.alpha_len()));
         for (share, alpha) in shares.iter_mut().zip(alphas) {
             *share = alpha.wrapping_sub(*share) & u64::low_mask(n);
             packed.extend_from_slice(&share.to_le_bytes()[..kind.alpha_len()]);
         }
-        let [seed0, seed1] = seeds;
+        let ([seed0, seed1], keys) = (seeds, Arc::new(keys));
         let party = |party, seed, alphas, keys| Keys { kind, party, count, hash_keys, seed, alphas, keys };
         Ok([party(Party::P0, seed0, Zeroizing::default(), keys.clone()), party(Party::P1, seed1, packed, keys)])
     }
@@ -190,11 +194,8 @@ impl Keys {
     /// Both parties' keys for `count` points that the operating system draws and nobody keeps: the parties have shares of them.
     pub fn random(kind: KeyKind, count: usize) -> Result<[Keys; 2], KeysError> {
         kind.check(count as u64)?;
-        let mut bytes = Zeroizing::new(vec![0; 8 * count]);
-        entropy(&mut bytes)?;
-        let words = bytes.as_chunks::<8>().0.iter();
-        let alphas = words.map(|word| u64::from_le_bytes(*word) & u64::low_mask(kind.domain_bits)).collect();
-        Keys::generate(kind, &Zeroizing::new(alphas) as &Vec<u64>)
+        let alphas = Zeroizing::new(points(kind, &Seed::from_entropy()?, count));
+        Keys::generate(kind, &alphas)
     }
 
     /// Of what kind they are.
@@ -216,7 +217,7 @@ impl Keys {
     pub fn alpha_shares(&self) -> Vec<u64> {
         let bytes = self.kind.alpha_len();
         match self.party {
-            Party::P0 => alphas_of_p0(self.kind, &self.seed, self.count),
+            Party::P0 => points(self.kind, &self.seed, self.count),
             Party::P1 => self.alphas.chunks_exact(bytes).map(little).collect(),
         }
     }
@@ -227,16 +228,17 @@ impl Keys {
             return Err(KeysError::Count { points: xs.len(), keys: self.count });
         }
         let KeyKind { function, shares, domain_bits } = self.kind;
-        let (hash, roots) = (TreeHash::new(&self.hash_keys), roots(&self.seed, self.count));
+        let (hash, roots) = (TreeHash::new(&self.hash_keys), blocks(&self.seed, ROOTS, self.count));
+        let roots: &[u8] = bytemuck::cast_slice(&roots);
         Ok(match shares {
             Shares::Xor => {
                 let mut out = vec![0; self.count];
                 let read = if function == Function::LessThan { dpf::less_than } else { dpf::equal };
-                read(&hash, self.party, domain_bits, &roots, &self.keys, xs, &mut out)?;
+                read(&hash, self.party, domain_bits, roots, &self.keys, xs, &mut out)?;
                 Evaluated::Bits(out)
             }
-            Shares::Additive32 => Evaluated::Words32(self.additive(&hash, &roots, xs)?),
-            Shares::Additive64 => Evaluated::Words64(self.additive(&hash, &roots, xs)?),
+            Shares::Additive32 => Evaluated::Words32(self.additive(&hash, roots, xs)?),
+            Shares::Additive64 => Evaluated::Words64(self.additive(&hash, roots, xs)?),
         })
     }
 
@@ -322,27 +324,23 @@ impl Keys {
         if alphas.chunks_exact(kind.alpha_len()).fold(0, |all, share| all | little(share)) >> bits != 0 {
             return Err(KeysError::Malformed("a share of α is outside the domain"));
         }
-        let (alphas, keys) = (Zeroizing::new(alphas.to_vec()), keys.to_vec());
+        let (alphas, keys) = (Zeroizing::new(alphas.to_vec()), Arc::new(keys.to_vec()));
         Ok(Keys { kind, party, count, hash_keys, seed: Seed::from_bytes(block(&head[56..72])), alphas, keys })
     }
 }
 
-impl Drop for Keys {
-    fn drop(&mut self) {
-        self.keys.zeroize();
-    }
+/// Blocks of one of a seed's streams. In words, because they are wiped word by word.
+fn blocks(seed: &Seed, stream: Address, count: usize) -> Zeroizing<Vec<u128>> {
+    let mut blocks = Zeroizing::new(vec![0; count]);
+    Prg::new(seed).fill_blocks(stream, 0, bytemuck::cast_slice_mut(&mut blocks));
+    blocks
 }
 
-fn roots(seed: &Seed, count: usize) -> Zeroizing<Vec<u8>> {
-    let mut roots = Zeroizing::new(vec![0; 16 * count]);
-    Prg::new(seed).fill_blocks(ROOTS, 0, &mut roots);
-    roots
-}
-
-fn alphas_of_p0(kind: KeyKind, seed: &Seed, count: usize) -> Vec<u64> {
-    let mut bytes = Zeroizing::new(vec![0; 8 * count]);
-    Prg::new(seed).fill_blocks(ALPHAS, 0, &mut bytes);
-    bytes.chunks_exact(8).map(|word| little(word) & u64::low_mask(kind.domain_bits)).collect()
+/// Points of the domain: P0's shares of α from its seed, and random α from a seed that is then forgotten.
+fn points(kind: KeyKind, seed: &Seed, count: usize) -> Vec<u64> {
+    let words = blocks(seed, ALPHAS, count.div_ceil(2));
+    let words = words.iter().flat_map(|block| [*block as u64, (block >> 64) as u64]);
+    words.take(count).map(|word| word & u64::low_mask(kind.domain_bits)).collect()
 }
 
 fn little(bytes: &[u8]) -> u64 {

@@ -91,6 +91,9 @@ pub enum SessionError {
     /// The inputs do not fit the plan.
     #[error("{0}")]
     Input(String),
+    /// Layers that cannot be trained, all of them.
+    #[error("{0}")]
+    Untrainable(String),
     /// No slots are left.
     #[error("{0}")]
     Exhausted(String),
@@ -148,11 +151,18 @@ impl SessionError {
             | SessionError::Data(DataError::Read { source, .. })
             | SessionError::File { source, .. } => of_file(source),
             SessionError::Data(DataError::Preprocess { .. }) => Fault::Operator,
-            SessionError::Model(_) | SessionError::Data(_) | SessionError::Input(_) | SessionError::ModelPlan(_) => {
-                Fault::Input
-            }
+            SessionError::Model(_)
+            | SessionError::Data(_)
+            | SessionError::Input(_)
+            | SessionError::Untrainable(_)
+            | SessionError::ModelPlan(_) => Fault::Input,
             SessionError::Entropy(_) => Fault::Machine,
         }
+    }
+
+    /// Whether it lists layers of a model that cannot be computed privately.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self, SessionError::Untrainable(_) | SessionError::Model(ImportError::Unsupported { .. }))
     }
 }
 

@@ -37,6 +37,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "report",
         ],
     ),
+    // Not of the workspace, because it needs Python to build: the program and its parts for Python.
+    ("python", &["ring", "fss", "session", "cli"]),
 ];
 
 /// Crates for tests: they may use everything, and nothing that ships may use them but in its own tests.

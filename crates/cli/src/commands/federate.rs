@@ -9,6 +9,7 @@ use ariann_session::SessionError;
 use ariann_session::config;
 use ariann_session::hooks::Hooks;
 use clap::Subcommand;
+use serde_json::json;
 
 use crate::federate::{outcome, page, simulation};
 use crate::output::Output;
@@ -79,6 +80,14 @@ fn simulate(args: &Simulate, output: &Output) -> Result<(), SessionError> {
         Some(path) => config::read(path)?,
         None => simulation::SimulateConfig::default(),
     };
+    if config.write_only {
+        let files = simulation::write_only(&config, output)?;
+        match output.is_json() {
+            true => output.document(&json!({ "files": files })),
+            false => files.iter().for_each(|file| output.line(&file.display().to_string())),
+        }
+        return Ok(());
+    }
     let folder = runs::folder(None)?;
     let outcome = simulation::run(&config, folder.path(), output)?;
     if let Some(path) = &args.report {

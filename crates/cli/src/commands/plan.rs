@@ -53,7 +53,7 @@ pub fn ranges(plan: &Plan) -> Value {
 }
 
 /// The plan's costs as JSON. Figures are for one item, forecasts for one run.
-fn document(plan: &Plan, batch: usize, shape: Option<Shape>) -> Value {
+pub fn document(plan: &Plan, batch: usize, shape: Option<Shape>) -> Value {
     let totals = plan.totals(batch);
     let pair = |values: [u64; 2]| json!({ "p0": values[0], "p1": values[1] });
     let view = Gates::new(plan, batch, forecast::link(shape));

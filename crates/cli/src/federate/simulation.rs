@@ -8,6 +8,7 @@ use ariann_federated::privacy::Privacy;
 use ariann_federated::roles::{
     Algorithm, ClearRound, Deadline, FederateDealConfig, FederateOwnerConfig, FederateReport, FederateServerConfig,
     Federation, Loss, Member, Plan, Reveal, Simulated, Simulation, Went, difference, in_clear, needed, states_of,
+    write_config,
 };
 use ariann_gates::Receiver;
 use ariann_graph::training::{Initial, Schedule};
@@ -70,8 +71,10 @@ impl PrivacyConfig {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SimulateConfig {
-    /// A network of the zoo.
+    /// A network of the zoo, with fresh weights.
     pub network: String,
+    /// The model to begin with in its place, ONNX, with its own weights.
+    pub model: Option<PathBuf>,
     /// Owners.
     pub owners: u16,
     /// Rounds with a result.
@@ -104,6 +107,8 @@ pub struct SimulateConfig {
     pub calibration: Option<PathBuf>,
     /// Their labels.
     pub calibration_labels: Option<PathBuf>,
+    /// Least and greatest value of an input; what all bytes become when absent.
+    pub input_range: Option<[f64; 2]>,
     /// Bits of the ring: 32 or 64.
     pub ring: u32,
     /// Items of a step; that of `ariann train` when absent, as all of the recipe.
@@ -130,6 +135,8 @@ pub struct SimulateConfig {
     pub threads: usize,
     /// Folder for the roles' files, which are kept; a temporary one when absent.
     pub folder: Option<PathBuf>,
+    /// Only write the roles' files to the folder: nothing is trained.
+    pub write_only: bool,
     /// Differential privacy of owners; none when absent.
     pub privacy: Option<PrivacyConfig>,
     /// How long the server waits for owners.
@@ -142,6 +149,7 @@ impl Default for SimulateConfig {
     fn default() -> Self {
         SimulateConfig {
             network: "network1".to_string(),
+            model: None,
             owners: 5,
             rounds: 5,
             algorithm: Algorithm::FedAvg,
@@ -158,6 +166,7 @@ impl Default for SimulateConfig {
             test_limit: None,
             calibration: None,
             calibration_labels: None,
+            input_range: None,
             ring: 32,
             batch: None,
             lr: None,
@@ -171,6 +180,7 @@ impl Default for SimulateConfig {
             pairs: 2,
             threads: 1,
             folder: None,
+            write_only: false,
             privacy: None,
             deadline: Deadline::default(),
             kill: Vec::new(),
@@ -186,6 +196,15 @@ struct Sources {
 }
 
 impl SimulateConfig {
+    /// The model that all begin with.
+    fn first(&self) -> Result<Vec<u8>, SessionError> {
+        if let Some(model) = &self.model {
+            return std::fs::read(model).map_err(|source| SessionError::file("reading", model, source));
+        }
+        let zoo = zoo::network(&self.network, &zoo::Options { seed: self.seed, ..zoo::Options::default() });
+        Ok(zoo.map_err(|error| SessionError::Config(error.to_string()))?.onnx)
+    }
+
     fn sources(&self, folder: &Path) -> Result<Sources, SessionError> {
         let place = |file: bundled::File| -> Result<PathBuf, SessionError> {
             let path = folder.join(file.name);
@@ -233,8 +252,21 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), SessionError> {
     std::fs::write(path, bytes).map_err(|source| SessionError::file("writing", path, source))
 }
 
-/// Runs a simulation.
-pub fn run(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result<Outcome, SessionError> {
+/// All that is known before the roles start.
+struct Arranged {
+    folder: PathBuf,
+    plan: Plan,
+    prepared: Prepared,
+    train: Set,
+    test: Set,
+    parts: Vec<Vec<usize>>,
+    server: FederateServerConfig,
+    dealer: FederateDealConfig,
+    owners: Vec<(u16, FederateOwnerConfig)>,
+}
+
+/// Makes the federation, everybody's identity and configuration, and what the pairs compute.
+fn arrange(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result<Arranged, SessionError> {
     let folder = match &config.folder {
         Some(folder) => {
             std::fs::create_dir_all(folder).map_err(|source| SessionError::file("creating", folder, source))?;
@@ -262,18 +294,17 @@ pub fn run(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result
         seed: config.seed,
         freeze: Vec::new(),
     };
-    let mut recipe = recipe.choose(Some(&config.network)).recipe;
+    let mut recipe = recipe.choose(config.model.is_none().then_some(&config.network)).recipe;
     if config.initial.is_some() {
         recipe.initial = Initial::Model;
     }
-    let zoo = zoo::network(&config.network, &zoo::Options { seed: config.seed, ..zoo::Options::default() });
     let model = folder.join("model.onnx");
-    write(&model, &zoo.map_err(|error| SessionError::Config(error.to_string()))?.onnx)?;
+    write(&model, &config.first()?)?;
     let graph = ariann_graph::import_for_training(&model)?;
     let preprocess = PreprocessOptions { scale: 255.0, mean: Vec::new(), std: Vec::new() };
     let pixels =
         PixelOptions { resize: None, filter: ariann_plan::Filter::Bicubic, crop: None, order: ariann_plan::Order::Rgb };
-    let declared = declare(&graph, &preprocess, &pixels, None)?;
+    let declared = declare(&graph, &preprocess, &pixels, config.input_range)?;
     let of = classes(&graph);
     let read = |[items, labels]: &[PathBuf; 2], limit| Set::read(&declared, of, items, Some(labels), limit);
     let train = read(&sources.train, config.limit)?;
@@ -399,6 +430,28 @@ pub fn run(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result
         };
         owners.push((*number, owner));
     }
+    Ok(Arranged { folder, plan, prepared, train, test, parts, server, dealer, owners })
+}
+
+/// Writes the federation and every role's configuration to the folder, without a run; addresses are for whoever starts them.
+pub fn write_only(config: &SimulateConfig, output: &Output) -> Result<Vec<PathBuf>, SessionError> {
+    if config.folder.is_none() {
+        return Err(SessionError::Config("write_only without `folder`: name one".to_string()));
+    }
+    let Arranged { folder, server, dealer, owners, .. } = arrange(config, Path::new(""), output)?;
+    let mut files = vec![folder.join("federation.json"), write_config(&folder, "server", &server)?];
+    files.push(write_config(&folder, "dealer", &dealer)?);
+    for (number, owner) in &owners {
+        files.push(write_config(&folder, &format!("owner-{number}"), owner)?);
+    }
+    Ok(files)
+}
+
+/// Runs a simulation.
+pub fn run(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result<Outcome, SessionError> {
+    let Arranged { folder, plan, prepared, train, test, parts, server, dealer, owners } =
+        arrange(config, temporary, output)?;
+    let numbers: Vec<u16> = (1..=config.owners).collect();
     let program = Program::this()?;
     let simulation = Simulation {
         program,

@@ -146,7 +146,7 @@ fn reference(
 }
 
 /// The first gate that leaves its bound.
-fn told(excess: clear::Excess) -> String {
+pub fn told(excess: clear::Excess) -> String {
     let clear::Excess { gate, name, item, value, bound, scale } = excess;
     let real = |value: f64| value * scale.unit();
     format!(

@@ -20,7 +20,7 @@ use crate::forecast;
 use crate::options::PlanOptions;
 use crate::output::Output;
 
-pub use comparison::{Comparison, labels};
+pub use comparison::{Comparison, labels, told};
 pub use document::{machine, measured};
 
 /// What to run.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ariann_data::Choice;
 use ariann_graph::Graph;
 use ariann_graph::training::{
-    Recipe, Rehearsal, Role, StepGraph, StepRanges, Trainer, evaluation, order, training_step,
+    Recipe, RecipeError, Rehearsal, Role, StepGraph, StepRanges, Trainer, evaluation, order, training_step,
 };
 use ariann_plan::InputSpec;
 use ariann_session::SessionError;
@@ -87,9 +87,10 @@ impl Prepared {
         losses: [bool; 2],
     ) -> Result<Prepared, SessionError> {
         let [rows, test_rows] = rows;
-        let refused = |error: ariann_graph::training::RecipeError| {
+        let refused = |error: RecipeError| {
             let text = error.to_string();
             match text.split_once(": ") {
+                _ if matches!(error, RecipeError::Unsupported(_)) => SessionError::Untrainable(text),
                 Some(("operator", said)) => SessionError::Config(said.to_string()),
                 _ => SessionError::Input(text),
             }

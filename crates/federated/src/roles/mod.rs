@@ -32,4 +32,4 @@ pub use reveal::{Reveal, needed};
 pub use server::serve;
 #[cfg(test)]
 pub(crate) use shares::add_update;
-pub use simulate::{Loss, Simulated, Simulation};
+pub use simulate::{Loss, Simulated, Simulation, write_config};

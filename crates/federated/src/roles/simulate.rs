@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -102,6 +102,14 @@ fn owner_name(number: u16) -> String {
     format!("owner-{number}")
 }
 
+/// Writes a role's configuration to a folder, as NAME.toml.
+pub fn write_config(folder: &Path, name: &str, config: &impl Serialize) -> Result<PathBuf, SessionError> {
+    let path = folder.join(format!("{name}.toml"));
+    let text = toml::to_string(config).map_err(|error| SessionError::Config(error.to_string()))?;
+    std::fs::write(&path, text).map_err(|source| SessionError::file("writing", &path, source))?;
+    Ok(path)
+}
+
 impl Simulation<'_> {
     /// Runs all roles to the end of the training.
     pub fn run(&self, events: &mut dyn Events) -> Result<Simulated, SessionError> {
@@ -136,9 +144,7 @@ impl Simulation<'_> {
 
 impl Roles<'_> {
     fn start<C: Serialize>(&mut self, name: &str, command: &'static str, config: &C) -> Result<(), SessionError> {
-        let path = self.simulation.folder.join(format!("{name}.toml"));
-        let text = toml::to_string(config).map_err(|error| SessionError::Config(error.to_string()))?;
-        std::fs::write(&path, text).map_err(|source| SessionError::file("writing", &path, source))?;
+        let path = write_config(self.simulation.folder, name, config)?;
         let program = &self.simulation.program;
         let child = program
             .command()

@@ -1,0 +1,52 @@
+//! The compiled part of the Python package `ariann`: function secret sharing on arrays, compiled models, and the program
+//! itself, which the package starts as role processes.
+
+mod fss;
+mod model;
+
+use std::ffi::OsString;
+
+use ariann_session::hooks::Hooks;
+use ariann_session::{Program, SessionError};
+use pyo3::prelude::*;
+
+/// Runs the program with these arguments and returns its exit code. `host` is the command line that starts it again.
+#[pyfunction]
+fn run(py: Python<'_>, host: Vec<OsString>, args: Vec<OsString>) -> u8 {
+    set_host(host);
+    let args = std::iter::once(OsString::from("ariann")).chain(args);
+    let code = py.detach(|| ariann_cli::run(args, Hooks::default()));
+    // An exit code cannot be read; those that the program knows are 0 to 6.
+    (0..=6).find(|number| std::process::ExitCode::from(*number) == code).unwrap_or(1)
+}
+
+/// Sets the command line that starts role processes.
+#[pyfunction]
+fn set_host(words: Vec<OsString>) {
+    let mut words = words.into_iter();
+    if let Some(path) = words.next() {
+        Program::host(Program { path: path.into(), args: words.collect() });
+    }
+}
+
+/// The exception of the package for an error of the program.
+fn raised(py: Python<'_>, error: &SessionError) -> PyErr {
+    let kind = if error.is_unsupported() { "unsupported" } else { error.fault().name() };
+    exception(py, kind, &error.to_string())
+}
+
+/// The exception of this kind.
+fn exception(py: Python<'_>, kind: &str, text: &str) -> PyErr {
+    let made = py.import("ariann.errors").and_then(|module| module.call_method1("of", (kind, text)));
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+#[pymodule]
+fn _ariann(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_function(wrap_pyfunction!(run, module)?)?;
+    module.add_function(wrap_pyfunction!(set_host, module)?)?;
+    module.add_function(wrap_pyfunction!(fss::generate, module)?)?;
+    module.add_class::<fss::Keys>()?;
+    module.add_class::<model::Model>()
+}
