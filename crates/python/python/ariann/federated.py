@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ariann import _arrays, _export, _program, _progress, _toml
+from ariann._process import Process
 from ariann.errors import MachineError, OperatorError
 from ariann.training import load_back
 
-__all__ = ["FederatedReport", "prepare", "run", "simulate"]
+__all__ = ["Dealer", "FederatedReport", "Server", "prepare", "run", "simulate"]
 
 Config = Mapping[str, Any] | str | os.PathLike[str]
 """A configuration: a TOML file, or a mapping with the same keys."""
@@ -167,6 +168,32 @@ def run(
         finally:
             _program.stop(process)
     raise MachineError(f"the {role} ended without a report; it was killed, or look at what it printed")
+
+
+class Server(Process):
+    """The server as a context manager: it listens at `address` while the block runs; `wait` returns its report.
+
+    Args:
+        config: its configuration, with the keys of docs/federated.md.
+        settings: keys that override it, such as `dealer`, `listen`, `until`.
+    """
+
+    def __init__(self, config: Config, **settings: Any) -> None:
+        super().__init__(["federate", "server"])
+        self._config = {**_toml.read(config), **settings}
+
+
+class Dealer(Process):
+    """The dealer as a context manager: it listens at `address` while the block runs; `wait` returns its report.
+
+    Args:
+        config: its configuration, with the keys of docs/federated.md.
+        settings: keys that override it, such as `listen`.
+    """
+
+    def __init__(self, config: Config, **settings: Any) -> None:
+        super().__init__(["federate", "dealer"])
+        self._config = {**_toml.read(config), **settings}
 
 
 def _settings(
