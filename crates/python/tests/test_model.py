@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import ariann
@@ -88,12 +89,63 @@ def test_tensors_in_and_out(model, images):
     assert isinstance(logits, torch.Tensor) and logits.shape == (20, 10)
 
 
+def test_a_second_prediction_compiles_nothing(model, images, monkeypatch):
+    def refuse(*_args, **_options):
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr("ariann._ariann.Model", refuse)
+    monkeypatch.setattr("ariann._export.to_file", refuse)
+    first = model.predict(images[1][:4], progress=False)
+    second = model.predict(images[1][:4], progress=False)
+    assert np.abs(first - second).max() < 0.1
+
+
+def test_the_lock_is_let_go_while_roles_work(model, images):
+    counted, ended = 0, threading.Event()
+
+    def count():
+        nonlocal counted
+        while not ended.is_set():
+            counted += 1
+            time.sleep(0.001)
+
+    other = threading.Thread(target=count)
+    other.start()
+    before = counted
+    model.predict(images[1], progress=False)
+    during = counted - before
+    ended.set()
+    other.join()
+    # Roles start and end in far more than ten milliseconds.
+    assert during >= 10
+
+
+def test_what_progress_raises_ends_the_run(model, images):
+    def stop(*_told):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        model.predict(images[1], progress=stop)
+    assert model.predict(images[1][:1], progress=False).shape == (1, 10)
+
+
+def test_views_are_not_copied_wrongly(model, images):
+    turned = np.asfortranarray(images[1][:3])
+    np.testing.assert_array_equal(model.simulate(turned), model.simulate(images[1][:3]))
+    np.testing.assert_array_equal(model.simulate(images[1][::-1][:3]), model.simulate(images[1][::-1][:3].copy()))
+
+
 SCRIPT = """
 import ariann, numpy, sys
 x = numpy.zeros((4000, 1, 28, 28), numpy.float32)
-model = ariann.compile(sys.argv[1], numpy.random.default_rng(1).random((50, 1, 28, 28), numpy.float32))
+sample = numpy.random.default_rng(1).random((50, 1, 28, 28), numpy.float32)
+tell = lambda *told: print(*told, flush=True)
 try:
-    model.predict(x, batch=100, progress=lambda *told: print(*told, flush=True))
+    if sys.argv[2] == "predict":
+        ariann.compile(sys.argv[1], sample).predict(x, batch=100, progress=tell)
+    else:
+        labels = numpy.arange(4000) % 10
+        ariann.fit(sys.argv[1], x, labels, epochs=50, batch=50, calibration=(sample, labels[:50]), progress=tell)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
@@ -104,22 +156,37 @@ def children(pid):
     return [int(child) for child in open(tasks).read().split()] if os.path.exists(tasks) else []
 
 
+def descendants(pid):
+    return [pid for child in children(pid) for pid in (child, *descendants(child))]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_no_process_is_left(number):
+@pytest.mark.parametrize("work", ["predict", "train"])
+@pytest.mark.parametrize("how", ["interrupt", "terminal", "kill"])
+def test_no_process_and_no_file_is_left(how, work, tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(ASSETS / "fashion-cnn.onnx")], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SCRIPT, str(ASSETS / "fashion-cnn.onnx"), work],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     for line in process.stdout:
-        if line.startswith("dealing"):
+        if line.startswith({"predict": "dealing", "train": "training"}[work]):
             break
-    roles = children(process.pid)
-    assert len(roles) == 3
-    process.send_signal(number)
+    roles = descendants(process.pid)
+    # A training has a process that watches the three.
+    assert len(roles) == {"predict": 3, "train": 4}[work]
+    if how == "terminal":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal({"interrupt": signal.SIGINT, "kill": signal.SIGKILL}[how])
     said = process.stdout.read()
     process.wait(30)
-    assert ("interrupted" in said) == (number == signal.SIGINT)
+    assert ("interrupted" in said) == (how != "kill")
     until = time.monotonic() + 20
     while alive := [role for role in roles if os.path.exists(f"/proc/{role}")]:
         assert time.monotonic() < until, alive
         time.sleep(0.1)
+    if how != "kill":
+        assert list(tmp_path.iterdir()) == []

@@ -43,12 +43,46 @@ def test_a_client_predicts_with_a_server(model, images, identities, tmp_path):
         assert dealer.wait(30)["slots"] == 20
 
 
+def test_a_server_that_is_killed_or_another_is_named(model, images, identities, tmp_path):
+    me = identities
+    pins = {name: identity.fingerprint for name, identity in me.items()}
+    short = {"connect": 2, "silence": 5, "stall": 30}
+    with ariann.Dealer(
+        model, identity=me["dealer"], server=pins["server"], client=pins["client"], count=2000, state=tmp_path / "d"
+    ) as dealer:
+        at = (dealer.address, pins["dealer"])
+        with ariann.Server(
+            model, identity=me["server"], client=pins["client"], dealer=at, state=tmp_path / "s", deadlines=short
+        ) as server:
+            wrong = ariann.Client(
+                model, identity=me["client"], server=(server.address, pins["dealer"]), dealer=at,
+                state=tmp_path / "c", deadlines=short,
+            )  # fmt: skip
+            with wrong, pytest.raises(ariann.errors.OperatorError, match="pinned"):
+                wrong.predict(images[1][:1])
+            client = ariann.Client(
+                model, identity=me["client"], server=(server.address, pins["server"]), dealer=at,
+                state=tmp_path / "c", deadlines=short,
+            )  # fmt: skip
+
+            def kill(stage, done, _total):
+                if stage == "predicting" and done > 2 and server._process.poll() is None:
+                    server._process.kill()
+
+            items = np.concatenate([images[1]] * 50)
+            with client, pytest.raises(ariann.errors.PeerError) as caught:
+                client.predict(items, progress=kill)
+            assert caught.value.code == 4 and caught.value.remedy
+            with pytest.raises(ariann.errors.MachineError):
+                server.wait(10)
+
+
 def test_a_dead_server_is_named(model, images, identities, tmp_path):
     me = identities
     client = ariann.Client(
-        model, identity=me["client"], server=("127.0.0.1:9", me["server"].fingerprint), state=tmp_path / "c"
-    )
-    client._config["deadlines"] = {"connect": 0.5, "silence": 5.0, "stall": 5.0}
+        model, identity=me["client"], server=("127.0.0.1:9", me["server"].fingerprint), state=tmp_path / "c",
+        deadlines={"connect": 0.5},
+    )  # fmt: skip
     with client, pytest.raises(ariann.AriannError) as caught:
         client.predict(images[1][:1])
     assert caught.value.fault in ("peer", "operator") and caught.value.cause
@@ -67,6 +101,11 @@ def test_roles_that_cannot_start(model, identities, tmp_path):
         ariann.Identity.new(tmp_path / "client", "client")
     with pytest.raises(ariann.errors.ClosedError):
         server.wait()
+    for wrong in ({"connect": 0}, {"other": 1}):
+        with pytest.raises(ariann.errors.OperatorError):
+            ariann.Client(
+                model, identity=me["client"], server=("x:1", "y"), state=tmp_path, deadlines=wrong
+            )  # fmt: skip
 
 
 def test_identities_are_loaded_again(identities, tmp_path):

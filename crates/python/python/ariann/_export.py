@@ -70,6 +70,7 @@ def _of_module(module: Any, sample: npt.NDArray[np.float32], path: Path, trained
                 raise _refused(module, inputs, error) from error
             if trained:
                 _fold_shapes(program.model)
+                _own_parameters_only(program.model, module)
             _rename(program.model, module, trained)
             program.save(path, external_data=False)
     finally:
@@ -139,6 +140,28 @@ def _fold_shapes(model: Any) -> None:
     model.opset_imports.pop(domain, None)
 
 
+def _own_parameters_only(model: Any, module: Any) -> None:
+    """Take out biases of zeros that the exporter made up, and refuse other constants where a layer has parameters."""
+    own = {name for name, _ in module.named_parameters()} | {name for name, _ in module.named_buffers()}
+    strange = []
+    for node in model.graph:
+        if node.op_type not in ("Conv", "Gemm", "MatMul", "BatchNormalization"):
+            continue
+        for place, value in enumerate(node.inputs):
+            if value is None or value.const_value is None or value.name in own:
+                continue
+            if place == 2 and not value.const_value.numpy().any():
+                node.resize_inputs(2)
+                if not value.uses():
+                    model.graph.initializers.pop(value.name, None)
+            else:
+                strange.append(f"{_path(node.metadata_props.get('pkg.torch.onnx.name_scopes', '[]'))} ({node.op_type})")
+    if strange:
+        raise UnsupportedError(
+            f"these layers compute with constants that are no parameters: {', '.join(strange)}; make them nn.Parameter"
+        )
+
+
 def _rename(model: Any, module: Any, trained: bool) -> None:
     """Name every node after the module that it is of, as the user knows it: the path alone, where the path says all."""
     own = {name for name, _ in module.named_parameters()} | {name for name, _ in module.named_buffers()}
@@ -149,6 +172,7 @@ def _rename(model: Any, module: Any, trained: bool) -> None:
         # Where a normalisation went into the layer before it, the layer's weights say whose node it is.
         weights = [value.name for value in node.inputs if value is not None and value.name in own]
         paths.append(weights[0].rpartition(".")[0] if weights else path)
+    model.graph.name = type(module).__name__
     names: set[str] = set()
     for node, path in zip(model.graph, paths, strict=True):
         # In a training names are told apart by their beginnings, so a path ends with a slash.
