@@ -87,5 +87,6 @@ fn one_leaves_for_good_and_another_joins() {
         decode_state(&sum, state.after)
     });
     let off = difference(&plan, &made.graph, &states.collect::<Vec<_>>(), &clear[2].states).unwrap();
-    assert!(off < 0.1, "off by {off}");
+    println!("off by {off}");
+    assert!(off < 0.03, "off by {off}");
 }

@@ -10,7 +10,7 @@ use loopback::{make, make_with};
 fn steps_as_float(ring: u32, batches: Option<u32>, most: f64) {
     // 5, 8 and 3 whole batches.
     let mut made = make_with(&[100, 160, 70], 3, 2, ring, |recipe| {
-        (recipe.epochs, recipe.momentum, recipe.lr) = (3, 0.0, 0.5);
+        (recipe.epochs, recipe.momentum, recipe.lr) = (3, 0.0, 0.2);
     });
     let federation = &mut made.federation;
     (federation.algorithm, federation.epochs, federation.batches) = (Algorithm::FedSgd, 1, batches);
@@ -47,17 +47,17 @@ fn steps_as_float(ring: u32, batches: Option<u32>, most: f64) {
 
 #[test]
 fn a_gradient_of_all_rows() {
-    steps_as_float(64, None, 0.1);
+    steps_as_float(64, None, 0.02);
 }
 
 #[test]
 fn a_gradient_of_one_batch() {
-    steps_as_float(64, Some(1), 0.1);
+    steps_as_float(64, Some(1), 0.02);
 }
 
 #[test]
 fn a_gradient_in_the_narrow_ring() {
-    steps_as_float(32, None, 0.5);
+    steps_as_float(32, None, 0.05);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use ariann_graph::training::Initial;
 use ariann_graph::zoo;
 use ariann_session::events::Silent;
 use ariann_session::hooks::Hooks;
-use loopback::{Made, make, make_with};
+use loopback::{Made, make};
 
 fn file(made: &Made, role: &str, name: &str) -> Vec<u8> {
     std::fs::read(made.folder.path().join(role).join("trained").join(name)).unwrap()
@@ -16,7 +16,7 @@ fn file(made: &Made, role: &str, name: &str) -> Vec<u8> {
 
 #[test]
 fn all_learn_the_model_that_one_owner_brought_and_all_trained() {
-    let mut made = make_with(&[60, 80, 60], 2, 2, 64, |recipe| recipe.initial = Initial::Model);
+    let mut made = make(&[60, 80, 60], 2, 2, 64);
     let path = |name: &str| made.folder.path().join(name);
     made.federation.reveal = Some(Reveal::All);
     made.federation.initial = Some(2);
@@ -49,7 +49,8 @@ fn all_learn_the_model_that_one_owner_brought_and_all_trained() {
     let went = |round| Went { round, cohort: vec![1, 2, 3], survivors: vec![1, 2, 3] };
     let clear = in_clear(&plan, &made.graph, &made.owners, None, &[went(1), went(2)], &mut Silent).unwrap();
     let off = difference(&plan, &made.graph, &trained, &clear[1].states).unwrap();
-    assert!(off < 0.1, "off by {off}");
+    println!("off by {off}");
+    assert!(off < 0.03, "off by {off}");
 }
 
 #[test]
@@ -65,7 +66,7 @@ fn a_role_that_does_not_agree_takes_no_part() {
     let error = made.start_owner(owner, Hooks::default()).join().unwrap().unwrap_err().to_string();
     assert!(error.contains("allow = [\"model:owners\"]"), "{error}");
     made.federation.reveal = None;
-    made.federation.initial = Some(1);
+    (made.federation.initial, made.federation.job.recipe.initial) = (Some(1), Initial::Fresh);
     let error = made.federation.clone().plan().err().unwrap().to_string();
     assert!(error.contains("draws weights from a public seed"), "{error}");
 }

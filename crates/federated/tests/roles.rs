@@ -49,7 +49,7 @@ fn equals_float<R: Ring>(ring: u32, most: f64) {
         .collect();
     assert_eq!(rounds.len(), 2);
     let clear = in_clear(&plan, &made.graph, &made.owners, Some(&made.test), &rounds, &mut Silent).unwrap();
-    // Single weights may part where a rounding decides a ReLU; the whole may not.
+    // What the roundings of the weighing leave: 0.009 and 0.011 in the two rings.
     let mut at = 0;
     let states = plan.course.states().iter().map(|state| {
         let len = if is_averaged(state.role) { state.len() } else { 0 };
@@ -58,6 +58,7 @@ fn equals_float<R: Ring>(ring: u32, most: f64) {
         decode_state(&sum, state.after)
     });
     let off = difference(&plan, &made.graph, &states.collect::<Vec<_>>(), &clear[1].states).unwrap();
+    println!("ring {ring}: off by {off}");
     assert!(off < most, "off by {off}");
     for (private, clear) in report.accuracies.iter().zip(&clear) {
         let (private, clear) = (private.expect("it is revealed"), clear.accuracy.expect("tested"));
@@ -67,12 +68,12 @@ fn equals_float<R: Ring>(ring: u32, most: f64) {
 
 #[test]
 fn three_owners_and_two_rounds_give_the_model_of_federated_averaging_in_float() {
-    equals_float::<u32>(32, 0.2);
+    equals_float::<u32>(32, 0.03);
 }
 
 #[test]
 fn the_same_in_the_wide_ring() {
-    equals_float::<u64>(64, 0.2);
+    equals_float::<u64>(64, 0.03);
 }
 
 #[test]

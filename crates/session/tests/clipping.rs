@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ariann_gates::Receiver;
 use ariann_graph::training::{Loss, Recipe, Rehearsal, Role, Trainer, evaluation, training_step};
-use ariann_graph::{Graph, Network, Op, import, zoo};
+use ariann_graph::{Graph, Network, import, zoo};
 use ariann_plan::clear::Reference;
 use ariann_plan::training::{MARGIN, Source};
 use ariann_plan::{InputSpec, Link, Optimize, Plan, SignChoice};
@@ -20,18 +20,6 @@ use common::replaying::Replay;
 use common::{Seeds, networks};
 
 const NORM: u64 = 3 << (NORM_BITS - 1);
-
-fn small() -> Graph {
-    let mut graph = networks::small();
-    for node in &mut graph.nodes {
-        match &mut node.op {
-            Op::Dense(layer) => layer.weight_name = format!("{}.weight", node.name),
-            Op::Conv(layer) => layer.weight_name = format!("{}.weight", node.name),
-            _ => {}
-        }
-    }
-    graph
-}
 
 fn course(graph: &Graph, ring: u32, optimize: Optimize) -> Arc<Course> {
     let recipe = Recipe { momentum: 0.9, seed: 1, ..Recipe::plain(Loss::Mse, 4, 0.02) };
@@ -149,7 +137,7 @@ fn norm(values: &[f64]) -> f64 {
 }
 
 fn follows_float<R: Ring>(optimize: Optimize) {
-    let clipper = Clipper::<R>::new(&small(), NORM, 5, optimize);
+    let clipper = Clipper::<R>::new(&networks::named(), NORM, 5, optimize);
     let (count, limit, weight) = (clipper.count(), clipper.clipping.norm(), clipper.clipping.weight());
     assert!((limit - 1.5).abs() < 1e-12 && (weight - 0.2).abs() < 1e-3);
     // An uneven direction, of norm 1.
@@ -185,7 +173,7 @@ fn a_clipped_update_is_that_of_clipping_in_float() {
 }
 
 fn bounds_all<R: Ring>() {
-    let clipper = Clipper::<R>::new(&small(), NORM, 3, Optimize::Latency);
+    let clipper = Clipper::<R>::new(&networks::named(), NORM, 3, Optimize::Latency);
     let least = R::from_u64(1).shl(R::BITS - 1);
     let greatest = least.sub(R::from_u64(1));
     let mut state = 7u64;
@@ -253,7 +241,7 @@ fn far_above_the_norm_is_clipped_as_well() {
 
 #[test]
 fn what_cannot_be_clipped_is_refused() {
-    let course = course(&small(), 32, Optimize::Latency);
+    let course = course(&networks::named(), 32, Optimize::Latency);
     assert!(course.states().iter().any(|state| state.role == Role::Parameter));
     let refused = |norm: u64, weight: u64| match course.clipping(norm, weight) {
         Err(JobError::Head(reason)) => reason,
@@ -268,7 +256,7 @@ fn what_cannot_be_clipped_is_refused() {
 #[test]
 fn the_norm_is_exceeded_by_little() {
     for ring in [32, 64] {
-        let course = course(&small(), ring, Optimize::Latency);
+        let course = course(&networks::named(), ring, Optimize::Latency);
         for step in 0..60u32 {
             // From 2^-6 to 1, in uneven steps.
             let norm = (2f64.powf(f64::from(NORM_BITS) - 6.0 + f64::from(step) / 10.0)) as u64;

@@ -11,7 +11,7 @@ use ariann_graph::training::{Recipe, Role};
 use ariann_session::Fault;
 use ariann_session::hooks::{Hooks, Observer};
 use ariann_session::training::{Course, Job, initial_states};
-use trained::{Made, Roles, Wanted, in_clear, make, roles, run};
+use trained::{Roles, Wanted, checkpointing, in_clear, make, roles, run};
 
 #[test]
 fn a_private_training_follows_the_one_in_clear() {
@@ -45,16 +45,6 @@ fn a_private_training_follows_the_one_in_clear() {
 
 fn small() -> Wanted {
     Wanted { rows: 70, test_rows: 32, ..Wanted::default() }
-}
-
-fn checkpointing(made: &Made, folder: &Path, resume: bool) -> Roles {
-    let mut roles = roles(made);
-    for (party, name) in roles.parties.iter_mut().zip(["p0", "p1"]) {
-        party.checkpoint = Some(folder.join(name));
-        party.checkpoint_every = Some(1);
-        party.resume = resume;
-    }
-    roles
 }
 
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {

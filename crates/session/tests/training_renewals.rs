@@ -9,7 +9,7 @@ use ariann_graph::training::{Recipe, Schedule};
 use ariann_session::Fault;
 use ariann_session::hooks::{Hooks, Observer};
 use ariann_session::training::{Course, Cursor, Job, Turn};
-use trained::{Made, Notices, Roles, Wanted, in_clear, make, roles, run, run_telling};
+use trained::{Notices, Wanted, checkpointing, in_clear, make, roles, run, run_telling};
 
 fn renewing() -> Wanted {
     Wanted { rehearsed: Some(1), rescale_every: Some(3), ..Wanted::default() }
@@ -115,16 +115,6 @@ fn a_standing_that_no_training_has_is_refused() {
     }
     let scale = bytes.len() - 8;
     refused(number, &|bytes| bytes[scale..].copy_from_slice(&101i64.to_le_bytes()), "a scale that is none");
-}
-
-fn checkpointing(made: &Made, folder: &Path, resume: bool) -> Roles {
-    let mut roles = roles(made);
-    for (party, name) in roles.parties.iter_mut().zip(["p0", "p1"]) {
-        party.checkpoint = Some(folder.join(name));
-        party.checkpoint_every = Some(1);
-        party.resume = resume;
-    }
-    roles
 }
 
 /// The turns that a party's checkpoints stand before.

@@ -13,7 +13,6 @@ use std::sync::Mutex;
 
 use ariann_gates::{Comparison, Party, Receiver, kind};
 use ariann_graph::training::{Loss, Recipe, Rehearsal, StepGraph, StepRanges, Trainer, training_step};
-use ariann_graph::{Graph, Op};
 use ariann_plan::training::{MARGIN, TrainingOptions, compile, encode_states, exponents, measure, measured};
 use ariann_plan::{Gate, InputSpec, Link, Opens, Optimize, Plan, Revealed, SignChoice};
 use ariann_prg::{Address, Prg, Seed};
@@ -38,18 +37,6 @@ struct Subject {
     step: StepGraph,
 }
 
-fn graph() -> Graph {
-    let mut graph = networks::small();
-    for node in &mut graph.nodes {
-        match &mut node.op {
-            Op::Dense(layer) => layer.weight_name = format!("{}.weight", node.name),
-            Op::Conv(layer) => layer.weight_name = format!("{}.weight", node.name),
-            _ => {}
-        }
-    }
-    graph
-}
-
 fn recipe() -> Recipe {
     Recipe { momentum: 0.9, seed: 1, ..Recipe::plain(Loss::Mse, 4, 0.02) }
 }
@@ -69,7 +56,7 @@ fn measuring(optimize: Optimize) -> Subject {
 }
 
 fn rehearsed(optimize: Optimize) -> (StepGraph, StepRanges, TrainingOptions) {
-    let (graph, recipe) = (graph(), recipe());
+    let (graph, recipe) = (networks::named(), recipe());
     let step = training_step(&graph, &recipe, recipe.lr, true).unwrap();
     let (mut trainer, mut rehearsal) = (Trainer::new(&step), Rehearsal::new(&step));
     for number in 0..4 {

@@ -154,8 +154,9 @@ impl<'a, R: Ring> Owner<'a, R> {
         };
         let number = plan.roster.number_of(identity.fingerprint()).ok_or_else(stranger)?;
         reveal::consent(plan.federation.reveal, &config.allow)?;
-        let original = reveal::original(&plan, config.model.as_deref())?;
-        if plan.federation.initial == Some(number) && original.is_none() {
+        let begins = plan.federation.initial == Some(number);
+        let original = reveal::original(&plan, config.model.as_deref(), begins)?;
+        if begins && original.is_none() {
             let reason = "this owner brings the model to begin with: set `model` to its ONNX file";
             return Err(SessionError::Config(reason.to_string()));
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ariann_plan::training::decode_state;
 use ariann_ring::Ring;
 use ariann_session::SessionError;
-use ariann_session::training::{initial_states, write_model};
+use ariann_session::training::{initial_states, job_graph, write_model};
 use serde::{Deserialize, Serialize};
 
 use super::federation::Plan;
@@ -62,11 +62,15 @@ pub(crate) fn consent(reveal: Option<Reveal>, allow: &[String]) -> Result<(), Se
     }
 }
 
-/// Reads the model that a role was given, and refuses one of another network.
-pub(crate) fn original(plan: &Plan, path: Option<&Path>) -> Result<Option<Vec<u8>>, SessionError> {
+/// Reads the model that a role was given, and refuses one of another network. The weights of one that `begins` the training must
+/// fit its ranges; of others, names are taken alone.
+pub(crate) fn original(plan: &Plan, path: Option<&Path>, begins: bool) -> Result<Option<Vec<u8>>, SessionError> {
     let Some(path) = path else { return Ok(None) };
     let model = std::fs::read(path).map_err(|source| SessionError::file("reading the model", path, source))?;
-    initial_states(&plan.course, &model)?;
+    match begins {
+        true => drop(initial_states(&plan.course, &model)?),
+        false => drop(job_graph(&plan.course, &model)?),
+    }
     Ok(Some(model))
 }
 

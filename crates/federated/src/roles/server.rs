@@ -97,7 +97,7 @@ fn run<R: Ring>(
         return Err(SessionError::Config("this identity is not the federation's server".to_string()));
     }
     reveal::consent(plan.federation.reveal, &config.allow)?;
-    let original = reveal::original(&plan, config.model.as_deref())?;
+    let original = reveal::original(&plan, config.model.as_deref(), plan.federation.initial.is_none())?;
     let state = &config.state;
     std::fs::create_dir_all(state).map_err(|source| SessionError::file("creating", state, source))?;
     let path = state.join("model");

@@ -37,7 +37,7 @@ pub use learning::write_model;
 pub use local::{LocalTraining, TrainReports};
 pub use owner::{ShareReport, share_rows};
 pub use pair::{FINER, PairEnd, PairTask, run_pair};
-pub use party::{initial_states, train};
+pub use party::{initial_states, job_graph, train};
 pub use pooled::RowOwner;
 pub(crate) use pooled::{from_bytes, subtract};
 pub use report::{EpochReport, TrainReport};

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use ariann_device::Cpu;
 use ariann_gates::{GateError, Party};
-use ariann_graph::Network;
 use ariann_graph::training::{Role, training_step};
+use ariann_graph::{Graph, Network};
 use ariann_net::{Allowed, Identity, Listener, NetError, Peer};
 use ariann_plan::training::{encode_states, exponents};
 use ariann_prg::{Address, Prg, Seed};
@@ -66,15 +66,20 @@ fn read_model(path: &Path) -> Result<Vec<u8>, SessionError> {
     std::fs::read(path).map_err(|source| SessionError::file("reading the model", path, source))
 }
 
-/// The states of the job as the model and the recipe begin.
-pub fn initial_states(course: &Course, model: &[u8]) -> Result<Vec<Vec<f32>>, SessionError> {
+/// The graph of a model, if it is of the job's network.
+pub fn job_graph(course: &Course, model: &[u8]) -> Result<Graph, SessionError> {
     let graph = ariann_graph::import_for_training_bytes(model)?;
-    let job = course.job();
-    if Network::of(&graph) != job.network {
+    if Network::of(&graph) != course.job().network {
         let reason =
             format!("it is not the network of the job (\"{}\"); make the job again with this model", graph.name);
         return Err(SessionError::ModelPlan(reason));
     }
+    Ok(graph)
+}
+
+/// The states of the job as the model and the recipe begin.
+pub fn initial_states(course: &Course, model: &[u8]) -> Result<Vec<Vec<f32>>, SessionError> {
+    let (graph, job) = (job_graph(course, model)?, course.job());
     let step = training_step(&graph, &job.recipe, job.recipe.lr, false);
     let step = step.map_err(|error| SessionError::ModelPlan(error.to_string()))?;
     for (state, range) in step.states.iter().zip(&job.ranges.steps.states) {

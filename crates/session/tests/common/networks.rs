@@ -62,6 +62,19 @@ pub fn small() -> Graph {
     Graph { name: "small".into(), input, nodes, output, output_name: "y".into(), softmax: false }
 }
 
+/// The small network with a name for each weight, as training asks for.
+pub fn named() -> Graph {
+    let mut graph = small();
+    for node in &mut graph.nodes {
+        match &mut node.op {
+            Op::Dense(layer) => layer.weight_name = format!("{}.weight", node.name),
+            Op::Conv(layer) => layer.weight_name = format!("{}.weight", node.name),
+            _ => {}
+        }
+    }
+    graph
+}
+
 /// Items for the small network.
 pub fn small_items(count: usize, seed: u32) -> Items {
     items_for(&[1, 7, 7], count, seed)

@@ -209,6 +209,17 @@ pub struct Roles {
     pub parties: [TrainPartyConfig; 2],
 }
 
+/// Configurations with checkpoints of every step in `folder`.
+pub fn checkpointing(made: &Made, folder: &Path, resume: bool) -> Roles {
+    let mut roles = roles(made);
+    for (party, name) in roles.parties.iter_mut().zip(["p0", "p1"]) {
+        party.checkpoint = Some(folder.join(name));
+        party.checkpoint_every = Some(1);
+        party.resume = resume;
+    }
+    roles
+}
+
 /// Configurations for a job.
 pub fn roles(made: &Made) -> Roles {
     let folder = made.folder.path();
