@@ -1,6 +1,9 @@
 //! A federated training of threads, over TLS on loopback.
 #![allow(dead_code)]
 
+#[path = "../settled/mod.rs"]
+mod settled;
+
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -12,8 +15,8 @@ use ariann_federated::roles::{
     Member, Plan, Set, deal, own, serve,
 };
 use ariann_gates::Receiver as To;
-use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, Role, Trainer, evaluation, order, training_step};
-use ariann_graph::{Graph, Network, export_onnx, zoo};
+use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, Trainer, evaluation, order, training_step};
+use ariann_graph::{Graph, Network, zoo};
 use ariann_net::Identity;
 use ariann_plan::training::{MARGIN, Source};
 use ariann_plan::{InputSpec, Link, Optimize, SignChoice};
@@ -47,24 +50,6 @@ fn take(set: &Set, places: &[usize]) -> Set {
     (items, places.iter().map(|place| set.1[*place]).collect())
 }
 
-/// The network with small weights and biases of 1, of 6 in the last layer: its ReLUs let all through. Else one of them is next to zero
-/// for some item, a rounding decides it, and trainings part that differ in nothing.
-fn settled(onnx: &[u8]) -> Vec<u8> {
-    let graph = ariann_graph::import_for_training_bytes(onnx).unwrap();
-    let recipe = Recipe { initial: Initial::Model, ..Recipe::plain(Loss::CrossEntropy, BATCH, 0.1) };
-    let states = training_step(&graph, &recipe, recipe.lr, false).unwrap().states;
-    let parameters = states.into_iter().filter(|state| state.role == Role::Parameter).map(|state| {
-        let value = |value: &f32| match state.name.as_str() {
-            "fc3.bias" => 6.0,
-            name if name.ends_with("bias") => 1.0,
-            _ => value / 4.0,
-        };
-        let values = state.initial.iter().map(value).collect();
-        (state.name, values)
-    });
-    export_onnx(onnx, &parameters.collect()).unwrap()
-}
-
 /// Owners numbered 1, 2, ... with so many rows each, `rounds` rounds of two epochs; the accuracy goes to the server.
 pub fn make(rows: &[usize], rounds: u32, threshold: u16, ring: u32) -> Made {
     make_with(rows, rounds, threshold, ring, |_| {})
@@ -75,7 +60,7 @@ pub fn make_with(rows: &[usize], rounds: u32, threshold: u16, ring: u32, change:
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let network = zoo::network("network1", &zoo::Options::default()).unwrap();
-    let onnx = settled(&network.onnx);
+    let onnx = settled::settled(&network.onnx);
     std::fs::write(path.join("model.onnx"), &onnx).unwrap();
     let graph = ariann_graph::import_for_training_bytes(&onnx).unwrap();
     let epochs = 2;
