@@ -109,3 +109,38 @@ after = {}
         assert!(folder.path().join("trained").join(file).is_file());
     }
 }
+
+#[test]
+fn what_differential_privacy_spends_is_told_for_every_round_and_on_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        r#"
+owners = 3
+rounds = 2
+batch = 20
+limit = 180
+ring = 64
+reveal = "model:owners"
+out = "{}"
+[privacy]
+clip = 0.5
+noise = 2.0
+delta = 1e-5
+"#,
+        folder.path().join("trained").display(),
+    );
+    let document = simulate(folder.path(), &config);
+    let spent = |round: usize| {
+        let differential = &document["rounds"][round]["round"]["privacy"]["differential"];
+        assert_eq!(differential["delta"].as_f64(), Some(1e-5), "{document}");
+        assert_eq!(differential["rounds"].as_u64(), Some(round as u64 + 1));
+        differential["epsilon"].as_f64().unwrap()
+    };
+    let (first, second) = (spent(0), spent(1));
+    // At noise 2 an exactly clipped round has 2.17 and two have 3.2; clipping under sharing lets an update exceed C by some percent.
+    assert!((2.1..2.4).contains(&first) && (first * 1.3..first * 2.0).contains(&second), "{first} {second}");
+    let page = std::fs::read_to_string(folder.path().join("page.html")).unwrap();
+    assert!(page.contains("differential privacy") && page.contains(&format!("{second:.2}")), "{second}");
+    // The noise, of deviation 2·0.5/3 a coordinate, is far above all that 9 steps change.
+    assert!(document["difference_to_clear"].as_f64().unwrap() > 10.0, "noise was added");
+}
