@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +20,8 @@ def bar() -> Progress:
         now = time.monotonic()
         if stage != current:
             current, began, told = stage, now, 0.0
-        if now - told < 0.2 and done < total:
+        # An end may be told more than once.
+        if (now - told < 0.2 and done < total) or told == math.inf:
             return
         told = now
         share = done / total if total else 1.0
@@ -30,6 +32,8 @@ def bar() -> Progress:
         line += f"  {left:4.0f} s left" if done < total else " " * 13
         sys.stderr.write(line + ("\n" if done >= total else ""))
         sys.stderr.flush()
+        if done >= total:
+            told = math.inf
 
     return tell
 
