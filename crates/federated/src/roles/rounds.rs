@@ -578,7 +578,7 @@ impl<R: Ring> Serving<'_, R> {
         for owner in able {
             let records = self.records_after(self.owners.get(&owner).map_or(0, |at| at.hello.round));
             let order = Order::Test { records, task, words: words.clone() };
-            let mut accuracy = None;
+            let mut told = None;
             // What becomes of it here does not change what became of it in the round.
             let statuses = play.owners.clone();
             self.gather(
@@ -588,14 +588,20 @@ impl<R: Ring> Serving<'_, R> {
                 events,
                 |_, heard| match heard {
                     Heard::Tested { accuracy: tested, .. } => {
-                        accuracy = tested;
+                        told = Some(tested);
                         Ok(())
                     }
                     _ => Err(odd()),
                 },
             )?;
             play.owners = statuses;
-            if accuracy.is_some() {
+            if let Some(accuracy) = told {
+                if accuracy.is_none() {
+                    events.notice(
+                        "the test gave no number that a test set can have: the model has left the ranges of the job. A lower learning \
+                         rate, less noise where noise is added, other ranges or the 64-bit ring would have kept it"
+                    );
+                }
                 let round = self.position().round;
                 if let Some(at) = self.owners.get_mut(&owner) {
                     at.hello.round = round;

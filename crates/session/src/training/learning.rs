@@ -60,7 +60,17 @@ impl Learning {
             }
             Turn::Tally { epoch } => {
                 let tested = u64::from(turns.tests) * job.recipe.batch as u64;
-                let accuracy = value(plan, result[0]) / tested as f64;
+                let right = value(plan, result[0]);
+                if !(0.0..=tested as f64).contains(&right) {
+                    return Err(SessionError::Diverged(format!(
+                        "the training left its ranges: the test after epoch {} counts {right} right answers of {tested}. Use a lower \
+                         learning rate, less noise where noise is added, ranges calibrated with data like these, or the 64-bit ring \
+                         (plan {})",
+                        epoch + 1,
+                        &plan.digest_hex()[..16]
+                    )));
+                }
+                let accuracy = right / tested as f64;
                 let report = self.epoch(epoch);
                 self.learned.epochs[report].accuracy = Some(accuracy);
                 let EpochReport { epoch, loss, .. } = self.learned.epochs[report];

@@ -568,7 +568,11 @@ impl<'a, R: Ring> Trainee<'a, R> {
                 // When that thread has ended, what it ended with is told where the next material is waited for.
                 let _ = self.measured.send(measured);
             }
-            (_, Some(result)) => self.learning.note(course, number, (turn, leg), &result, events)?,
+            (_, Some(result)) => match self.learning.note(course, number, (turn, leg), &result, events) {
+                // Another pair's update may be what the model needs.
+                Err(SessionError::Diverged(reason)) if self.cursor.task().is_some() => events.notice(reason),
+                noted => noted?,
+            },
             (_, None) => {}
         }
         Ok(())
