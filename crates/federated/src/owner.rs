@@ -53,6 +53,8 @@ pub struct OwnerRound {
     dealt: Option<Dealt>,
     relayed: Option<Cohort>,
     signed: Option<(Survivors, Echo)>,
+    /// Who signed another list than this owner, once that was shown: nothing is released in this round from then on.
+    other: Option<u16>,
     release: Option<Release>,
 }
 
@@ -126,8 +128,8 @@ impl OwnerRound {
         advert.signature = identity.sign(&purpose(Advert::NAME), &advert.signed())?;
         let round = Round { roster: roster.digest(), number: round };
         let secrets = Some(Secrets { keys, group });
-        let (dealt, relayed, signed, release) = (None, None, None, None);
-        Ok(OwnerRound { roster, identity, round, number, advert, secrets, dealt, relayed, signed, release })
+        let (dealt, relayed, signed, other, release) = (None, None, None, None, None);
+        Ok(OwnerRound { roster, identity, round, number, advert, secrets, dealt, relayed, signed, other, release })
     }
 
     /// This owner's number.
@@ -414,15 +416,19 @@ impl OwnerRound {
         Ok(self.release.as_ref().expect("just released"))
     }
 
-    fn check_echoes(&self, message: &Echoes) -> Result<(), FederatedError> {
+    fn check_echoes(&mut self, message: &Echoes) -> Result<(), FederatedError> {
         let (who, what) = (Who::Server, Echoes::NAME);
         of_round(who, self.round, &message.roster, message.round)?;
+        if let Some(signer) = self.other {
+            return Err(refuse(who, Why::TwoLists { signer }));
+        }
         let Some((list, own)) = &self.signed else { return Err(refuse(who, Why::Early(what))) };
         ascending(who, what, message.echoes.iter().map(|echo| echo.owner))?;
         for echo in &message.echoes {
             of_round(Who::Owner(echo.owner), self.round, &echo.roster, echo.round)?;
             self.roster.verify(echo.owner, Echo::NAME, &echo.signed(), &echo.signature)?;
             if echo.list != own.list {
+                self.other = Some(echo.owner);
                 return Err(refuse(who, Why::TwoLists { signer: echo.owner }));
             }
             if !list.survivors.contains(&echo.owner) {

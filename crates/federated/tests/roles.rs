@@ -100,6 +100,37 @@ fn an_owner_that_comes_late_catches_up() {
 }
 
 #[test]
+fn one_identity_is_not_two_parties() {
+    let made = make(&[60, 60], 1, 2, 32);
+    let refused = |it: ariann_federated::roles::Federation| it.plan().err().expect("refused").to_string();
+    let it = &made.federation;
+    let dealer = ariann_federated::roles::Federation { dealer: it.server.clone(), ..it.clone() };
+    let server = ariann_federated::roles::Federation { server: it.owners[1].fingerprint.clone(), ..it.clone() };
+    for error in [refused(dealer), refused(server)] {
+        assert!(error.contains("two of them have one identity"), "{error}");
+    }
+}
+
+#[test]
+fn one_state_folder_is_for_one_process() {
+    let made = make(&[60, 60], 1, 2, 32);
+    for (role, other) in [("state-server", 0), ("state-1", 1)] {
+        let folder = made.folder.path().join(role);
+        std::fs::create_dir_all(&folder).unwrap();
+        let _held = ariann_session::hold(&folder).unwrap();
+        let ended = match other {
+            0 => ariann_federated::roles::serve(&made.server("127.0.0.1:1"), &Hooks::default(), &mut Silent).map(drop),
+            _ => {
+                let owner = made.owner(1, "127.0.0.1:1", "127.0.0.1:1");
+                made.start_owner(owner, Hooks::default()).join().unwrap().map(drop)
+            }
+        };
+        let error = ended.unwrap_err().to_string();
+        assert!(error.contains("process"), "{error}");
+    }
+}
+
+#[test]
 fn an_owner_with_another_federation_is_refused() {
     let made = make(&[60, 60], 1, 2, 32);
     let (dealer, _dealing) = made.start_dealer(Hooks::default());

@@ -38,6 +38,7 @@ pub use id::{BatchId, WeightsVersion};
 pub use kept::Part;
 pub use layout::{CHUNK, Layout, Place, TAG};
 pub use ledger::{Ledger, Reconciled, Recovered, Reservation, Standing};
+pub use lock::lock;
 pub use part::BatchWriter;
 pub use record::Status;
 pub use store::{Entry, Incoming, Store};

@@ -24,8 +24,8 @@ pub(crate) fn patiently<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Res
     attempt()
 }
 
-/// Locks a state folder until the file is dropped.
-pub(crate) fn lock(root: &Path) -> Result<File, Error> {
+/// Locks a state folder until the file is dropped: no other process may be in it.
+pub fn lock(root: &Path) -> Result<File, Error> {
     patiently(|| try_lock(root))
 }
 

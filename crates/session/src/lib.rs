@@ -29,6 +29,7 @@ pub mod report;
 mod sections;
 pub mod serve;
 mod setup;
+mod state;
 mod streaming;
 mod suite;
 pub mod training;
@@ -36,4 +37,5 @@ mod working;
 
 pub use error::{Fault, SessionError};
 pub use program::Program;
+pub use state::hold;
 pub use suite::{PROTOCOL, SUITE, expected, prepared_expected};

@@ -161,6 +161,13 @@ impl Federation {
         let training = Training { id, ring, values, threshold, most_rows: self.most_rows };
         let pins = self.owners.iter().map(|owner| Ok((owner.number, pin(&owner.fingerprint, "an owner")?)));
         let pins: Vec<(u16, Fingerprint)> = pins.collect::<Result<_, SessionError>>()?;
+        // A dealer that is a party as well would know what the party does not.
+        let (server, dealer) = (pin(&self.server, "the server")?, pin(&self.dealer, "the dealer")?);
+        if server == dealer || pins.iter().any(|(_, owner)| [server, dealer].contains(owner)) {
+            return bad(
+                "server, dealer and owners are different parties, and two of them have one identity".to_string()
+            );
+        }
         let roster = Roster::new(training, self.epoch, &pins)?;
         let size = (self.threshold, self.owners.len(), self.rounds);
         let guard = self.privacy.map(|privacy| Guard::new(privacy, &course, &model, size)).transpose()?;

@@ -17,7 +17,7 @@ use ariann_session::training::{Data, PairEnd, PairTask, run_pair};
 
 use super::dealer::ask;
 use super::federation::Plan;
-use super::shares::{has_update, keep_update, receive_share, send_share};
+use super::shares::{forget_update, has_update, keep_update, receive_share, send_share};
 use super::wire::{DIGEST_STEP, FromOwner, Hello, MOST, PROTOCOL, ToOwner, UPDATE_STEP, Wanted};
 use crate::{CHUNK, FederatedError, FolderSpool, MOST_OWNERS, Server, Who, decode};
 
@@ -138,6 +138,7 @@ fn work<R: Ring>(
                 let mut material = 0;
                 match answer {
                     FromOwner::Ready => {
+                        forget_update(&folder, owner)?;
                         let end = pair(common, peer, (owner, round), task, &words)?;
                         keep_update(&folder, owner, &common.plan.words(&end.states))?;
                         material = end.report.material_bytes[0];

@@ -11,13 +11,13 @@ use ariann_net::{Fingerprint, Identity, Limits, NetError, Peer};
 use ariann_plan::training::encode_states;
 use ariann_prg::Seed;
 use ariann_ring::Ring;
-use ariann_session::SessionError;
 use ariann_session::config::{pin, threads};
 use ariann_session::events::{Event, Events};
 use ariann_session::hooks::Hooks;
 use ariann_session::reading;
 use ariann_session::report::peak_rss;
 use ariann_session::training::{Data, PairTask, initial_states, run_pair};
+use ariann_session::{SessionError, hold};
 use zeroize::Zeroize;
 
 use super::config::{FederateOwnerConfig, patient, seconds};
@@ -96,6 +96,8 @@ struct Owner<'a, R: Ring> {
     /// The model that it was given.
     original: Option<Vec<u8>>,
     running: Option<Running>,
+    /// Keeps other processes out of the state folder.
+    _held: std::fs::File,
     /// An open request for the group key.
     request: Option<Request>,
     report: FederateReport,
@@ -173,6 +175,7 @@ impl<'a, R: Ring> Owner<'a, R> {
         let data = Data::in_memory(&plan.course, train, test)?;
         let state = &config.state;
         std::fs::create_dir_all(state).map_err(|source| SessionError::file("creating", state, source))?;
+        let held = hold(state)?;
         let mut book = Book::open(plan.training(), KeepFile::at(&state.join("book")))?;
         let changed = seats::take(state, &plan.federation, None)?;
         if number == plan.roster.keeper() {
@@ -194,6 +197,7 @@ impl<'a, R: Ring> Owner<'a, R> {
             share: None,
             original,
             running: None,
+            _held: held,
             request: None,
             report: FederateReport { role: format!("owner-{number}"), ..FederateReport::default() },
             plan,

@@ -16,7 +16,9 @@ use super::report::{OwnerReport, OwnerStatus, RoundReport};
 use super::server::{Serving, keep_share};
 use super::shares::{add_update, has_update};
 use super::wire::{FromOwner, ToOwner};
-use crate::{FederatedError, FolderSpool, MOST_OWNERS, Message, Phase, Record, Server, Who, decode, encode};
+use crate::{
+    FederatedError, FolderSpool, MOST_OWNERS, Message, Phase, Record, Refusal, Server, Who, Why, decode, encode,
+};
 
 /// Rounds without a result, one after the other, after which the training ends.
 const FUTILE: u32 = 10;
@@ -130,11 +132,16 @@ impl<R: Ring> Serving<'_, R> {
         let mut play = Play {
             number,
             server: Arc::new(Mutex::new(server)),
-            active: self.owners.keys().copied().collect(),
+            active: self.owners.keys().copied().filter(|owner| !self.barred.contains_key(owner)).collect(),
             owners: self.roster.owners().map(|owner| (owner, of(owner))).collect(),
             cohort: BTreeSet::new(),
             began: Instant::now(),
         };
+        for (owner, why) in &self.barred {
+            if let Some(report) = play.owners.get_mut(owner) {
+                report.status = OwnerStatus::Refused { why: why.clone() };
+            }
+        }
         let before: BTreeMap<u16, u64> =
             self.owners.iter().map(|(owner, at)| (*owner, at.bytes.load(Ordering::Relaxed))).collect();
         let result = self.play(&mut play, events);
@@ -175,14 +182,18 @@ impl<R: Ring> Serving<'_, R> {
         report.survivors = record.survivors.clone();
         report.cohort = play.cohort.iter().copied().collect();
         self.ledger.records.push(record.clone());
+        let done = self.ledger.records.len() as u32;
+        report.privacy = self.common.plan.protection(done);
+        report.seconds = play.began.elapsed().as_secs_f64();
+        report.owners = play.owners.values().cloned().collect();
+        // What is reported goes with the record: a server that is killed before the test has it all the same.
+        self.ledger.accuracies.resize(self.ledger.records.len(), None);
+        self.ledger.reports.push(serde_json::to_string(&report).expect("a report is JSON"));
         self.save()?;
         self.apply(&play.server(), &record)?;
         report.seconds = play.began.elapsed().as_secs_f64();
         report.accuracy = self.test(&mut play, events)?;
-        self.ledger.accuracies.resize(self.ledger.records.len(), None);
         *self.ledger.accuracies.last_mut().expect("a record was added") = report.accuracy;
-        let done = self.ledger.records.len() as u32;
-        report.privacy = self.common.plan.protection(done);
         let counted: Vec<String> = report.survivors.iter().map(u16::to_string).collect();
         events.notice(format!("round {number}: counted owners {}", counted.join(", ")));
         if self.common.plan.guard().is_some() {
@@ -192,7 +203,8 @@ impl<R: Ring> Serving<'_, R> {
             events.tell(Event::Epoch { epoch: done, accuracy: report.accuracy, loss: None });
         }
         report.owners = play.owners.into_values().collect();
-        self.ledger.reports.push(serde_json::to_string(&report).expect("a report is JSON"));
+        *self.ledger.reports.last_mut().expect("it was added") =
+            serde_json::to_string(&report).expect("a report is JSON");
         self.save()?;
         Ok(true)
     }
@@ -425,7 +437,12 @@ impl<R: Ring> Serving<'_, R> {
         let mut server = server();
         match server.phase() {
             Phase::Done => Ok(server.record()?),
-            _ => server.close_releases().map_err(ended),
+            _ => server.close_releases().map_err(|error| {
+                if let FederatedError::Refused(Refusal { who: Who::Owner(owner), why: why @ Why::Secret }) = &error {
+                    self.barred.insert(*owner, why.to_string());
+                }
+                ended(error)
+            }),
         }
     }
 
@@ -616,14 +633,16 @@ impl<R: Ring> Serving<'_, R> {
     }
 }
 
-/// Too few owners end a round, not the training.
+/// Too few owners end a round, not the training; nor does one that dealt shares which give another secret than it announced.
 fn ended(error: FederatedError) -> SessionError {
     match error {
-        FederatedError::BelowThreshold { .. } => SessionError::Role {
-            role: "the round".to_string(),
-            reason: error.to_string(),
-            fault: ariann_session::Fault::Peer,
-        },
+        FederatedError::BelowThreshold { .. } | FederatedError::Refused(Refusal { why: Why::Secret, .. }) => {
+            SessionError::Role {
+                role: "the round".to_string(),
+                reason: error.to_string(),
+                fault: ariann_session::Fault::Peer,
+            }
+        }
         error => error.into(),
     }
 }

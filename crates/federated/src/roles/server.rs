@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use ariann_net::{Allowed, Listener, NetError, Peer};
 use ariann_plan::training::encode_states;
 use ariann_ring::Ring;
-use ariann_session::SessionError;
 use ariann_session::config::{pin, threads};
 use ariann_session::events::{Event, Events};
 use ariann_session::hooks::Hooks;
 use ariann_session::report::peak_rss;
 use ariann_session::training::initial_states;
+use ariann_session::{SessionError, hold};
 use serde::{Deserialize, Serialize};
 
 use super::config::{FederateServerConfig, patient, seconds};
@@ -68,6 +68,8 @@ pub(crate) struct Serving<'a, R: Ring> {
     pub ledger: Ledger,
     keep: KeepFile,
     pub owners: BTreeMap<u16, Connected<R>>,
+    /// Owners whose fault ended a round, with what it was: they take no part until the server is started again.
+    pub barred: BTreeMap<u16, String>,
     pub hear: Receiver<Heard<R>>,
     pub report: FederateReport,
 }
@@ -100,6 +102,7 @@ fn run<R: Ring>(
     let original = reveal::original(&plan, config.model.as_deref(), plan.federation.initial.is_none())?;
     let state = &config.state;
     std::fs::create_dir_all(state).map_err(|source| SessionError::file("creating", state, source))?;
+    let _held = hold(state)?;
     let path = state.join("model");
     let share = match path.exists() {
         true => Some(ModelShare::open(&path, plan.training())?),
@@ -154,8 +157,19 @@ fn run<R: Ring>(
         })
     };
     let report = FederateReport { role: "server".to_string(), ..FederateReport::default() };
-    let mut serving =
-        Serving { config, common, roster, share, ledger, keep, owners: BTreeMap::new(), hear, report, original };
+    let mut serving = Serving {
+        config,
+        common,
+        roster,
+        share,
+        ledger,
+        keep,
+        owners: BTreeMap::new(),
+        barred: BTreeMap::new(),
+        hear,
+        report,
+        original,
+    };
     let worked = cpu_seconds();
     let served = serving.rounds(events);
     let ended = served.and_then(|played| serving.end(played, events));

@@ -51,6 +51,16 @@ pub(crate) fn keep_update<R: Ring>(folder: &Path, owner: u16, words: &[R]) -> Re
     })
 }
 
+/// Forgets Δ_S,i of an earlier run of the pair: it belongs to no update that is to come.
+pub(crate) fn forget_update(folder: &Path, owner: u16) -> Result<(), FederatedError> {
+    let path = path(folder, owner);
+    let gone = std::fs::remove_file(&path).and_then(|()| std::fs::File::open(folder)?.sync_all());
+    match gone {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        gone => gone.map_err(FederatedError::disk("remove", &path)),
+    }
+}
+
 /// Whether it is there.
 pub(crate) fn has_update(folder: &Path, owner: u16) -> bool {
     path(folder, owner).exists()
