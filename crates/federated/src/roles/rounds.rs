@@ -66,6 +66,11 @@ fn answered<M: Message>(owner: u16, bytes: &[u8]) -> Result<M, FederatedError> {
     decode(Who::Owner(owner), MOST_OWNERS, bytes)
 }
 
+/// A report as the ledger has it.
+fn kept(report: &RoundReport) -> String {
+    serde_json::to_string(report).expect("a report is JSON")
+}
+
 /// An answer of another kind than the question's.
 fn odd() -> FederatedError {
     FederatedError::Order("the answer is none to what was asked")
@@ -166,7 +171,7 @@ impl<R: Ring> Serving<'_, R> {
                 report.failed = Some(reason);
                 report.seconds = play.began.elapsed().as_secs_f64();
                 report.owners = play.owners.into_values().collect();
-                self.ledger.reports.push(serde_json::to_string(&report).expect("a report is JSON"));
+                self.ledger.reports.push(kept(&report));
                 self.save()?;
                 let folder = self.folder(number);
                 std::fs::remove_dir_all(&folder).map_err(|source| SessionError::file("removing", folder, source))?;
@@ -188,7 +193,7 @@ impl<R: Ring> Serving<'_, R> {
         report.owners = play.owners.values().cloned().collect();
         // What is reported goes with the record: a server that is killed before the test has it all the same.
         self.ledger.accuracies.resize(self.ledger.records.len(), None);
-        self.ledger.reports.push(serde_json::to_string(&report).expect("a report is JSON"));
+        self.ledger.reports.push(kept(&report));
         self.save()?;
         self.apply(&play.server(), &record)?;
         report.seconds = play.began.elapsed().as_secs_f64();
@@ -202,9 +207,7 @@ impl<R: Ring> Serving<'_, R> {
         if report.accuracy.is_some() {
             events.tell(Event::Epoch { epoch: done, accuracy: report.accuracy, loss: None });
         }
-        report.owners = play.owners.into_values().collect();
-        *self.ledger.reports.last_mut().expect("it was added") =
-            serde_json::to_string(&report).expect("a report is JSON");
+        *self.ledger.reports.last_mut().expect("it was added") = kept(&report);
         self.save()?;
         Ok(true)
     }
