@@ -54,7 +54,8 @@ impl Book {
         self.entered
     }
 
-    /// Draws the group key of the roster's epoch, if it is not there. Only the roster's [`Roster::keeper`] does.
+    /// Draws the group key of the roster's epoch, if it is not there. Only the roster's [`Roster::keeper`] does, and only where
+    /// nobody has it yet: one that lost its book asks for it as the others do.
     pub fn draw(&mut self, roster: &Roster, owner: u16) -> Result<(), FederatedError> {
         if owner != roster.keeper() {
             let reason = format!("owner {} draws the group key, owner {owner} asks for it", roster.keeper());
@@ -81,7 +82,7 @@ impl Book {
     /// Takes the keys of an answer. Keys that contradict those at hand are refused.
     pub fn accept(&mut self, roster: &Roster, request: Request, grant: &KeyGrant) -> Result<(), FederatedError> {
         let keys = request.open(roster, grant)?;
-        if !self.keys.learn(&keys) || !self.keys.has(roster.epoch()) {
+        if !self.keys.learn(&keys) {
             return Err(refuse(Who::Owner(grant.from), Why::OtherGroup));
         }
         self.save()

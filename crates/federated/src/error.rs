@@ -110,6 +110,17 @@ pub enum Why {
     /// Another group key than the others'.
     #[error("it holds another group key than the others; it has to ask for the current one")]
     OtherGroup,
+    /// A round that was masked with another group key than the one at hand.
+    #[error(
+        "round {round} was masked with another group key {epoch} than the one in this owner's book; if its state folder is an old \
+         one, start with an empty one: it then asks the other owners for their key"
+    )]
+    OtherKey {
+        /// Its number.
+        epoch: u32,
+        /// The round.
+        round: u64,
+    },
     /// Another list of rounds.
     #[error("it stands at another list of rounds; it has to catch up, or the server showed two lists")]
     OtherHistory,

@@ -13,6 +13,8 @@ pub struct Record {
     pub training: [u8; 32],
     /// Number of the group key that was in force.
     pub epoch: u32,
+    /// Tells that key from others: an owner with another one does not follow.
+    pub group: [u8; 16],
     /// The round.
     pub round: u64,
     /// Whose updates were counted, ascending.

@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use ariann_ring::Ring;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::error::refuse;
 use crate::keep::{create, settle};
 use crate::masks::{CHUNK, from_bytes, to_bytes};
-use crate::{FederatedError, GroupKeys, Position, Record, Training};
+use crate::{FederatedError, GroupKeys, Position, Record, Training, Who, Why};
 
 const MAGIC: &[u8] = b"ariann model share 1\n";
 /// Bytes before the words.
@@ -124,6 +125,11 @@ impl<R: Ring> ModelShare<R> {
     /// Says how many they were.
     pub fn follow(&mut self, records: &[Record], keys: &GroupKeys) -> Result<usize, FederatedError> {
         let (to, rounds) = self.position.after_all(&self.training, records)?;
+        for record in records.iter().filter(|record| record.round > self.position.round) {
+            if keys.tag(record.epoch)? != record.group {
+                return Err(refuse(Who::Server, Why::OtherKey { epoch: record.epoch, round: record.round }));
+            }
+        }
         let masks = keys.without::<R>(&rounds)?;
         self.apply(to, |first, words| {
             masks.apply(first, words);

@@ -2,8 +2,8 @@
 
 mod loopback;
 
-use ariann_federated::ModelShare;
 use ariann_federated::roles::{FederateReport, Member, Went, difference, in_clear};
+use ariann_federated::{Book, KeepFile, ModelShare};
 use ariann_plan::training::decode_state;
 use ariann_session::events::Silent;
 use ariann_session::hooks::Hooks;
@@ -11,9 +11,15 @@ use loopback::{Made, make};
 
 /// All roles, until so many rounds have a result.
 fn start(made: &Made, owners: &[u16], until: u32) -> FederateReport {
+    start_of(made, owners, until, None)
+}
+
+/// The same with `least` owners.
+fn start_of(made: &Made, owners: &[u16], until: u32, least: Option<u16>) -> FederateReport {
     let (dealer, dealing) = made.start_dealer(Hooks::default());
     let mut config = made.server(&dealer);
-    config.until = Some(until);
+    (config.until, config.least) = (Some(until), least);
+    config.deadline.join = if least.is_some() { 2.0 } else { config.deadline.join };
     let (server, serving) = made.start_server(config, Hooks::default());
     let start = |number: &u16| made.start_owner(made.owner(*number, &dealer, &server), Hooks::default());
     let owners: Vec<_> = owners.iter().map(start).collect();
@@ -29,6 +35,61 @@ fn start(made: &Made, owners: &[u16], until: u32) -> FederateReport {
 fn refused(made: &Made) -> String {
     let server = made.server("127.0.0.1:1");
     ariann_federated::roles::serve(&server, &Hooks::default(), &mut Silent).unwrap_err().to_string()
+}
+
+fn words(made: &Made, role: &str) -> Vec<u64> {
+    let plan = made.federation.clone().plan().unwrap();
+    let share = ModelShare::<u64>::open(&made.folder.path().join(role).join("model"), plan.training()).unwrap();
+    let mut words = vec![0; plan.training().values as usize];
+    share.read(0, &mut words).unwrap();
+    words
+}
+
+#[test]
+fn a_keeper_that_lost_its_state_asks_for_the_group_key() {
+    let made = make(&[60, 80, 60], 2, 2, 64);
+    start(&made, &[1, 2, 3], 1);
+    // Had owner 1 drawn another key, its share would be another one, or the others would be refused.
+    std::fs::remove_dir_all(made.folder.path().join("state-1")).unwrap();
+    let second = start(&made, &[1, 2, 3], 2);
+    assert_eq!(second.rounds[1].survivors, [1, 2, 3]);
+    assert!(words(&made, "state-1") == words(&made, "state-2"));
+}
+
+#[test]
+fn a_keeper_of_a_new_epoch_that_was_away_before_gets_the_former_keys_first() {
+    let mut made = make(&[60, 80, 60, 60], 2, 2, 64);
+    let path = made.folder.path().join("federation.json");
+    // Owner 2 is of the first epoch, and is not there.
+    start_of(&made, &[1, 3, 4], 1, Some(3));
+    made.federation.owners.retain(|owner| owner.number != 1);
+    made.federation.epoch = 2;
+    made.federation.write(&path).unwrap();
+    let second = start(&made, &[2, 3, 4], 2);
+    assert_eq!(second.rounds[1].survivors, [2, 3, 4]);
+    assert!(words(&made, "state-2") == words(&made, "state-4"));
+}
+
+#[test]
+fn a_share_does_not_follow_a_round_of_another_group_key() {
+    let made = make(&[60, 60], 2, 2, 64);
+    start(&made, &[1, 2], 1);
+    // A book of another key, as a cloned and older state folder may have it.
+    let other = make(&[60, 60], 2, 2, 64);
+    std::fs::copy(made.folder.path().join("federation.json"), other.folder.path().join("federation.json")).unwrap();
+    let plan = made.federation.clone().plan().unwrap();
+    let mut book = Book::open(plan.training(), KeepFile::at(&other.folder.path().join("book"))).unwrap();
+    book.draw(&plan.roster, 1).unwrap();
+    let theirs = made.folder.path().join("state-1");
+    std::fs::remove_file(theirs.join("model")).unwrap();
+    std::fs::copy(other.folder.path().join("book"), theirs.join("book")).unwrap();
+    let (dealer, _dealing) = made.start_dealer(Hooks::default());
+    let mut config = made.server(&dealer);
+    config.deadline.join = 3.0;
+    let (server, _serving) = made.start_server(config, Hooks::default());
+    let [one, _two] = [1, 2].map(|it| made.start_owner(made.owner(it, &dealer, &server), Hooks::default()));
+    let error = one.join().unwrap().unwrap_err().to_string();
+    assert!(error.contains("another group key"), "{error}");
 }
 
 #[test]
@@ -65,14 +126,8 @@ fn one_leaves_for_good_and_another_joins() {
     let counted: Vec<&[u16]> = third.rounds.iter().map(|round| &round.survivors[..]).collect();
     assert_eq!(counted, [&[1, 2, 3][..], &[1, 3, 4], &[1, 3, 4]]);
     let plan = made.federation.clone().plan().unwrap();
-    let words = |role: &str| {
-        let share = ModelShare::<u64>::open(&made.folder.path().join(role).join("model"), plan.training()).unwrap();
-        let mut words = vec![0; plan.training().values as usize];
-        share.read(0, &mut words).unwrap();
-        words
-    };
-    let (w_s, w_o) = (words("state-server"), words("state-1"));
-    assert!(w_o == words("state-4"), "the new owner has the masks of all rounds");
+    let (w_s, w_o) = (words(&made, "state-server"), words(&made, "state-1"));
+    assert!(w_o == words(&made, "state-4"), "the new owner has the masks of all rounds");
     let went = third.rounds.iter().map(|round| Went {
         round: round.round,
         cohort: round.cohort.clone(),

@@ -476,6 +476,7 @@ fn owners_with_another_group_key_or_list_of_rounds_are_named() {
     let record = Record {
         training: stage.world.roster.training().digest(),
         epoch: 1,
+        group: [0; 16],
         round: 1,
         survivors: vec![3, 5, 7],
         previous: stage.world.position.head,

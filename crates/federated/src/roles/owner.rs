@@ -176,11 +176,8 @@ impl<'a, R: Ring> Owner<'a, R> {
         let state = &config.state;
         std::fs::create_dir_all(state).map_err(|source| SessionError::file("creating", state, source))?;
         let held = hold(state)?;
-        let mut book = Book::open(plan.training(), KeepFile::at(&state.join("book")))?;
+        let book = Book::open(plan.training(), KeepFile::at(&state.join("book")))?;
         let changed = seats::take(state, &plan.federation, None)?;
-        if number == plan.roster.keeper() {
-            book.draw(&plan.roster, number)?;
-        }
         let pins = [pin(&plan.federation.server, "the server")?, pin(&plan.federation.dealer, "the dealer")?];
         let mut roster = plan.roster.clone();
         roster.introduce(number, &identity.certificate())?;
@@ -277,7 +274,12 @@ impl<'a, R: Ring> Owner<'a, R> {
             let message: ToOwner = peer.recv_control(MOST, "the server's next word")?;
             *lost = Instant::now();
             if let ToOwner::End { records, accuracies, paused, model } = message {
-                self.follow(&records)?;
+                match self.lacks(&records)? {
+                    false => self.follow(&records)?,
+                    true => {
+                        events.notice("the rounds so far are masked with a group key that is not here; it is asked for when a round begins")
+                    }
+                }
                 self.report.privacy = Some(self.plan.protection(accuracies.len() as u32));
                 (self.report.accuracies, self.report.paused) = (accuracies, paused);
                 if model {
@@ -308,7 +310,10 @@ impl<'a, R: Ring> Owner<'a, R> {
 
     fn answer(&mut self, peer: &mut Peer, message: ToOwner, events: &mut dyn Events) -> Result<(), SessionError> {
         let answer = match message {
-            ToOwner::Round { round, certificates, records } => self.begin(round, &certificates, &records)?,
+            ToOwner::Round { round, certificates, records, drawn } => {
+                self.begin(round, &certificates, &records, drawn)?
+            }
+            ToOwner::Request(_) if self.book.keys().first().is_none() => FromOwner::Lacks(Vec::new()),
             ToOwner::Request(bytes) => {
                 let request: KeyRequest = server_sent(&bytes)?;
                 FromOwner::Grant(encode(&self.book.grant(&self.roster, &self.identity, self.number, &request)?))
@@ -375,6 +380,12 @@ impl<'a, R: Ring> Owner<'a, R> {
         Ok(())
     }
 
+    /// Whether it lacks a group key that some of these rounds were masked with.
+    fn lacks(&self, records: &[Vec<u8>]) -> Result<bool, SessionError> {
+        let records = records.iter().map(|bytes| server_sent(bytes)).collect::<Result<Vec<Record>, _>>()?;
+        Ok(records.iter().any(|record| !self.book.keys().has(record.epoch)))
+    }
+
     /// The server's share of the model that this owner brings: W - W_O.
     fn initial(&self) -> Result<Vec<R>, SessionError> {
         let (plan, epoch) = (&self.plan, self.book.keys().first());
@@ -431,11 +442,16 @@ impl<'a, R: Ring> Owner<'a, R> {
         round: u64,
         certificates: &[(u16, Vec<u8>)],
         records: &[Vec<u8>],
+        drawn: bool,
     ) -> Result<FromOwner, SessionError> {
         for (owner, der) in certificates {
             self.roster.introduce(*owner, der)?;
         }
-        if !self.book.keys().has(self.roster.epoch()) {
+        let (epoch, former) = (self.roster.epoch(), self.lacks(records)?);
+        if !drawn && !former && self.number == self.roster.keeper() {
+            self.book.draw(&self.roster, self.number)?;
+        }
+        if former || !self.book.keys().has(epoch) {
             let request = Request::new(&self.roster, &self.identity, self.number)?;
             let message = encode(request.message());
             self.request = Some(request);

@@ -23,6 +23,9 @@ use crate::{
 /// Rounds without a result, one after the other, after which the training ends.
 const FUTILE: u32 = 10;
 
+/// Times that owners without a group key are asked again, when others have learnt keys meanwhile.
+const PASSES: usize = 3;
+
 /// A round that runs.
 struct Play {
     number: u64,
@@ -457,13 +460,14 @@ impl<R: Ring> Serving<'_, R> {
         let records: BTreeMap<u16, Vec<Vec<u8>>> =
             rounds.iter().map(|(owner, round)| (*owner, self.records_after(*round))).collect();
         let number = play.number;
+        let drawn = self.ledger.drawn >= self.roster.epoch();
         let message = |owner: u16| {
             let (certificates, records) = (certificates.clone(), records.get(&owner)?.clone());
-            Some(ToOwner::Round { round: number, certificates, records })
+            Some(ToOwner::Round { round: number, certificates, records, drawn })
         };
         let mut lacking: BTreeMap<u16, Vec<u8>> = BTreeMap::new();
         let mut joined = BTreeSet::new();
-        self.ask(play, "joining", events, message, |owner, heard| match heard {
+        self.ask(play, "joining", events, &message, |owner, heard| match heard {
             Heard::Answer { answer: FromOwner::Joins, .. } => {
                 joined.insert(owner);
                 Ok(())
@@ -474,34 +478,10 @@ impl<R: Ring> Serving<'_, R> {
             }
             _ => Err(odd()),
         })?;
-        for (owner, request) in lacking {
-            let mut grant = None;
-            for granter in joined.clone() {
-                let order = vec![(granter, Order::Ask(ToOwner::Request(request.clone())))];
-                self.one(play, "group key", order, events, |_, heard| match heard {
-                    Heard::Answer { answer: FromOwner::Grant(bytes), .. } => {
-                        grant = Some(bytes);
-                        Ok(())
-                    }
-                    _ => Err(odd()),
-                })?;
-                if grant.is_some() {
-                    break;
-                }
-            }
-            let Some(grant) = grant else {
-                let why = "nobody who is there has the group key".to_string();
-                play.leaves(owner, OwnerStatus::Waits { why }, events);
-                continue;
-            };
-            self.one(play, "group key", vec![(owner, Order::Ask(ToOwner::Grant(grant)))], events, |_, _| Ok(()))?;
-            // With the key it can take part.
-            if let (true, Some(message)) = (play.active.contains(&owner), message(owner)) {
-                self.one(play, "joining", vec![(owner, Order::Ask(message))], events, |_, heard| match heard {
-                    Heard::Answer { answer: FromOwner::Joins, .. } => Ok(()),
-                    _ => Err(odd()),
-                })?;
-            }
+        self.hand_out_keys(play, events, lacking, joined, &message)?;
+        if !play.active.is_empty() && self.ledger.drawn < self.roster.epoch() {
+            self.ledger.drawn = self.roster.epoch();
+            self.save()?;
         }
         // What they have applied need not be sent again.
         let position = self.position().round;
@@ -509,6 +489,66 @@ impl<R: Ring> Serving<'_, R> {
             if let Some(at) = self.owners.get_mut(owner) {
                 (at.hello.round, at.hello.has_key) = (position, true);
             }
+        }
+        Ok(())
+    }
+
+    /// Relays requests for group keys until all have theirs, or nobody has more to give: the keeper of a new epoch may need the
+    /// keys of those before, and the others need its own.
+    fn hand_out_keys(
+        &mut self,
+        play: &mut Play,
+        events: &mut dyn Events,
+        mut lacking: BTreeMap<u16, Vec<u8>>,
+        mut joined: BTreeSet<u16>,
+        message: &dyn Fn(u16) -> Option<ToOwner>,
+    ) -> Result<(), SessionError> {
+        for _ in 0..PASSES {
+            for (owner, mut request) in std::mem::take(&mut lacking) {
+                // Those who take part have the key in force; others may have one that came before it.
+                let others = play.active.iter().filter(|other| !joined.contains(other));
+                let granters: Vec<u16> = joined.iter().chain(others).copied().filter(|it| *it != owner).collect();
+                let mut lacks = play.active.contains(&owner);
+                for granter in granters {
+                    if !lacks || !play.active.contains(&granter) {
+                        continue;
+                    }
+                    let (mut grant, order) = (None, Order::Ask(ToOwner::Request(request.clone())));
+                    self.one(play, "group key", vec![(granter, order)], events, |_, heard| match heard {
+                        Heard::Answer { answer: FromOwner::Grant(bytes), .. } => {
+                            grant = Some(bytes);
+                            Ok(())
+                        }
+                        Heard::Answer { answer: FromOwner::Lacks(_), .. } => Ok(()),
+                        _ => Err(odd()),
+                    })?;
+                    let Some(grant) = grant else { continue };
+                    self.one(play, "group key", vec![(owner, Order::Ask(ToOwner::Grant(grant)))], events, |_, _| {
+                        Ok(())
+                    })?;
+                    let again = message(owner).filter(|_| play.active.contains(&owner));
+                    let order = again.map(|message| (owner, Order::Ask(message)));
+                    lacks = false;
+                    self.one(play, "joining", order.into_iter().collect(), events, |_, heard| match heard {
+                        Heard::Answer { answer: FromOwner::Joins, .. } => {
+                            joined.insert(owner);
+                            Ok(())
+                        }
+                        Heard::Answer { answer: FromOwner::Lacks(more), .. } => {
+                            (request, lacks) = (more, true);
+                            Ok(())
+                        }
+                        _ => Err(odd()),
+                    })?;
+                }
+                if lacks {
+                    lacking.insert(owner, request);
+                }
+            }
+        }
+        for owner in lacking.into_keys() {
+            let why = "nobody who is there has the group key".to_string();
+            play.leaves(owner, OwnerStatus::Waits { why }, events);
         }
         Ok(())
     }

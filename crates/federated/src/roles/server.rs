@@ -39,6 +39,8 @@ const LAST: Duration = Duration::from_secs(30);
 pub(crate) struct Ledger {
     /// The last round that was begun.
     pub begun: u64,
+    /// The last epoch whose group key an owner had.
+    pub drawn: u32,
     /// Rounds with a result.
     pub records: Vec<Record>,
     /// What was revealed after them.

@@ -5,7 +5,7 @@ use ariann_session::training::PairTask;
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages.
-pub(crate) const PROTOCOL: u32 = 2;
+pub(crate) const PROTOCOL: u32 = 3;
 /// Bytes of a control message at most: lists of all owners are among them.
 pub(crate) const MOST: usize = 2 << 20;
 /// Step of the words of an update.
@@ -36,8 +36,9 @@ pub(crate) struct Hello {
 pub(crate) enum ToOwner {
     /// The owner is not let in.
     Refused(String),
-    /// A round begins: certificates of all that are known, and the records that the owner lacks.
-    Round { round: u64, certificates: Vec<(u16, Vec<u8>)>, records: Vec<Vec<u8>> },
+    /// A round begins: certificates of all that are known, the records that the owner lacks, and whether the group key in force was
+    /// drawn already.
+    Round { round: u64, certificates: Vec<(u16, Vec<u8>)>, records: Vec<Vec<u8>>, drawn: bool },
     /// Another owner asks for the group key.
     Request(Vec<u8>),
     /// The answer to this owner's request.
@@ -72,7 +73,7 @@ pub(crate) enum FromOwner {
     Joins,
     /// It cannot take part in this round, and waits for the next one.
     Absent(String),
-    /// It lacks the group key.
+    /// It lacks a group key and asks for it; nothing, where it was asked for keys and has none.
     Lacks(Vec<u8>),
     /// [`crate::KeyGrant`].
     Grant(Vec<u8>),

@@ -334,9 +334,11 @@ impl<S: Spool> Server<S> {
     /// The entry of the public list of rounds.
     pub fn record(&self) -> Result<Record, FederatedError> {
         self.after(Phase::Releases)?;
+        let group = self.state.adverts.values().next().map(|advert| advert.group);
         Ok(Record {
             training: self.roster.training().digest(),
             epoch: self.roster.epoch(),
+            group: group.ok_or(FederatedError::Order("a round without owners has no record"))?,
             round: self.round.number,
             survivors: self.state.survivors.clone(),
             previous: self.position.head,
