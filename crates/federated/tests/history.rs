@@ -172,3 +172,20 @@ fn files_that_are_damaged_or_not_ours_are_refused() {
     assert_eq!(open(&std::fs::read(&path).unwrap()).unwrap(), [3, 4, 5]);
     assert_eq!(share.position().round, 0);
 }
+
+#[test]
+fn a_share_does_not_follow_a_round_of_another_group_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new(3, training(64, VALUES, 2));
+    let agreed = world.roster.training().clone();
+    let mut server = ModelShare::<u64>::create(&folder.path().join("server"), &agreed, |_, _| Ok(())).unwrap();
+    let record = round(&mut world, &[PHASES; 3], &mut server, &mut vec![0; VALUES as usize]);
+    let mut other = Book::open(&agreed, KeepFile::at(&folder.path().join("book"))).unwrap();
+    other.draw(&world.roster, world.roster.keeper()).unwrap();
+    let mut share = ModelShare::<u64>::create(&folder.path().join("share"), &agreed, |_, _| Ok(())).unwrap();
+    let error = share.follow(std::slice::from_ref(&record), other.keys()).unwrap_err().to_string();
+    assert!(error.contains("another group key 1"), "{error}");
+    assert_eq!(words(&share), vec![0; VALUES as usize], "nothing was changed");
+    share.follow(&[record], world.books[0].keys()).unwrap();
+    assert_ne!(words(&share), vec![0; VALUES as usize]);
+}
