@@ -3,6 +3,7 @@
 //! A library so that tests can run the same program with hooks of their own (see the `testkit` crate).
 
 mod commands;
+mod doctor;
 pub mod embed;
 mod federate;
 mod forecast;

@@ -85,6 +85,16 @@ pub enum SessionError {
         /// What differs, and what to do.
         reason: String,
     },
+    /// An outside client told P0 and P1 different numbers of items.
+    #[error(
+        "this client asked P0 for {p0} items and P1 for {p1}, and nothing was computed; ask both for as many, with one release of this program"
+    )]
+    Unequal {
+        /// What P0 was told.
+        p0: u32,
+        /// What P1 was told.
+        p1: u32,
+    },
     /// The model does not fit the plan.
     #[error("the model does not fit the plan: {0}")]
     ModelPlan(String),
@@ -145,6 +155,7 @@ impl SessionError {
             SessionError::Plan(_)
             | SessionError::Job(_)
             | SessionError::Config(_)
+            | SessionError::Unequal { .. }
             | SessionError::Exhausted(_)
             | SessionError::Diverged(_) => Fault::Operator,
             SessionError::Model(ImportError::Read { source, .. })

@@ -12,6 +12,7 @@ pub mod engine;
 mod error;
 pub mod events;
 mod fetching;
+mod guests;
 mod handshake;
 pub mod hooks;
 mod link;

@@ -83,15 +83,29 @@ pub enum Request {
     Agree,
     /// No more runs of this batch: what is left of it is given up, and its files go.
     Spent([u8; 16]),
-    /// Answer an outside client: the next runs take its items. P0's verdict follows, and then the seed of what pads the results.
+    /// Answer an outside client: the next runs take its items. P0's [`Standing`] follows, and where it fits the seed of what pads the
+    /// results.
     Answer {
         /// Name of its request.
         request: [u8; 16],
         /// Its identity.
         client: [u8; 32],
+        /// How many items P1 was told.
+        items: u32,
     },
     /// Nothing for now.
     Wait,
+}
+
+/// What P0 has of an outside client's request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// Its part of the same items.
+    Here,
+    /// Nothing: the client has gone, or brought it to one party only.
+    Absent,
+    /// Another number of items, this one: the client is at fault.
+    Unequal(u32),
 }
 
 /// A party asks the dealer.

@@ -24,9 +24,9 @@ use crate::config::{self, ServeConfig};
 use crate::events::{Event, Events};
 use crate::fetching::Source;
 use crate::hooks::Hooks;
-use crate::messages::{CONTROL, Request, Verdict};
+use crate::messages::{CONTROL, Request, Standing, Verdict};
 use crate::outside::answering::AtWork;
-use crate::outside::{COMMON_STEP, Desk, Heard, SEED, seed_of};
+use crate::outside::{COMMON_STEP, Desk, Heard, Refusal, SEED, seed_of};
 use crate::report::{GateTime, PartyReport};
 use crate::working::{Agreed, Worker, add_time};
 use crate::{Fault, SessionError, handshake, query};
@@ -365,15 +365,20 @@ fn session<R: Ring, D: Device>(
         match peer.recv_control(CONTROL, "its next request")? {
             Request::Done => return Ok(Ended::Done(slots)),
             Request::Wait => {}
-            Request::Answer { request, client } => {
+            Request::Answer { request, client, items } => {
                 let found = desk.and_then(|desk| Some((desk, desk.take(&request)?)));
                 let Some((desk, ticket)) = found.filter(|(_, ticket)| ticket.pin == client) else {
-                    let reason =
-                        "it has nothing of such a request: its client has gone, or brought it to one party only";
-                    peer.send_control(&Verdict::Refused(reason.to_string()))?;
+                    peer.send_control(&Standing::Absent)?;
                     continue;
                 };
-                peer.send_control(&Verdict::Accepted)?;
+                if ticket.items != items {
+                    peer.send_control(&Standing::Unequal(ticket.items))?;
+                    let refusal = Refusal::Unequal { p0: ticket.items, p1: items };
+                    events.notice(format!("refused {}: {refusal}", ticket.client));
+                    ticket.refuse(refusal);
+                    continue;
+                }
+                peer.send_control(&Standing::Here)?;
                 let common = peer.recv(COMMON_STEP, SEED, "the seed of what pads the results")?;
                 at_work = Some(AtWork::new(desk, Party::P0, ticket, seed_of(&Zeroizing::new(common))));
             }

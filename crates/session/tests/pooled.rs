@@ -4,10 +4,11 @@ mod statistics;
 mod trained;
 
 use std::collections::BTreeMap;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ariann_data::Items;
 use ariann_net::{Identity, Peer};
@@ -342,6 +343,47 @@ fn bad_owners_are_refused_by_name() {
         let wanted = all[..2 - party].iter().flat_map(|words| words.iter());
         wanted.for_each(|word| assert!(told.contains(word), "P{party}: {word:?} is not in {told}"));
     }
+}
+
+/// An owner that opens and keeps all the connections that it gets, and strangers that say nothing, hold up nobody else.
+#[test]
+fn who_keeps_many_connections_shuts_out_itself_alone() {
+    let Pooled { made: _made, roles, owners, .. } = pooled(make(small()), &[[30, 32], [40, 0]]);
+    let notices = [Notices::default(), Notices::default()];
+    let told = notices.clone();
+    let ended = std::thread::spawn(move || run_telling(roles, [&Hooks::default(); 3], &told));
+    let [north, south] = [&owners[0], &owners[1]];
+    let remotes = [&south.p0.address, &south.p1.address];
+    let mut kept: Vec<Peer> = (0..2).map(|party| connect(south, party)).collect();
+    let silent = remotes.map(|address| (0..300).map(|_| TcpStream::connect(address)).filter_map(Result::ok).collect());
+    let silent: [Vec<TcpStream>; 2] = silent;
+    assert!(silent.iter().all(|silent| silent.len() > 256), "more than a listener keeps");
+    // Four of each identity, and a bound of all that these alone would have reached.
+    for party in [0, 1] {
+        kept.extend((0..40).map(|_| connect(south, party)));
+    }
+    let refused = |party: usize| {
+        let told = notices[party].lock().unwrap();
+        told.iter().filter(|told| told.contains("refused south: it has 4 connections already")).count()
+    };
+    let end = Instant::now() + Duration::from_secs(60);
+    while [0, 1].map(refused) != [37, 37] {
+        assert!(Instant::now() < end, "{:?} of 37 were refused: {notices:?}", [0, 1].map(refused));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(share(north).join().unwrap().unwrap().rows, 30);
+    // It comes in again when they have gone.
+    drop((kept, silent));
+    let mut again = share(south).join().unwrap();
+    for _ in 0..20 {
+        if again.is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        again = share(south).join().unwrap();
+    }
+    assert_eq!(again.unwrap().rows, 40);
+    ended.join().unwrap().into_iter().for_each(|end| drop(end.unwrap()));
 }
 
 /// Who does not come is named; who came need not come again.

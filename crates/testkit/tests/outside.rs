@@ -5,10 +5,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use ariann_net::{Identity, Limits, Peer};
 use ariann_testkit::processes::{PATIENCE, Role, run};
 use ariann_testkit::record::{Place, Record};
 use ariann_testkit::seams::{MASKED, RECEIVED};
 use ariann_testkit::stage::Stage;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// A stage whose plan is for outside clients, with identities of three and of one whom nobody knows.
@@ -227,6 +229,79 @@ fn who_is_wrong_is_named_and_the_others_go_on() {
     stage.check(&done.last()["report"], &stage.clear_cut[..1]);
     assert_eq!(stage.ledger("state-p0").used, 6);
     assert!(!first.ended() && !second.ended());
+}
+
+/// A client's first word, and what a party answers in the end, as they go over the wire.
+#[derive(Serialize)]
+enum Call {
+    Ask { protocol: u32, party: u8, plan: [u8; 32], request: [u8; 16], items: u32 },
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Answer {
+    Later,
+    Ready,
+    Refused(Refusal),
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Refusal {
+    Because(String),
+    Unequal { p0: u32, p1: u32 },
+}
+
+/// A client that tells the parties two numbers of items is at fault, and both say so; it costs no material, and the next is answered
+/// over the same connection of the parties.
+#[test]
+fn two_numbers_of_items_are_the_clients_fault() {
+    let stage = stage("logits:client", &[]);
+    let ([mut first, mut second], at) = parties(&stage, 8, ["sessions = 1", "sessions = 1"]);
+    let plan = ariann_plan::Plan::read(&stage.path("plan.json")).unwrap();
+    let identity = Identity::load(&stage.path("ids"), "north").unwrap();
+    for (p0, p1) in [(2, 3), (3, 2)] {
+        let mut peers: Vec<Peer> = at
+            .iter()
+            .zip(["p0", "p1"])
+            .map(|(address, name)| {
+                let pin = stage.pin(name).parse().unwrap();
+                Peer::connect(address, &identity, &pin, name, &Limits::default()).unwrap()
+            })
+            .collect();
+        for (party, items) in [p0, p1].into_iter().enumerate() {
+            let (protocol, plan, request) = (ariann_session::PROTOCOL, plan.digest(), [p0 as u8; 16]);
+            peers[party].send_control(&Call::Ask { protocol, party: party as u8, plan, request, items }).unwrap();
+        }
+        let accepted = |peer: &mut Peer| assert_eq!(peer.recv_control::<u8>(64, "a verdict").unwrap(), 0);
+        peers.iter_mut().for_each(accepted);
+        peers[0].send((1 << 30) + 1, vec![7; 16]).unwrap();
+        peers[1].send((1 << 30) + 1, vec![7; p1 as usize * 784 * 4]).unwrap();
+        peers.iter_mut().for_each(accepted);
+        peers.iter_mut().for_each(|peer| peer.send_control(&0u8).unwrap());
+        for peer in &mut peers {
+            let answer = loop {
+                match peer.recv_control(4096, "an answer").unwrap() {
+                    Answer::Later => {}
+                    answer => break answer,
+                }
+            };
+            assert_eq!(answer, Answer::Refused(Refusal::Unequal { p0, p1 }));
+        }
+        for role in [&mut first, &mut second] {
+            told(role, &["refused north: the client is at fault", &format!("P0 for {p0} items and P1 for {p1}")]);
+        }
+    }
+    let images = stage.images("three.idx", &stage.clear_cut[..3]);
+    let done = run(&mut client(&stage, "south", &at, &images, "batch = 3")).success();
+    stage.check(&done.last()["report"], &stage.clear_cut[..3]);
+    // P1 connected once: no session of the parties was lost.
+    let lost = second.events(0).into_iter().filter(|(_, event)| event["text"].to_string().contains("lost P0"));
+    assert_eq!(lost.count(), 0);
+    second.finish().success();
+    first.finish().success();
+    for state in ["state-p0", "state-p1"] {
+        let standing = stage.ledger(state);
+        assert_eq!((standing.used, standing.burnt), (3, 0), "{state}");
+    }
 }
 
 /// Who asks in the wrong way hears how to ask.

@@ -1,6 +1,6 @@
 //! `ariann federate`: private federated learning, a role by its configuration, or all roles as processes on this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ariann_federated::roles::{
     FederateDealConfig, FederateOwnerConfig, FederateReport, FederateServerConfig, deal, own, serve,
@@ -11,7 +11,8 @@ use ariann_session::hooks::Hooks;
 use clap::Subcommand;
 use serde_json::json;
 
-use crate::federate::{outcome, page, simulation};
+use crate::federate::simulation::{self, SimulateConfig};
+use crate::federate::{outcome, page};
 use crate::output::Output;
 use crate::{html, run as runs};
 
@@ -43,6 +44,18 @@ enum Role {
     Dealer(Configured),
     /// All at once: server, dealer and owners as processes on this machine, over TLS.
     Simulate(Simulate),
+    /// Writes what a simulation would run: the federation, an identity and a configuration for every role. Nothing is trained.
+    Prepare(Prepare),
+}
+
+#[derive(clap::Args)]
+struct Prepare {
+    /// What to train and with how many owners, TOML, as for `simulate`; five owners share the bundled images by default.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for the files; it is made where it is absent.
+    #[arg(long, value_name = "DIR")]
+    folder: PathBuf,
 }
 
 #[derive(clap::Args)]
@@ -61,6 +74,10 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
         Role::Owner(it) => own(&config::read::<FederateOwnerConfig>(&it.config)?, hooks, &mut output.events())?,
         Role::Dealer(it) => deal(&config::read::<FederateDealConfig>(&it.config)?, hooks, &mut output.events())?,
         Role::Simulate(args) => return simulate(&args, output),
+        Role::Prepare(args) => {
+            let config = configured(args.config.as_deref())?;
+            return prepare(&SimulateConfig { folder: Some(args.folder), ..config }, output);
+        }
     };
     told(&report, output);
     Ok(())
@@ -73,20 +90,27 @@ fn told(report: &FederateReport, output: &Output) {
     }
 }
 
+/// What to train: of a file, or what is bundled.
+fn configured(path: Option<&Path>) -> Result<SimulateConfig, SessionError> {
+    path.map_or_else(|| Ok(SimulateConfig::default()), config::read)
+}
+
+/// Writes the roles' files, and tells which.
+fn prepare(config: &SimulateConfig, output: &Output) -> Result<(), SessionError> {
+    let files = simulation::write_only(config, output)?;
+    match output.is_json() {
+        true => output.document(&json!({ "files": files })),
+        false => files.iter().for_each(|file| output.line(&file.display().to_string())),
+    }
+    Ok(())
+}
+
 fn simulate(args: &Simulate, output: &Output) -> Result<(), SessionError> {
     runs::heed_interrupts()?;
     args.report.as_deref().map_or(Ok(()), html::check)?;
-    let config = match &args.config {
-        Some(path) => config::read(path)?,
-        None => simulation::SimulateConfig::default(),
-    };
+    let config = configured(args.config.as_deref())?;
     if config.write_only {
-        let files = simulation::write_only(&config, output)?;
-        match output.is_json() {
-            true => output.document(&json!({ "files": files })),
-            false => files.iter().for_each(|file| output.line(&file.display().to_string())),
-        }
-        return Ok(());
+        return prepare(&config, output);
     }
     let folder = runs::folder(None)?;
     let outcome = simulation::run(&config, folder.path(), output)?;

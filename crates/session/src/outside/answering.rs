@@ -51,6 +51,6 @@ impl<'a, R: Ring> AtWork<'a, R> {
 
     /// Nothing comes of it.
     pub fn refuse(self, reason: &str) {
-        self.ticket.refuse(reason);
+        self.ticket.refuse(reason.into());
     }
 }

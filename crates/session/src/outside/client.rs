@@ -10,7 +10,7 @@ use ariann_ring::Ring;
 
 use super::ClientConfig;
 use super::form::Form;
-use super::messages::{Answer, Asks, Call, ITEMS_STEP, REQUEST, RESULTS_STEP};
+use super::messages::{Answer, Asks, Call, ITEMS_STEP, REQUEST, RESULTS_STEP, Refusal};
 use crate::events::{Event, Events};
 use crate::handshake::{accepted, printable};
 use crate::hooks::Hooks;
@@ -118,10 +118,28 @@ fn part(peer: &mut Peer, len: usize) -> Result<Vec<u8>, SessionError> {
         match peer.recv_control(CONTROL, "the results")? {
             Answer::Later => {}
             Answer::Ready => return Ok(peer.recv(RESULTS_STEP, len, "the results")?),
-            Answer::Refused(reason) => {
+            Answer::Refused(Refusal::Unequal { p0, p1 }) => return Err(SessionError::Unequal { p0, p1 }),
+            Answer::Refused(Refusal::Because(reason)) => {
                 let reason = format!("it refused: {}", printable(&reason));
                 return Err(SessionError::Mismatch { peer: peer.name().to_string(), reason });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Fault;
+
+    #[test]
+    fn two_numbers_of_items_are_an_error_of_their_own() {
+        let (mut client, mut p1) = Peer::memory_pair().unwrap();
+        p1.send_control(&Answer::Later).unwrap();
+        p1.send_control(&Answer::Refused(Refusal::Unequal { p0: 2, p1: 3 })).unwrap();
+        p1.flush().unwrap();
+        let error = part(&mut client, 40).unwrap_err();
+        assert!(matches!(error, SessionError::Unequal { p0: 2, p1: 3 }), "{error}");
+        assert_eq!(error.fault(), Fault::Operator);
     }
 }

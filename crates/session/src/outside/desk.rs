@@ -14,8 +14,9 @@ use zeroize::Zeroizing;
 
 use super::Outside;
 use super::form::Form;
-use super::messages::{Answer, Asks, Call, ITEMS_STEP, REQUEST, RESULTS_STEP};
+use super::messages::{Answer, Asks, Call, ITEMS_STEP, REQUEST, RESULTS_STEP, Refusal};
 use crate::events::Event;
+use crate::guests::Guests;
 use crate::handshake::accepted;
 use crate::hooks::Hooks;
 use crate::messages::{CONTROL, Verdict};
@@ -25,9 +26,8 @@ use crate::{PROTOCOL, SessionError, config};
 const ACCEPT: Duration = Duration::from_millis(100);
 /// A client that waits hears of the party this often, and the party of a client that has gone.
 const SIGN: Duration = Duration::from_secs(1);
-/// Connections at once, and of one client.
+/// Connections at once; beyond it each client has one.
 const MOST: usize = 64;
-const OF_ONE: usize = 4;
 
 /// A request whose part of the items is here.
 pub(crate) struct Ticket {
@@ -39,7 +39,7 @@ pub(crate) struct Ticket {
     pub items: u32,
     /// What this party received of them.
     pub received: Zeroizing<Vec<u8>>,
-    reply: SyncSender<Result<Vec<u8>, String>>,
+    reply: SyncSender<Result<Vec<u8>, Refusal>>,
 }
 
 impl Ticket {
@@ -49,8 +49,8 @@ impl Ticket {
     }
 
     /// Nothing comes of it.
-    pub fn refuse(self, reason: &str) {
-        let _ = self.reply.send(Err(reason.to_string()));
+    pub fn refuse(self, refusal: Refusal) {
+        let _ = self.reply.send(Err(refusal));
     }
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Desk {
     plan: [u8; 32],
     most_items: u32,
     tickets: Mutex<BTreeMap<[u8; REQUEST], Ticket>>,
-    connected: Mutex<BTreeMap<String, usize>>,
+    guests: Arc<Guests>,
     over: AtomicBool,
 }
 
@@ -109,7 +109,7 @@ impl Desk {
             plan: plan.digest(),
             most_items,
             tickets: Mutex::default(),
-            connected: Mutex::default(),
+            guests: Arc::default(),
             over: AtomicBool::new(false),
         });
         let (open, observer) = (desk.clone(), hooks.observer);
@@ -150,11 +150,11 @@ impl Desk {
                 Err(error) => return notice(format!("no client can connect any more: {error}")),
             };
             let name = peer.name().to_string();
-            if !self.enter(&name) {
-                notice(format!("refused {name}: too many connections of clients"));
+            let Some(guest) = self.guests.enter(pin_of(&peer), MOST) else {
+                notice(format!("refused {name}: too many connections"));
                 // A thread for it is what there shall not be more of.
                 continue;
-            }
+            };
             let mut observer = observer(&config::name(self.party).to_lowercase());
             let from = format!("client {name}");
             peer.tap(Box::new(move |bytes| observer.received(&from, bytes)));
@@ -163,7 +163,7 @@ impl Desk {
                 let attended = desk.attend(&mut peer, &say);
                 // Whether it hears the farewell does not matter.
                 let _ = peer.close();
-                desk.leave(&name);
+                drop(guest);
                 match attended {
                     Ok(items) => {
                         say(Heard::Tell(Event::Notice { text: format!("{name}: {items} items were answered") }));
@@ -176,21 +176,6 @@ impl Desk {
                     }
                 }
             });
-        }
-    }
-
-    fn enter(&self, name: &str) -> bool {
-        let mut connected = locked(&self.connected);
-        let room = connected.values().sum::<usize>() < MOST && connected.get(name).copied().unwrap_or(0) < OF_ONE;
-        if room {
-            *connected.entry(name.to_string()).or_default() += 1;
-        }
-        room
-    }
-
-    fn leave(&self, name: &str) {
-        if let Some(count) = locked(&self.connected).get_mut(name) {
-            *count -= 1;
         }
     }
 
@@ -243,8 +228,7 @@ impl Desk {
     /// Keeps a client's part of its items where the party's sessions find it.
     fn keep<'a>(&'a self, peer: &Peer, asks: &Asks, received: Zeroizing<Vec<u8>>) -> Result<Kept<'a>, SessionError> {
         let (reply, replies) = sync_channel(1);
-        let pin = *peer.fingerprint().expect("clients come over TLS").as_bytes();
-        let ticket = Ticket { client: peer.name().to_string(), pin, items: asks.items, received, reply };
+        let ticket = Ticket { client: peer.name().to_string(), pin: pin_of(peer), items: asks.items, received, reply };
         let mut tickets = locked(&self.tickets);
         if tickets.contains_key(&asks.request) {
             let reason = "its request has the name of another that waits".to_string();
@@ -263,8 +247,10 @@ impl Desk {
                     peer.send_control(&Answer::Ready)?;
                     return Ok(peer.send(RESULTS_STEP, part)?);
                 }
-                Ok(Err(reason)) => break reason,
-                Err(RecvTimeoutError::Disconnected) => break "the parties gave its request up; ask again".to_string(),
+                Ok(Err(refusal)) => break refusal,
+                Err(RecvTimeoutError::Disconnected) => {
+                    break Refusal::Because("the parties gave its request up; ask again".to_string());
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     peer.send_control(&Answer::Later)?;
                     peer.flush()?;
@@ -273,7 +259,7 @@ impl Desk {
         };
         peer.send_control(&Answer::Refused(refused.clone()))?;
         let _ = peer.flush();
-        Err(SessionError::Mismatch { peer: peer.name().to_string(), reason: refused })
+        Err(SessionError::Mismatch { peer: peer.name().to_string(), reason: refused.to_string() })
     }
 }
 
@@ -282,13 +268,17 @@ struct Kept<'a> {
     desk: &'a Desk,
     request: [u8; REQUEST],
     items: u32,
-    replies: Receiver<Result<Vec<u8>, String>>,
+    replies: Receiver<Result<Vec<u8>, Refusal>>,
 }
 
 impl Drop for Kept<'_> {
     fn drop(&mut self) {
         drop(self.desk.take(&self.request));
     }
+}
+
+fn pin_of(peer: &Peer) -> [u8; 32] {
+    *peer.fingerprint().expect("clients come over TLS").as_bytes()
 }
 
 /// What an error says of a client that is named anyway.

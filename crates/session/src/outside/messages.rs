@@ -1,5 +1,7 @@
 //! What an outside client and a party say to each other.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Bytes of a request's name.
@@ -43,6 +45,38 @@ pub enum Answer {
     Later,
     /// Its part of the results follows.
     Ready,
-    /// No, for this reason.
-    Refused(String),
+    /// No.
+    Refused(Refusal),
+}
+
+/// Why nothing comes of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// For this reason.
+    Because(String),
+    /// The client told the parties different numbers of items.
+    Unequal {
+        /// What P0 was told.
+        p0: u32,
+        /// What P1 was told.
+        p1: u32,
+    },
+}
+
+impl From<&str> for Refusal {
+    fn from(reason: &str) -> Refusal {
+        Refusal::Because(reason.to_string())
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, form: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Because(reason) => form.write_str(reason),
+            Refusal::Unequal { p0, p1 } => write!(
+                form,
+                "the client is at fault: it asked P0 for {p0} items and P1 for {p1}; no material was used, and it must ask both for as many"
+            ),
+        }
+    }
 }

@@ -20,7 +20,7 @@ use crate::config::{AHEAD, Deadlines, IdentityConfig, MOST_ITEMS, Remote};
 pub use client::ask;
 pub(crate) use desk::{Desk, Heard, Ticket};
 pub(crate) use form::{SEED, seed_of};
-pub(crate) use messages::COMMON_STEP;
+pub(crate) use messages::{COMMON_STEP, Refusal};
 pub use p1::assist;
 
 /// Where a party awaits outside clients, and who they are.

@@ -14,15 +14,15 @@ use ariann_prg::Seed;
 use ariann_ring::Ring;
 
 use super::answering::AtWork;
-use super::messages::{COMMON_STEP, REQUEST};
+use super::messages::{COMMON_STEP, REQUEST, Refusal};
 use super::{AssistConfig, Desk, Heard, Ticket};
 use crate::SessionError;
 use crate::config;
 use crate::events::Events;
 use crate::fetching::Source;
-use crate::handshake::{accepted, printable};
+use crate::handshake::accepted;
 use crate::hooks::Hooks;
-use crate::messages::{CONTROL, Request, Verdict};
+use crate::messages::{CONTROL, Request, Standing as AtP0};
 use crate::report::PartyReport;
 use crate::working::{Agreed, Worker, add_time};
 
@@ -169,14 +169,23 @@ impl<R: Ring> House<'_, R> {
         let client = ticket.client.clone();
         if !self.supplied(standing, ticket.items, events)? {
             events.notice(format!("refused {client}: no material for {} items is left; deal more", ticket.items));
-            ticket.refuse("the parties have no material left for as many items; ask them to have more dealt");
+            ticket.refuse("the parties have no material left for as many items; ask them to have more dealt".into());
             return Ok(());
         }
-        standing.peer.send_control(&Request::Answer { request, client: ticket.pin })?;
-        if let Verdict::Refused(reason) = standing.peer.recv_control(CONTROL, "its word on a client's request")? {
-            let reason = printable(&reason);
-            events.notice(format!("refused {client}: P0 says: {reason}"));
-            ticket.refuse(&format!("P0 has no part in it: {reason}"));
+        let items = ticket.items;
+        standing.peer.send_control(&Request::Answer { request, client: ticket.pin, items })?;
+        let refusal = match standing.peer.recv_control(CONTROL, "what it has of a client's request")? {
+            AtP0::Here => None,
+            AtP0::Absent => Some("P0 has nothing of it: bring each request to both parties".into()),
+            AtP0::Unequal(p0) if p0 != items => Some(Refusal::Unequal { p0, p1: items }),
+            AtP0::Unequal(_) => {
+                let reason = format!("it says that {client} told it another number of items, and names the same");
+                return Err(SessionError::Mismatch { peer: "P0".to_string(), reason });
+            }
+        };
+        if let Some(refusal) = refusal {
+            events.notice(format!("refused {client}: {refusal}"));
+            ticket.refuse(refusal);
             return Ok(());
         }
         let common = Seed::from_entropy()?;

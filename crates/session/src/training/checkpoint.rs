@@ -263,6 +263,16 @@ impl Checkpoints {
     }
 }
 
+/// Bytes of a party's checkpoints of a job at most: those that are kept, the one that it went on from, and the one being written.
+pub(crate) fn room(course: &Course) -> u64 {
+    /// Of a loss or an accuracy, as JSON.
+    const NUMBER: u64 = 24;
+    let values: u64 = course.states().iter().map(|state| state.len() as u64).sum();
+    let told = NUMBER * (course.turns().steps_in_all() + 4 * u64::from(course.job().recipe.epochs));
+    let around = (HEAD + course.standing_len() + 32) as u64;
+    (KEPT as u64 + 2) * (around + told + values * u64::from(course.job().choices.ring / 8))
+}
+
 fn refused(path: &Path, reason: &str) -> SessionError {
     let advice = "take it out of the folder, or begin anew without resume";
     SessionError::Config(format!("the checkpoint {}: {reason}; {advice}", path.display()))

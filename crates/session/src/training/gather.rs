@@ -7,7 +7,7 @@
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -24,6 +24,7 @@ use super::messages::{Brings, ROWS_STEP, SHARING, SHARINGS_STEP};
 use super::pooled::{Form, Pool};
 use crate::config;
 use crate::events::{Event, Events};
+use crate::guests::{Guests, OF_ONE};
 use crate::handshake::accepted;
 use crate::hooks::Hooks;
 use crate::messages::{CONTROL, Verdict};
@@ -34,8 +35,6 @@ const MAGIC: &[u8] = b"ariann rows 1\n";
 const AROUND: usize = MAGIC.len() + 32 + 1 + 4 + SHARING + 32;
 /// How long one call of accept waits.
 const ACCEPT: Duration = Duration::from_millis(100);
-/// Connections at once for each owner, on average.
-const CONNECTIONS: usize = 8;
 /// How long an owner that comes again waits until its connection before is seen to have ended.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -219,6 +218,50 @@ impl Places {
     }
 }
 
+/// The places of the rows of all owners at a party.
+fn places(config: &TrainPartyConfig, course: &Course, form: &Form) -> Vec<Place> {
+    let earlier = |owner: usize| {
+        let had = course.earlier().iter().filter(|earlier| earlier.owners > owner);
+        had.map(|earlier| earlier.digest).collect()
+    };
+    let place = |owner: usize| Place {
+        owner,
+        from_epoch: course.job().owners[owner].from_epoch,
+        party: config.role,
+        course: course.digest(),
+        earlier: earlier(owner),
+        len: form.sent(owner, config.role),
+        folder: config.checkpoint.clone(),
+    };
+    (0..form.owners()).map(place).collect()
+}
+
+/// What a party keeps of the rows of owners.
+pub(crate) struct Kept {
+    /// Whose rows are to come.
+    pub missing: Vec<String>,
+    /// What is wrong with files that are there.
+    pub refused: Vec<String>,
+    /// Bytes of all files, while one is written.
+    pub room: u64,
+}
+
+/// Looks at what a party keeps, and changes nothing.
+pub(crate) fn kept(config: &TrainPartyConfig, course: &Course) -> Kept {
+    let all = places(config, course, &Form::new(course));
+    let sizes = || all.iter().map(|place| (AROUND + place.len) as u64);
+    let mut kept = Kept { missing: vec![], refused: vec![], room: sizes().sum::<u64>() + sizes().max().unwrap_or(0) };
+    for place in &all {
+        match place.read() {
+            Ok(Some(_)) => continue,
+            Ok(None) => {}
+            Err(reason) => kept.refused.push(reason),
+        }
+        kept.missing.push(course.job().owners[place.owner].label());
+    }
+    kept
+}
+
 /// Where owners are awaited.
 pub(crate) struct Welcome<'a> {
     course: &'a Course,
@@ -266,20 +309,7 @@ impl<'a> Welcome<'a> {
             };
         }
         let form = Form::new(course);
-        let earlier = |owner: usize| {
-            let had = course.earlier().iter().filter(|earlier| earlier.owners > owner);
-            had.map(|earlier| earlier.digest).collect()
-        };
-        let place = |owner: usize| Place {
-            owner,
-            from_epoch: job.owners[owner].from_epoch,
-            party: config.role,
-            course: course.digest(),
-            earlier: earlier(owner),
-            len: form.sent(owner, config.role),
-            folder: config.checkpoint.clone(),
-        };
-        let all: Vec<Place> = (0..form.owners()).map(place).collect();
+        let all = places(config, course, &form);
         let mut held = Vec::with_capacity(all.len());
         for place in &all {
             held.push(place.read().unwrap_or_else(|reason| {
@@ -378,7 +408,7 @@ impl<'a> Welcome<'a> {
         };
         let role = config::name(self.party).to_lowercase();
         let (tell, hear) = channel::<Taken>();
-        let (connected, mut strangers, until) = (Arc::new(AtomicUsize::new(0)), 0, Instant::now() + self.patience);
+        let (guests, mut strangers, until) = (Arc::new(Guests::default()), 0, Instant::now() + self.patience);
         *self.places.claims() = self.held.iter().map(Option::is_some).collect();
         loop {
             hear.try_iter().for_each(|ended| self.note(ended, events));
@@ -406,21 +436,21 @@ impl<'a> Welcome<'a> {
                 Err(error) => return Err(error.into()),
             };
             let name = peer.name().to_string();
-            if connected.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS * self.held.len() {
-                connected.fetch_sub(1, Ordering::Relaxed);
-                events.notice(format!("refused {name}: too many connections of owners"));
+            let pin = *peer.fingerprint().expect("owners come over TLS").as_bytes();
+            let Some(guest) = guests.enter(pin, OF_ONE * self.held.len()) else {
+                events.notice(format!("refused {name}: it has {OF_ONE} connections already"));
                 continue;
-            }
+            };
             let mut observer = (hooks.observer)(&role);
             let from = format!("owner {name}");
             peer.tap(Box::new(move |bytes| observer.received(&from, bytes)));
-            let (places, tell, connected) = (self.places.clone(), tell.clone(), connected.clone());
+            let (places, tell) = (self.places.clone(), tell.clone());
             std::thread::spawn(move || {
                 let taken = places.attend(&mut peer);
                 // The one who waited may have given up; whether the owner hears the farewell does not matter.
                 let _ = tell.send(taken);
                 let _ = peer.close();
-                connected.fetch_sub(1, Ordering::Relaxed);
+                drop(guest);
             });
         }
         self.listener = Some(listener);

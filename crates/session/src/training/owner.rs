@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ariann_gates::Party;
-use ariann_net::Peer;
+use ariann_net::{Fingerprint, Peer};
 use ariann_plan::training::Source;
 use ariann_prg::{Seed, entropy};
 use ariann_ring::Ring;
@@ -63,21 +63,7 @@ fn share<R: Ring>(
         return Err(SessionError::Config(reason.to_string()));
     }
     let identity = config.identity.load()?;
-    let own = identity.fingerprint();
-    let mine =
-        || job.owners.iter().enumerate().filter(|(_, owner)| owner.fingerprint.parse().is_ok_and(|pin| own == pin));
-    let Some((owner, _)) = mine().find(|(_, owner)| owner.from_epoch == config.from_epoch) else {
-        let epochs: Vec<String> = mine().map(|(_, owner)| owner.from_epoch.to_string()).collect();
-        let reason = match epochs.is_empty() {
-            true => format!("the job names no owner with this identity ({own}); ask for a job that does"),
-            false => format!(
-                "the job knows items of this owner that take part from epoch {} on, and none from epoch {}: set `from_epoch`",
-                epochs.join(", "),
-                config.from_epoch
-            ),
-        };
-        return Err(SessionError::Config(reason));
-    };
+    let owner = number(job, identity.fingerprint(), config.from_epoch)?;
     [Party::P0, Party::P1].into_iter().try_for_each(|party| consent_to(job, party, &config.allow))?;
     let form = Form::new(course);
     let mut rest = Data::of_owner(config, course, &job.owners[owner])?.parts::<R>(course, form.len(owner))?;
@@ -125,6 +111,23 @@ fn share<R: Ring>(
     let seconds = began.elapsed().as_secs_f64();
     let job_digest = job.digest_hex();
     Ok(ShareReport { role: "owner".to_string(), name, job_digest, rows, test_rows, bytes_sent, seconds })
+}
+
+/// Which of the job's owners one with this identity is, for items that take part from an epoch on.
+pub(crate) fn number(job: &Job, own: Fingerprint, from_epoch: u32) -> Result<usize, SessionError> {
+    let mine =
+        || job.owners.iter().enumerate().filter(|(_, owner)| owner.fingerprint.parse().is_ok_and(|pin| own == pin));
+    if let Some((owner, _)) = mine().find(|(_, owner)| owner.from_epoch == from_epoch) {
+        return Ok(owner);
+    }
+    let epochs: Vec<String> = mine().map(|(_, owner)| owner.from_epoch.to_string()).collect();
+    Err(SessionError::Config(match epochs.is_empty() {
+        true => format!("the job names no owner with this identity ({own}); ask for a job that does"),
+        false => format!(
+            "the job knows items of this owner that take part from epoch {} on, and none from epoch {from_epoch}: set `from_epoch`",
+            epochs.join(", ")
+        ),
+    }))
 }
 
 /// The words of encoded rows as bytes, at the end of `bytes`.

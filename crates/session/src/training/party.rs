@@ -9,7 +9,7 @@ use ariann_device::Cpu;
 use ariann_gates::{GateError, Party};
 use ariann_graph::training::{Role, training_step};
 use ariann_graph::{Graph, Network};
-use ariann_net::{Allowed, Identity, Listener, NetError, Peer};
+use ariann_net::{Allowed, Gone, Identity, Listener, NetError, Peer};
 use ariann_plan::training::{encode_states, exponents};
 use ariann_prg::{Address, Prg, Seed};
 use ariann_ring::Ring;
@@ -118,10 +118,20 @@ fn run<R: Ring>(
     let name = party_name(party);
     let other = ariann_gates::other(party);
     let welcome = Welcome::open(config, &course, &identity, events)?;
-    let mut peer = reach(config, &identity, other, events)?;
-    let mut observer = (hooks.observer)(name);
-    peer.tap(Box::new(move |bytes| observer.received(party_name(other), bytes)));
-    let Start { from, lineage } = meet(&mut peer, party, &greeting(&course, party, config.resume, marks))?;
+    let mut door = door(config, &identity, other, events)?;
+    let own = greeting(&course, party, config.resume, marks);
+    let (mut peer, Start { from, lineage }) = loop {
+        let mut peer = reach(config, &identity, other, door.as_mut())?;
+        let mut observer = (hooks.observer)(name);
+        peer.tap(Box::new(move |bytes| observer.received(party_name(other), bytes)));
+        match meet(&mut peer, party, &own) {
+            Err(SessionError::Net(NetError::PeerGone { how: Gone::Closed, .. })) if party == Party::P0 => {
+                events.notice("P1 looked whether P0 is here".to_string());
+            }
+            met => break (peer, met?),
+        }
+    };
+    drop(door);
     let mut late = None;
     if let Some(welcome) = welcome {
         let (pool, turned_away) = welcome.gather(&mut peer, hooks, events)?;
@@ -239,24 +249,37 @@ fn marks<R: Ring>(
     }
 }
 
-/// Connects to the other party: P0 listens.
-fn reach(
+/// Where P0 awaits P1.
+fn door(
     config: &TrainPartyConfig,
     identity: &Identity,
     other: Party,
     events: &mut dyn Events,
-) -> Result<Peer, SessionError> {
-    let limits = config::shaped(&config.deadlines, config.link)?;
-    let name = config::name(other);
-    let pin = config::pin(&config.peer, name)?;
-    let missing = |key: &str, role: &str| SessionError::Config(format!("{role} has no `{key}`: set it to HOST:PORT"));
+) -> Result<Option<Listener>, SessionError> {
     if other == Party::P0 {
-        let address = config.connect.as_ref().ok_or_else(|| missing("connect", "P1"))?;
-        return Ok(Peer::connect(address, identity, &pin, name, &limits)?);
+        return Ok(None);
     }
-    let address = config.listen.as_ref().ok_or_else(|| missing("listen", "P0"))?;
-    let mut listener = Listener::bind(address, identity, &[Allowed { name: name.to_string(), pin }], &limits)?;
+    let (limits, name) = (config::shaped(&config.deadlines, config.link)?, config::name(other).to_string());
+    let missing = || SessionError::Config("P0 has no `listen`: set it to HOST:PORT".to_string());
+    let allowed = [Allowed { pin: config::pin(&config.peer, &name)?, name }];
+    let listener = Listener::bind(config.listen.as_ref().ok_or_else(missing)?, identity, &allowed, &limits)?;
     events.tell(Event::Listening { address: listener.local_addr()? });
+    Ok(Some(listener))
+}
+
+/// Connects to the other party.
+fn reach(
+    config: &TrainPartyConfig,
+    identity: &Identity,
+    other: Party,
+    door: Option<&mut Listener>,
+) -> Result<Peer, SessionError> {
+    let Some(listener) = door else {
+        let (limits, name) = (config::shaped(&config.deadlines, config.link)?, config::name(other));
+        let missing = || SessionError::Config("P1 has no `connect`: set it to HOST:PORT".to_string());
+        let address = config.connect.as_ref().ok_or_else(missing)?;
+        return Ok(Peer::connect(address, identity, &config::pin(&config.peer, name)?, name, &limits)?);
+    };
     loop {
         match listener.accept(ACCEPT) {
             Ok(peer) => return Ok(peer),
