@@ -40,6 +40,9 @@ struct Program {
     /// End when standard input closes: for a parent process that watches.
     #[arg(long, global = true, hide = true)]
     supervised: bool,
+    /// Begin when there is a line on standard input: for a parent process that starts several at once.
+    #[arg(long, global = true, hide = true)]
+    held: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -102,6 +105,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    if program.held {
+        output::wait_for_a_line();
+    }
     if program.supervised {
         output::end_with_stdin();
     }

@@ -33,6 +33,8 @@ struct Bar {
 const QUIET: Duration = Duration::from_secs(10);
 /// Parts of a stage of which one is told then.
 const PARTS: u64 = 10;
+/// Exit code of a process whose parent went away.
+const ORPHANED: i32 = 7;
 
 impl Bar {
     /// Whether it is time for a line in a log: a tenth of the stage on, and some seconds.
@@ -221,6 +223,14 @@ pub fn end_with_stdin() {
         let mut sink = [0; 256];
         let mut stdin = std::io::stdin();
         while stdin.read(&mut sink).is_ok_and(|n| n > 0) {}
-        std::process::exit(7);
+        std::process::exit(ORPHANED);
     });
+}
+
+/// Waits until the parent says that it may begin.
+pub fn wait_for_a_line() {
+    let mut line = String::new();
+    if !std::io::stdin().read_line(&mut line).is_ok_and(|n| n > 0) {
+        std::process::exit(ORPHANED);
+    }
 }

@@ -20,6 +20,7 @@
 //! | the same at both | keys as [`crate::dpf`] or [`crate::additive`] lay them out |
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ariann_prg::{Address, EntropyError, HashKeys, Prg, Seed, TreeHash};
 use ariann_ring::Ring;
@@ -33,6 +34,8 @@ const VERSION: u8 = 1;
 const HEAD: usize = 72;
 /// Blocks that one pair of hash keys serves.
 const MOST_BLOCKS: u64 = 1 << 30;
+/// Keys between two looks whether to stop: some milliseconds.
+const STRETCH: usize = 1 << 14;
 /// Streams of a seed.
 const ROOTS: Address = Address { kind: 1, gate: 0, slot: 0 };
 const ALPHAS: Address = Address { kind: 2, gate: 0, slot: 0 };
@@ -138,10 +141,12 @@ pub enum KeysError {
     /// The bytes are no batch of keys.
     #[error("input: these bytes are no key batch: {0}; take the bytes that encoding gave, whole")]
     Malformed(&'static str),
+    /// Somebody asked to stop.
+    #[error("caller: stopped before the end; call again for a result")]
+    Stopped,
 }
 
-/// One party's part of a batch of keys. Not copied, not printed; the seed and the shares of α are wiped on drop. (What both
-/// parties have tells nothing without a seed.)
+/// One party's part of a batch of keys. Not copied, not printed; wiped on drop, what both parties have with the last of them.
 pub struct Keys {
     kind: KeyKind,
     party: Party,
@@ -150,8 +155,36 @@ pub struct Keys {
     seed: Seed,
     /// P1's shares of α.
     alphas: Zeroizing<Vec<u8>>,
-    /// What is the same at both parties, and in one process but once.
-    keys: Arc<Vec<u8>>,
+    /// What is the same at both parties, and in one process but once: stretch after stretch.
+    keys: Arc<Vec<Wiped>>,
+}
+
+/// Bytes that are wiped on drop, in words: byte by byte it would take as long as making keys does.
+struct Wiped {
+    words: Zeroizing<Vec<u128>>,
+    len: usize,
+}
+
+impl Wiped {
+    fn zeros(len: usize) -> Wiped {
+        Wiped { words: Zeroizing::new(vec![0; len.div_ceil(16)]), len }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.words)[..self.len]
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
+    }
+}
+
+impl From<&[u8]> for Wiped {
+    fn from(bytes: &[u8]) -> Wiped {
+        let mut wiped = Wiped::zeros(bytes.len());
+        wiped.bytes_mut().copy_from_slice(bytes);
+        wiped
+    }
 }
 
 /// What an evaluation gave.
@@ -167,24 +200,37 @@ pub enum Evaluated {
 impl Keys {
     /// The dealer: both parties' keys for the secret points `alphas`.
     pub fn generate(kind: KeyKind, alphas: &[u64]) -> Result<[Keys; 2], KeysError> {
+        Keys::generate_until(&AtomicBool::new(false), kind, alphas)
+    }
+
+    /// The same, unless `stop` is set meanwhile: then [`KeysError::Stopped`], within milliseconds.
+    pub fn generate_until(stop: &AtomicBool, kind: KeyKind, alphas: &[u64]) -> Result<[Keys; 2], KeysError> {
         kind.check(alphas.len() as u64)?;
         let hash_keys = HashKeys::from_entropy()?;
         let hash = TreeHash::new(&hash_keys);
         let count = alphas.len();
         let seeds = [Seed::from_entropy()?, Seed::from_entropy()?];
         let roots = [0, 1].map(|party: usize| blocks(&seeds[party], ROOTS, count));
-        let mut keys = vec![0; count * kind.key_len()];
-        let (n, both) = (kind.domain_bits, [bytemuck::cast_slice(&roots[0]), bytemuck::cast_slice(&roots[1])]);
-        match kind.shares {
-            Shares::Xor => dpf::generate(&hash, n, both[0], both[1], alphas, &mut keys)?,
-            Shares::Additive32 => additive::generate::<u32, _>(kind.additive(), &hash, n, both, alphas, &mut keys)?,
-            Shares::Additive64 => additive::generate::<u64, _>(kind.additive(), &hash, n, both, alphas, &mut keys)?,
-        }
         let mut shares = Zeroizing::new(points(kind, &seeds[0], count));
         let mut packed = Zeroizing::new(Vec::with_capacity(count * kind.alpha_len()));
-        for (share, alpha) in shares.iter_mut().zip(alphas) {
-            *share = alpha.wrapping_sub(*share) & u64::low_mask(n);
-            packed.extend_from_slice(&share.to_le_bytes()[..kind.alpha_len()]);
+        let mut keys = Vec::with_capacity(count.div_ceil(STRETCH));
+        let roots = roots[0].chunks(STRETCH).zip(roots[1].chunks(STRETCH));
+        for ((alphas, roots), shares) in alphas.chunks(STRETCH).zip(roots).zip(shares.chunks_mut(STRETCH)) {
+            go_on(stop)?;
+            let mut made = Wiped::zeros(alphas.len() * kind.key_len());
+            let keys_here = made.bytes_mut();
+            let roots = [bytemuck::cast_slice(roots.0), bytemuck::cast_slice(roots.1)];
+            let (n, function) = (kind.domain_bits, kind.additive());
+            match kind.shares {
+                Shares::Xor => dpf::generate(&hash, n, roots[0], roots[1], alphas, keys_here)?,
+                Shares::Additive32 => additive::generate::<u32, _>(function, &hash, n, roots, alphas, keys_here)?,
+                Shares::Additive64 => additive::generate::<u64, _>(function, &hash, n, roots, alphas, keys_here)?,
+            }
+            for (share, alpha) in shares.iter_mut().zip(alphas) {
+                *share = alpha.wrapping_sub(*share) & u64::low_mask(n);
+                packed.extend_from_slice(&share.to_le_bytes()[..kind.alpha_len()]);
+            }
+            keys.push(made);
         }
         let ([seed0, seed1], keys) = (seeds, Arc::new(keys));
         let party = |party, seed, alphas, keys| Keys { kind, party, count, hash_keys, seed, alphas, keys };
@@ -193,9 +239,14 @@ impl Keys {
 
     /// Both parties' keys for `count` points that the operating system draws and nobody keeps: the parties have shares of them.
     pub fn random(kind: KeyKind, count: usize) -> Result<[Keys; 2], KeysError> {
+        Keys::random_until(&AtomicBool::new(false), kind, count)
+    }
+
+    /// The same, unless `stop` is set meanwhile.
+    pub fn random_until(stop: &AtomicBool, kind: KeyKind, count: usize) -> Result<[Keys; 2], KeysError> {
         kind.check(count as u64)?;
         let alphas = Zeroizing::new(points(kind, &Seed::from_entropy()?, count));
-        Keys::generate(kind, &alphas)
+        Keys::generate_until(stop, kind, &alphas)
     }
 
     /// Of what kind they are.
@@ -224,40 +275,65 @@ impl Keys {
 
     /// The party's shares of the function at public `xs`, one a key.
     pub fn evaluate<A: Ring>(&self, xs: &[A]) -> Result<Evaluated, KeysError> {
-        if xs.len() != self.count {
-            return Err(KeysError::Count { points: xs.len(), keys: self.count });
-        }
-        let KeyKind { function, shares, domain_bits } = self.kind;
-        let (hash, roots) = (TreeHash::new(&self.hash_keys), blocks(&self.seed, ROOTS, self.count));
-        let roots: &[u8] = bytemuck::cast_slice(&roots);
-        Ok(match shares {
+        self.evaluate_until(&AtomicBool::new(false), xs)
+    }
+
+    /// The same, unless `stop` is set meanwhile.
+    pub fn evaluate_until<A: Ring>(&self, stop: &AtomicBool, xs: &[A]) -> Result<Evaluated, KeysError> {
+        let (hash, n) = (TreeHash::new(&self.hash_keys), self.kind.domain_bits);
+        Ok(match self.kind.shares {
             Shares::Xor => {
-                let mut out = vec![0; self.count];
-                let read = if function == Function::LessThan { dpf::less_than } else { dpf::equal };
-                read(&hash, self.party, domain_bits, roots, &self.keys, xs, &mut out)?;
-                Evaluated::Bits(out)
+                let read = if self.kind.function == Function::LessThan { dpf::less_than } else { dpf::equal };
+                Evaluated::Bits(
+                    self.stretches(stop, xs, |roots, keys, xs, out| read(&hash, self.party, n, roots, keys, xs, out))?,
+                )
             }
-            Shares::Additive32 => Evaluated::Words32(self.additive(&hash, roots, xs)?),
-            Shares::Additive64 => Evaluated::Words64(self.additive(&hash, roots, xs)?),
+            Shares::Additive32 => Evaluated::Words32(self.additive(stop, &hash, xs)?),
+            Shares::Additive64 => Evaluated::Words64(self.additive(stop, &hash, xs)?),
         })
     }
 
-    fn additive<R: Ring, A: Ring>(&self, hash: &TreeHash, roots: &[u8], xs: &[A]) -> Result<Vec<R>, FssError> {
-        let mut out = vec![R::ZERO; self.count];
-        let (function, bits) = (self.kind.additive(), self.kind.domain_bits);
-        additive::evaluate(function, hash, self.party, bits, roots, &self.keys, xs, &mut out)?;
+    fn additive<R: Ring, A: Ring>(&self, stop: &AtomicBool, hash: &TreeHash, xs: &[A]) -> Result<Vec<R>, KeysError> {
+        let (function, n) = (self.kind.additive(), self.kind.domain_bits);
+        self.stretches(stop, xs, |roots, keys, xs, out| {
+            additive::evaluate(function, hash, self.party, n, roots, keys, xs, out)
+        })
+    }
+
+    /// Evaluates stretch after stretch: `at` gets roots, keys, points, and where the shares go.
+    fn stretches<T: Copy + Default, A: Ring>(
+        &self,
+        stop: &AtomicBool,
+        xs: &[A],
+        at: impl Fn(&[u8], &[u8], &[A], &mut [T]) -> Result<(), FssError>,
+    ) -> Result<Vec<T>, KeysError> {
+        if xs.len() != self.count {
+            return Err(KeysError::Count { points: xs.len(), keys: self.count });
+        }
+        let roots = blocks(&self.seed, ROOTS, self.count);
+        let mut out = vec![T::default(); self.count];
+        let inputs = roots.chunks(STRETCH).zip(&*self.keys).zip(xs.chunks(STRETCH));
+        for (((roots, keys), xs), out) in inputs.zip(out.chunks_mut(STRETCH)) {
+            go_on(stop)?;
+            at(bytemuck::cast_slice(roots), keys.bytes(), xs, out)?;
+        }
         Ok(out)
     }
 
     /// Bytes of [`Keys::encode`].
     pub fn encoded_len(&self) -> usize {
-        HEAD + self.alphas.len() + self.keys.len()
+        HEAD + self.alphas.len() + self.count * self.kind.key_len()
     }
 
     /// The batch as bytes. They are as secret as the keys.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.encoded_len());
-        bytes.extend_from_slice(MAGIC);
+        let mut bytes = vec![0; self.encoded_len()];
+        self.encode_to(&mut bytes);
+        bytes
+    }
+
+    /// The batch as bytes, written to where there are [`Keys::encoded_len`] of them.
+    pub fn encode_to(&self, bytes: &mut [u8]) {
         let function = match self.kind.function {
             Function::LessThan => 0,
             Function::Equal => 1,
@@ -267,14 +343,19 @@ impl Keys {
             Shares::Additive32 => 1,
             Shares::Additive64 => 2,
         };
-        bytes.extend([VERSION, function, shares, self.kind.domain_bits as u8, self.party.index() as u8, 0, 0, 0]);
-        bytes.extend_from_slice(&(self.count as u64).to_le_bytes());
-        bytes.extend_from_slice(&self.hash_keys.inner);
-        bytes.extend_from_slice(&self.hash_keys.leaf);
-        bytes.extend_from_slice(self.seed.expose());
-        bytes.extend_from_slice(&self.alphas);
-        bytes.extend_from_slice(&self.keys);
-        bytes
+        let KeyKind { domain_bits, .. } = self.kind;
+        let (head, rest) = bytes.split_at_mut(HEAD);
+        head[..8].copy_from_slice(MAGIC);
+        head[8..16].copy_from_slice(&[VERSION, function, shares, domain_bits as u8, self.party.index() as u8, 0, 0, 0]);
+        head[16..24].copy_from_slice(&(self.count as u64).to_le_bytes());
+        head[24..40].copy_from_slice(&self.hash_keys.inner);
+        head[40..56].copy_from_slice(&self.hash_keys.leaf);
+        head[56..72].copy_from_slice(self.seed.expose());
+        let (alphas, keys) = rest.split_at_mut(self.alphas.len());
+        alphas.copy_from_slice(&self.alphas);
+        for (there, here) in keys.chunks_mut(STRETCH * self.kind.key_len()).zip(&*self.keys) {
+            there.copy_from_slice(here.bytes());
+        }
     }
 
     /// The batch of these bytes.
@@ -324,9 +405,14 @@ impl Keys {
         if alphas.chunks_exact(kind.alpha_len()).fold(0, |all, share| all | little(share)) >> bits != 0 {
             return Err(KeysError::Malformed("a share of α is outside the domain"));
         }
-        let (alphas, keys) = (Zeroizing::new(alphas.to_vec()), Arc::new(keys.to_vec()));
+        let (alphas, keys) = (Zeroizing::new(alphas.to_vec()), keys.chunks(STRETCH * kind.key_len()));
+        let keys = Arc::new(keys.map(Wiped::from).collect());
         Ok(Keys { kind, party, count, hash_keys, seed: Seed::from_bytes(block(&head[56..72])), alphas, keys })
     }
+}
+
+fn go_on(stop: &AtomicBool) -> Result<(), KeysError> {
+    if stop.load(Ordering::Relaxed) { Err(KeysError::Stopped) } else { Ok(()) }
 }
 
 /// Blocks of one of a seed's streams. In words, because they are wiped word by word.

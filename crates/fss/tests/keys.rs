@@ -1,5 +1,7 @@
 //! Batches of keys: results, shares of α, bytes there and back, bytes to refuse.
 
+use std::sync::atomic::AtomicBool;
+
 use ariann_fss::{Evaluated, Function, KeyKind, Keys, KeysError, Shares};
 use proptest::prelude::*;
 
@@ -46,6 +48,33 @@ fn drawn_points_are_shared_and_compared() {
         if kind.domain_bits >= 32 {
             assert_ne!(alphas, Keys::random(kind, 40).unwrap().map(|keys| keys.alpha_shares())[0]);
         }
+    }
+}
+
+/// Large batches are worked in stretches.
+#[test]
+fn batches_of_many_stretches_are_as_right() {
+    for kind in kinds().filter(|kind| kind.domain_bits == 8 || kind.domain_bits == 33) {
+        let points: Vec<u64> = (0..40_000).map(|i| i * 7 % 256).collect();
+        let keys = Keys::generate(kind, &points).unwrap();
+        assert_eq!(alphas(&keys), points);
+        let xs: Vec<u64> = (0..40_000).map(|i| i * 5 % 256).collect();
+        let is = |(x, alpha): (&u64, &u64)| match kind.function {
+            Function::LessThan => u64::from(x < alpha),
+            Function::Equal => u64::from(x == alpha),
+        };
+        assert_eq!(result(&keys, &xs), xs.iter().zip(&points).map(is).collect::<Vec<_>>(), "{kind:?}");
+    }
+}
+
+#[test]
+fn work_stops_when_asked_to() {
+    let stop = AtomicBool::new(true);
+    for kind in kinds() {
+        assert!(matches!(Keys::random_until(&stop, kind, 3), Err(KeysError::Stopped)));
+        assert!(matches!(Keys::generate_until(&stop, kind, &[0, 1]), Err(KeysError::Stopped)));
+        let [key, _] = Keys::random(kind, 3).unwrap();
+        assert!(matches!(key.evaluate_until(&stop, &[0u64, 1, 0]), Err(KeysError::Stopped)));
     }
 }
 

@@ -1,10 +1,11 @@
 """What Python adds to a private prediction.
 
-python benches/overhead.py --program target/release/ariann
+python benches/overhead.py --program target/release/ariann [--network lenet --items 256]
 
-The same compiled model predicts by roles that the interpreter starts, and by roles that are the program, in turn.
-What Python adds is the whole call with the first, less what the compiled code alone takes with the second; the fastest
-count, because other work on the machine can only add time.
+The same compiled model predicts by roles that the interpreter starts, and by roles that are the program, call by call
+in turn. "In Python" is the whole call `model.predict(x)` with the first; "without" is what the compiled code alone
+takes with the second. Both start their three roles in every call. Medians and quartiles; each call is compared with
+the one beside it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import argparse
 import importlib.machinery
 import importlib.util
 import json
+import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
@@ -34,11 +38,8 @@ def with_program(program: str) -> None:
     module.set_host([program])
 
 
-def measure(args: argparse.Namespace) -> None:
-    """Predict, and print seconds of each call and of the compiled code in it."""
-    import time
-    from typing import Any
-
+def answer(args: argparse.Namespace) -> None:
+    """Predict whenever told to, and print the seconds of the call and its parts."""
     import ariann
     import torch
     import torch_models as examples
@@ -52,23 +53,53 @@ def measure(args: argparse.Namespace) -> None:
     torch.manual_seed(1)
     public, items = torch.rand(32, *shape), torch.rand(args.items, *shape)
     model = ariann.compile(examples.warmed(make(), public), public)
-    inner: list[float] = []
-    compiled = model._compiled
+    compiled, times = model._compiled, [0.0, 0.0]
 
     class Timed:
         def predict(self, *given: Any) -> Any:
-            began = time.perf_counter()
+            times[0] = time.perf_counter()
             result = compiled.predict(*given)
-            inner.append(time.perf_counter() - began)
+            times[1] = time.perf_counter()
             return result
 
     model._compiled = Timed()  # type: ignore[assignment]
-    outer = []
-    for _ in range(args.repeat):
+    print("ready", flush=True)
+    for _ in sys.stdin:
         began = time.perf_counter()
         model.predict(items, progress=False)
-        outer.append(time.perf_counter() - began)
-    print(json.dumps({"outer": outer, "inner": inner}))
+        ended = time.perf_counter()
+        print(json.dumps([ended - began, times[0] - began, times[1] - times[0], ended - times[1]]), flush=True)
+
+
+class Child:
+    """A process that predicts whenever told to."""
+
+    def __init__(self, name: str) -> None:
+        command = [sys.executable, __file__, *sys.argv[1:], "--child", name]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None and self.process.stdin is not None
+        self.heard, self.told = self.process.stdout, self.process.stdin
+        assert self.heard.readline() == "ready\n"
+
+    def call(self) -> list[float]:
+        """Return seconds: the whole call, before the compiled code, in it, after it."""
+        self.told.write("\n")
+        self.told.flush()
+        times: list[float] = json.loads(self.heard.readline())
+        return times
+
+
+def start(command: list[str]) -> float:
+    """Return the seconds of a role that only tells its version."""
+    began = time.perf_counter()
+    subprocess.run([*command, "--version"], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def spread(values: list[float]) -> str:
+    """Return median and quartiles in milliseconds."""
+    low, middle, high = statistics.quantiles([1000 * value for value in values], n=4)
+    return f"{middle:8.1f} ms ({low:.1f} to {high:.1f})"
 
 
 def main() -> None:
@@ -76,28 +107,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--program", required=True, help="the program ariann of the same clone")
     parser.add_argument("--network", default="resnet18", choices=["mlp", "lenet", "resnet18"])
-    parser.add_argument("--items", type=int, default=2)
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--items", type=int, default=4)
+    parser.add_argument("--calls", type=int, default=15, help="of each")
     parser.add_argument("--child", choices=["package", "program"])
     args = parser.parse_args()
+    program = str(Path(args.program).absolute())
     if args.child:
         if args.child == "program":
-            with_program(str(Path(args.program).absolute()))
-        measure(args)
+            with_program(program)
+        answer(args)
         return
-    times: dict[str, dict[str, list[float]]] = {name: {"outer": [], "inner": []} for name in ("package", "program")}
-    for _ in range(args.rounds):
-        for name, of in times.items():
-            command = [sys.executable, __file__, *sys.argv[1:], "--child", name]
-            told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            for key in of:
-                of[key] += told[key]
-    ours, bare = min(times["package"]["outer"]), min(times["program"]["inner"])
-    print(
-        f"{args.network}, {args.items} items: {ours:.3f} s in Python, {bare:.3f} s without it "
-        f"(the fastest of {len(times['package']['outer'])}): {100 * (ours / bare - 1):+.1f} %"
-    )
+    package, bare = Child("package"), Child("program")
+    ours: list[list[float]] = []
+    theirs: list[list[float]] = []
+    for number in range(args.calls + 1):
+        # Who goes first changes, so that neither always finds the caches of the other.
+        if number % 2:
+            theirs.append(bare.call())
+            ours.append(package.call())
+        else:
+            ours.append(package.call())
+            theirs.append(bare.call())
+    # The first of each warms files and caches.
+    whole, before, inside, after = map(list, zip(*ours[1:], strict=True))
+    without = [of[2] for of in theirs[1:]]
+    added = [mine - other for mine, other in zip(whole, without, strict=True)]
+    low, middle, high = statistics.quantiles([100 * a / b for a, b in zip(added, without, strict=True)], n=4)
+
+    from ariann import _program
+
+    starts = [(start(_program.HOST), start([program])) for _ in range(20)]
+    print(f"{args.network}, {args.items} items, {args.calls} calls of each in turn; median (quartiles)")
+    print(f"  in Python                        {spread(whole)}")
+    print(f"  without                          {spread(without)}")
+    print(f"  Python adds                      {spread(added)}: {middle:+.1f} % ({low:+.1f} to {high:+.1f})")
+    print(f"    arrays checked and written     {spread(before)}")
+    print(f"    roles that an interpreter runs {spread([a - b for a, b in zip(inside, without, strict=True)])}")
+    print(f"    results, report, files removed {spread(after)}")
+    print(f"  one role started by Python       {spread([of[0] for of in starts])}")
+    print(f"  one role started as the program  {spread([of[1] for of in starts])}")
+    fastest = min(whole) / min(without) - 1
+    print(f"  fastest calls: {min(whole):.3f} s and {min(without):.3f} s, {100 * fastest:+.1f} %")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
 //! Function secret sharing on NumPy arrays.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+
 use ariann_fss::{Evaluated, Function, KeyKind, KeysError, Shares};
 use ariann_ring::Ring;
 use numpy::{Element, IntoPyArray, PyArray1, PyReadonlyArray1};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+
+use crate::LOOK;
 
 /// One party's part of a batch of keys.
 #[pyclass(frozen, module = "ariann._ariann")]
@@ -36,13 +42,10 @@ pub fn generate(
     };
     let kind = KeyKind { function, shares, domain_bits: bits };
     let alpha = alpha.as_ref().map(|alpha| alpha.as_slice()).transpose()?;
-    let made = py.detach(|| {
-        threaded(threads, || match alpha {
-            Some(alpha) => ariann_fss::Keys::generate(kind, alpha),
-            None => ariann_fss::Keys::random(kind, count),
-        })
+    let [first, second] = unless_interrupted(py, threads, alpha.map_or(count, <[u64]>::len), |stop| match alpha {
+        Some(alpha) => ariann_fss::Keys::generate_until(stop, kind, alpha),
+        None => ariann_fss::Keys::random_until(stop, kind, count),
     })?;
-    let [first, second] = made.map_err(|error| refused(py, &error))?;
     Ok((Keys(first), Keys(second)))
 }
 
@@ -106,8 +109,11 @@ impl Keys {
     }
 
     /// The batch as bytes.
-    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.encode())
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        PyBytes::new_with(py, self.0.encoded_len(), |bytes| {
+            self.0.encode_to(bytes);
+            Ok(())
+        })
     }
 
     /// The batch of these bytes.
@@ -119,8 +125,7 @@ impl Keys {
 
 impl Keys {
     fn at<'py, A: Ring>(&self, py: Python<'py>, xs: &[A], threads: usize) -> PyResult<Bound<'py, PyAny>> {
-        let evaluated = py.detach(|| threaded(threads, || self.0.evaluate(xs)))?;
-        Ok(match evaluated.map_err(|error| refused(py, &error))? {
+        Ok(match unless_interrupted(py, threads, xs.len(), |stop| self.0.evaluate_until(stop, xs))? {
             Evaluated::Bits(bits) => array(py, bits),
             Evaluated::Words32(words) => array(py, words),
             Evaluated::Words64(words) => array(py, words),
@@ -132,7 +137,45 @@ fn array<T: Element>(py: Python<'_>, values: Vec<T>) -> Bound<'_, PyAny> {
     values.into_pyarray(py).into_any()
 }
 
-/// On so many threads; on all cores when 0.
+/// Batches of so many keys are done in a blink on this thread.
+const SMALL: usize = 1 << 16;
+
+/// Computes without the interpreter's lock, on so many threads, all cores when 0. Ctrl-C ends the work within milliseconds.
+fn unless_interrupted<T: Send>(
+    py: Python<'_>,
+    threads: usize,
+    keys: usize,
+    work: impl FnOnce(&AtomicBool) -> Result<T, KeysError> + Send,
+) -> PyResult<T> {
+    let stop = AtomicBool::new(false);
+    let work = || threaded(threads, || work(&stop));
+    let done = if keys <= SMALL { py.detach(work) } else { py.detach(|| watched(&stop, work)) };
+    done?.map_err(|error| refused(py, &error))
+}
+
+/// The work on another thread, while this one, which alone hears signals, listens for them.
+fn watched<T: Send>(stop: &AtomicBool, work: impl FnOnce() -> PyResult<T> + Send) -> PyResult<T> {
+    thread::scope(|scope| {
+        let (sender, receiver) = channel();
+        scope.spawn(move || drop(sender.send(work())));
+        loop {
+            match receiver.recv_timeout(LOOK) {
+                Ok(done) => return done,
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Err(interrupt) = Python::attach(|py| py.check_signals()) {
+                        stop.store(true, Ordering::Relaxed);
+                        // The scope waits for the thread.
+                        return Err(interrupt);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(PyRuntimeError::new_err("a fault of ariann: please report it"));
+                }
+            }
+        }
+    })
+}
+
 fn threaded<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> PyResult<T> {
     if threads == 0 {
         return Ok(work());

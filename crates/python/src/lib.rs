@@ -5,10 +5,14 @@ mod fss;
 mod model;
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use ariann_session::hooks::Hooks;
 use ariann_session::{Program, SessionError};
 use pyo3::prelude::*;
+
+/// Between two looks whether Ctrl-C was pressed.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Runs the program with these arguments and returns its exit code. `host` is the command line that starts it again.
 #[pyfunction]

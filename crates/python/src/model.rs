@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use ariann_cli::embed::{self, Run};
 use ariann_session::SessionError;
@@ -13,6 +12,8 @@ use ariann_session::events::{Event, Events};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
+
+use crate::LOOK;
 
 /// A model with its plan.
 #[pyclass(frozen, module = "ariann._ariann")]
@@ -29,9 +30,6 @@ fn interrupted() -> bool {
     }
     INTERRUPTED.load(Ordering::Relaxed)
 }
-
-/// Between two looks whether Ctrl-C was pressed.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Computes on a thread of its own. Ctrl-C returns at once; what was begun is then computed for nobody.
 fn aside<T, W>(py: Python<'_>, work: W) -> PyResult<T>

@@ -148,3 +148,48 @@ def test_dropout_of_channels_is_refused(net):
     module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Dropout2d(0.1), nn.Flatten(), nn.Linear(200, 3))
     with pytest.raises(ariann.errors.UnsupportedError, match=r"1 \(Dropout2d\)"):
         ariann.fit(module, net[1], trainable(net[1]))
+
+
+def line(*more):
+    return nn.Sequential(nn.Linear(4, 3), *more)
+
+
+def test_modules_of_other_floats():
+    x = torch.rand(40, 4, dtype=torch.float64)
+    module = line().double()
+    with torch.no_grad():
+        assert (ariann.compile(module, x).simulate(x[:5]) - module(x[:5])).abs().max() < 0.01
+    assert module[0].weight.dtype == torch.float64
+    before = module[0].weight.clone()
+    trained = ariann.fit(module, x, trainable(x), batch=20, optimizer={"lr": 0.1})
+    assert trained is module and module[0].weight.dtype == torch.float64 and not torch.equal(module[0].weight, before)
+    ariann.compile(line().half(), x)
+
+
+def test_a_last_softmax_is_left_to_the_receiver():
+    x = torch.rand(40, 4)
+    for last, apply in ((nn.Softmax(1), torch.softmax), (nn.LogSoftmax(1), torch.log_softmax)):
+        module = line(last)
+        with torch.no_grad():
+            assert (apply(ariann.compile(module, x).simulate(x[:5]), 1) - module(x[:5])).abs().max() < 0.01
+
+
+class Naming(Deciding):
+    def forward(self, x):
+        return {"logits": self.line(x)}
+
+
+def test_what_else_is_refused(capfd):
+    x = torch.rand(40, 4)
+    with pytest.raises(ariann.errors.UnsupportedError, match="returns a dict"):
+        ariann.compile(Naming(), x)
+    with pytest.raises(ariann.errors.InputError, match="meta"):
+        ariann.compile(line().to("meta"), x)
+    with pytest.raises(ariann.errors.DtypeError, match="dense"):
+        ariann.compile(line(), x.to_sparse())
+    with pytest.raises(ariann.errors.DtypeError, match="NoneType"):
+        ariann.compile(line(), x).predict(None)
+    with pytest.raises(ariann.errors.InputError, match="does not take the sample"):
+        ariann.compile(nn.Linear(5, 3), x)
+    # PyTorch's own log stays silent.
+    assert capfd.readouterr().err == ""

@@ -1,6 +1,6 @@
 //! Dealer, P0 and P1 as three processes on this machine, over TLS on loopback: starts them, watches them, ends them.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -78,6 +78,8 @@ struct Role {
     child: Child,
     result: Option<Value>,
     error: Option<(Fault, String)>,
+    /// It waits for its configuration.
+    held: bool,
     ended: bool,
 }
 
@@ -96,12 +98,15 @@ impl Local<'_> {
                           (docs/pooled.md)";
             return Err(SessionError::Config(reason.to_string()));
         }
+        let mut watch = Watch::new(&self.program, self.folder, events, self.interrupted);
+        watch.hold("dealer", &["deal"])?;
+        watch.hold("p0", &["serve"])?;
+        watch.hold("p1", &["query"])?;
         let pins = ["dealer", "p0", "p1"].map(|name| self.identity(name));
         let [dealer_pin, pin0, pin1] = pins;
         let (dealer_pin, pin0, pin1) = (dealer_pin?, pin0?, pin1?);
         let plan = self.folder.join("plan.json");
         self.plan.write(&plan)?;
-        let mut watch = Watch::new(&self.program, self.folder, events, self.interrupted);
 
         let slots = self.items.div_ceil(self.batch as usize) * self.batch as usize;
         let count = u32::try_from(slots)
@@ -123,7 +128,7 @@ impl Local<'_> {
             threads: 2 * self.threads,
             deadlines: Deadlines::default(),
         };
-        let dealer_at = watch.start("dealer", &["deal"], &deal)?;
+        let dealer_at = watch.start("dealer", &deal)?;
         let dealer = dealer_at.map(|address| Remote { address: address.to_string(), fingerprint: dealer_pin });
         let serve = ServeConfig {
             plan: plan.clone(),
@@ -147,7 +152,7 @@ impl Local<'_> {
             link: self.link,
             deadlines: Deadlines::default(),
         };
-        let address = watch.start("p0", &["serve"], &serve)?.map(|address| address.to_string()).unwrap_or_default();
+        let address = watch.start("p0", &serve)?.map(|address| address.to_string()).unwrap_or_default();
         let query = QueryConfig {
             plan,
             input: absolute(&self.input)?,
@@ -166,7 +171,7 @@ impl Local<'_> {
             threads: self.threads,
             deadlines: Deadlines::default(),
         };
-        watch.spawn("p1", &["query"], &query)?;
+        watch.release("p1", &query)?;
         watch.until_ended()?;
         Ok(Reports { dealer: watch.report("dealer")?, p0: watch.report("p0")?, p1: watch.report("p1")? })
     }
@@ -210,15 +215,13 @@ impl<'a> Watch<'a> {
         Watch { program, folder, roles: Vec::new(), say, hear, events, interrupted, tellers: [None; 2] }
     }
 
-    /// Starts a role and waits until it listens; tells where.
+    /// Gives a role its configuration and waits until it listens; tells where.
     pub fn start<C: serde::Serialize>(
         &mut self,
         name: &'static str,
-        command: &[&str],
         config: &C,
     ) -> Result<Option<SocketAddr>, SessionError> {
-        self.spawn(name, command, config)?;
-        let index = self.roles.len() - 1;
+        let index = self.release(name, config)?;
         loop {
             let (role, said) = self.listen()?;
             if let Said::Line(line) = &said
@@ -248,23 +251,16 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Starts a role.
-    pub fn spawn<C: serde::Serialize>(
-        &mut self,
-        name: &'static str,
-        command: &[&str],
-        config: &C,
-    ) -> Result<(), SessionError> {
-        let path = self.folder.join(format!("{name}.toml"));
-        let text = toml::to_string(config).map_err(|error| SessionError::Config(error.to_string()))?;
-        std::fs::write(&path, text).map_err(|source| SessionError::file("writing", &path, source))?;
+    /// Starts the process of a role, which waits for its configuration: so the processes of all roles start at once, while
+    /// what they need is made.
+    pub fn hold(&mut self, name: &'static str, command: &[&str]) -> Result<(), SessionError> {
         let child = self
             .program
             .command()
             .args(command)
             .arg("--config")
-            .arg(&path)
-            .args(["--json", "--supervised"])
+            .arg(self.config_of(name))
+            .args(["--json", "--supervised", "--held"])
             .env("GLIBC_TUNABLES", KEPT_PAGES)
             // The role ends when this pipe closes: with this process, however it ends.
             .stdin(Stdio::piped())
@@ -282,8 +278,25 @@ impl<'a> Watch<'a> {
             }
             let _ = say.send((index, Said::Ended));
         });
-        self.roles.push(Role { name, child, result: None, error: None, ended: false });
+        self.roles.push(Role { name, child, result: None, error: None, held: true, ended: false });
         Ok(())
+    }
+
+    /// Gives a role its configuration; its number.
+    pub fn release<C: serde::Serialize>(&mut self, name: &'static str, config: &C) -> Result<usize, SessionError> {
+        let path = self.config_of(name);
+        let text = toml::to_string(config).map_err(|error| SessionError::Config(error.to_string()))?;
+        std::fs::write(&path, text).map_err(|source| SessionError::file("writing", &path, source))?;
+        let index = self.roles.iter().position(|role| role.name == name).expect("held before");
+        let role = &mut self.roles[index];
+        role.held = false;
+        // One that is gone already is told of by its end.
+        let _ = role.child.stdin.as_mut().expect("piped").write_all(b"\n");
+        Ok(index)
+    }
+
+    fn config_of(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.toml"))
     }
 
     fn note(&mut self, index: usize, said: Said) {
@@ -345,7 +358,7 @@ impl<'a> Watch<'a> {
     fn failure(&mut self) -> Result<(), SessionError> {
         // Who ended first may be the victim of another: hear the others out.
         let until = std::time::Instant::now() + LAST_WORDS;
-        while self.roles.iter().any(|role| !role.ended) {
+        while self.roles.iter().any(|role| !role.ended && !role.held) {
             let left = until.saturating_duration_since(std::time::Instant::now());
             let Ok((role, said)) = self.hear.recv_timeout(left) else { break };
             self.note(role, said);

@@ -467,7 +467,7 @@ impl<R: Ring> Serving<'_, R> {
         };
         let mut lacking: BTreeMap<u16, Vec<u8>> = BTreeMap::new();
         let mut joined = BTreeSet::new();
-        self.ask(play, "joining", events, &message, |owner, heard| match heard {
+        self.ask(play, "joining", events, message, |owner, heard| match heard {
             Heard::Answer { answer: FromOwner::Joins, .. } => {
                 joined.insert(owner);
                 Ok(())

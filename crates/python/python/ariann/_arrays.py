@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ariann.errors import DtypeError, InputError
+from ariann.errors import DtypeError, InputError, OperatorError
 
 
 def is_tensor(value: object) -> bool:
@@ -34,7 +35,8 @@ def floats(values: Any, what: str, item: tuple[int, ...] | None = None) -> npt.N
     """
     array = _array(values, what)
     if array.dtype.kind not in "fiub":
-        raise DtypeError(f"{what} has dtype {array.dtype}; give floating-point numbers or integers")
+        kind = f"dtype {array.dtype}" if isinstance(values, np.ndarray) else f"type {type(values).__name__}"
+        raise DtypeError(f"{what} has {kind}; give an array or tensor of floating-point numbers or integers")
     if item is not None and array.shape == item:
         array = array[np.newaxis]
     if array.ndim < 2 or (item is not None and array.shape[1:] != item):
@@ -54,11 +56,14 @@ def floats(values: Any, what: str, item: tuple[int, ...] | None = None) -> npt.N
 def _array(values: Any, what: str) -> npt.NDArray[Any]:
     if is_tensor(values):
         values = values.detach().cpu()
-        # NumPy lacks bfloat16.
-        return np.asarray((values.float() if values.is_floating_point() else values).numpy())
+        try:
+            # NumPy lacks bfloat16.
+            return np.asarray((values.float() if values.is_floating_point() else values).numpy())
+        except (TypeError, RuntimeError) as error:
+            raise DtypeError(f"{what} is a tensor of another layout or type: {error}; give a dense one") from error
     try:
         return np.asarray(values)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise InputError(f"{what} is no array: {error}; give items of one shape") from error
 
 
@@ -72,6 +77,35 @@ def integers(values: Any, what: str, count: int) -> npt.NDArray[np.int64]:
     if count and int(array.min()) < 0:
         raise InputError(f"{what} has a negative label; classes are numbered from 0")
     return np.ascontiguousarray(array, np.int64)
+
+
+def whole(number: Any, what: str, most: int | None = None) -> int:
+    """Return a number that must be whole, and at least 1."""
+    try:
+        number = operator.index(number)
+    except TypeError as error:
+        raise OperatorError(f"{what} {number!r}: give a whole number") from error
+    if number < 1:
+        raise OperatorError(f"{what} {number}: give at least 1")
+    if most is not None and number > most:
+        raise OperatorError(f"{what} {number}: give at most {most}")
+    return int(number)
+
+
+def threads_of(threads: Any) -> int | None:
+    """Return a number of threads that a machine may have, or None."""
+    return None if threads is None else whole(threads, "threads", 1024)
+
+
+def interval(given: Any) -> tuple[float, float]:
+    """Return least and greatest value of an `input_range`."""
+    try:
+        low, high = (float(of) for of in given)
+    except (TypeError, ValueError) as error:
+        raise OperatorError(f"input_range {given!r}: give two numbers, the least first") from error
+    if not low < high:
+        raise OperatorError(f"input_range {given!r}: give two numbers, the least first")
+    return low, high
 
 
 def reach(public: npt.NDArray[np.float32]) -> tuple[float, float]:

@@ -55,7 +55,10 @@ def _of_module(module: Any, sample: npt.NDArray[np.float32], path: Path, trained
     import torch
 
     was_training = module.training
+    given, module = module, _in_float32(module)
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    if device.type == "meta":
+        raise InputError("the module is on the device `meta`, without values; load its weights first")
     inputs = (torch.from_numpy(sample).to(device),)
     module.eval()
     try:
@@ -74,19 +77,30 @@ def _of_module(module: Any, sample: npt.NDArray[np.float32], path: Path, trained
             _rename(program.model, module, trained)
             program.save(path, external_data=False)
     finally:
-        module.train(was_training)
+        given.train(was_training)
     return path
+
+
+def _in_float32(module: Any) -> Any:
+    """Return the module, or a copy of it whose parameters are float32, which is what models are written in."""
+    import torch
+
+    values = [*module.parameters(), *module.buffers()]
+    if all(value.dtype == torch.float32 for value in values if value.is_floating_point()):
+        return module
+    return copy.deepcopy(module).float()
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporter's advice to its own developers away from its users."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    names = ("torch.onnx", "torch.export", "torch._subclasses.fake_tensor", "onnxscript", "onnx_ir")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for logger in loggers:
-            logger.setLevel(logging.ERROR)
+            logger.setLevel(logging.CRITICAL)
         try:
             yield
         finally:
@@ -194,31 +208,42 @@ def _path(scopes: str) -> str:
     return str(known[-2]) if len(known) > 1 else ""
 
 
-def agrees(module: Any, sample: npt.NDArray[np.float32], simulate: Any) -> None:
+def agrees(module: Any, sample: npt.NDArray[np.float32], simulate: Any, *, softmax: bool) -> None:
     """Refuse an exported module that computes something else than the module: what Python computes is not exported.
 
     Args:
         module: the module.
         sample: items.
         simulate: computes logits of items in fixed point.
+        softmax: a Softmax or LogSoftmax at the end is left to whoever gets the logits.
     """
     import torch
 
     # Beside the item it was exported with, one that is another.
     items = np.stack([sample[-1], sample[0] * np.float32(0.5)])
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    first = next(module.parameters(), torch.zeros(()))
     was_training = module.training
     module.eval()
     try:
         with torch.no_grad():
-            expected = module(torch.from_numpy(items).to(device)).cpu().numpy().reshape(2, -1)
+            expected = module(torch.from_numpy(items).to(first.device, first.dtype))
     finally:
         module.train(was_training)
+    if not isinstance(expected, torch.Tensor):
+        kind = type(expected).__name__
+        raise UnsupportedError(f"the module returns a {kind}; wrap it in a module that returns one tensor of logits")
+    expected = expected.float().cpu().reshape(2, -1)
     try:
-        got = simulate(items)
+        logits = torch.from_numpy(simulate(items))
     except InputError:
         return  # half an item is far from the sample: nothing can be said
-    if got.shape != expected.shape or np.abs(got - expected).max() > 0.1 * max(float(np.abs(expected).max()), 1e-3):
+    results = [logits.softmax(1), logits.log_softmax(1)] if softmax else [logits]
+
+    def close(got: Any) -> bool:
+        bound = 0.1 * max(float(expected.abs().max()), 1e-3)
+        return bool(got.shape == expected.shape and (got - expected).abs().max() <= bound)
+
+    if not any(close(got) for got in results):
         raise UnsupportedError(
             "the exported module computes something else than the module; take NumPy, .item() and Python conditions on "
             "values out of its forward pass"
@@ -239,7 +264,8 @@ def _refused(module: Any, inputs: tuple[Any, ...], error: Exception) -> AriannEr
                 child.register_forward_pre_hook(lambda _, given, name=name: seen.setdefault(name, given) and None)
             )
     try:
-        module(*inputs)
+        with _quiet():
+            module(*inputs)
     except Exception as failure:
         return InputError(f"the module does not take the sample: {failure}; give items of its input's shape")
     finally:
@@ -249,7 +275,8 @@ def _refused(module: Any, inputs: tuple[Any, ...], error: Exception) -> AriannEr
     for name, given in seen.items():
         child = module.get_submodule(name)
         try:
-            torch.onnx.export(child, given, dynamo=True, verbose=False)
+            with _quiet():
+                torch.onnx.export(child, given, dynamo=True, verbose=False)
         except Exception:
             names.append(f"{name} ({type(child).__name__})")
     cause: BaseException = error

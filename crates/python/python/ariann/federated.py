@@ -224,7 +224,9 @@ def _settings(
             settings[key] = str(_arrays.save(part, folder / f"{name}.npy"))
             settings[f"{kind}labels"] = str(_arrays.save(classes, folder / f"{kind}labels.npy"))
         public = _arrays.floats((calibration or test)[0], "test")
-        settings["input_range"] = list(input_range or _arrays.reach(public))
+        settings["input_range"] = list(
+            _arrays.interval(input_range) if input_range is not None else _arrays.reach(public)
+        )
     if model is not None:
         if items is None:
             raise OperatorError("a model without data; give data, labels and test")

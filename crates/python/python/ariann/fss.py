@@ -27,7 +27,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ariann import _ariann
+from ariann import _ariann, _arrays
 from ariann.errors import DtypeError, InputError, OperatorError
 
 __all__ = ["Keys", "Shares", "comparison", "point"]
@@ -184,6 +184,4 @@ def _points(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
 
 
 def _threads(threads: int | None) -> int:
-    if threads is not None and threads < 1:
-        raise OperatorError(f"threads {threads}: give at least 1")
-    return threads or 0
+    return _arrays.threads_of(threads) or 0

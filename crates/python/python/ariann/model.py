@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ariann import _ariann, _arrays, _export, _program, _progress
 from ariann.cost import Cost
-from ariann.errors import InputError, OperatorError
+from ariann.errors import InputError
 
 __all__ = ["Model", "compile"]
 
@@ -48,7 +48,7 @@ class Model:
 
     def cost(self, batch: int = 1) -> Cost:
         """Return what a run of `batch` items costs, layer by layer; nothing is made for it."""
-        return Cost(json.loads(self._compiled.cost(_positive(batch, "batch"))))
+        return Cost(json.loads(self._compiled.cost(_arrays.whole(batch, "batch"))))
 
     def simulate(self, x: Any) -> Any:
         """Compute in clear what the parties would compute: the same fixed point, rounded to nearest.
@@ -57,7 +57,8 @@ class Model:
             x: items, shape `(n, *input_shape)` or one item; array or tensor.
 
         Returns:
-            Logits, shape `(n, classes)`, or labels, shape `(n,)`; an array or tensor as `x` is.
+            Logits, shape `(n, classes)`, or labels, shape `(n,)`; an array or tensor as `x` is. A Softmax at the end of
+            the model is left to you.
 
         Raises:
             InputError: shape, range or a value that is no number; or a value inside the network that leaves its bound.
@@ -88,7 +89,8 @@ class Model:
             progress: True, False, or a function of stage, done and total; a line on a terminal or notebook by default.
 
         Returns:
-            Logits, shape `(n, classes)`, or labels, shape `(n,)`; an array or tensor as `x` is.
+            Logits, shape `(n, classes)`, or labels, shape `(n,)`; an array or tensor as `x` is. A Softmax at the end of
+            the model is left to you.
 
         Raises:
             InputError: shape, range, or a value that is no number.
@@ -97,9 +99,9 @@ class Model:
         """
         items = self._items(x)
         count = len(items)
-        batch = min(count, 100) if batch is None else _positive(batch, "batch")
-        if threads is not None:
-            _positive(threads, "threads")
+        # More than there are would be filled up for nothing.
+        batch = min(count, 100 if batch is None else _arrays.whole(batch, "batch"))
+        threads = _arrays.threads_of(threads)
         with tempfile.TemporaryDirectory(prefix="ariann-") as folder:
             base = Path(folder)
             given = _arrays.save(items, base / "x.npy")
@@ -193,22 +195,14 @@ def compile(
         if input_range is None:
             input_range = _arrays.reach(items)
     if input_range is not None:
-        low, high = input_range
-        if not low < high:
-            raise OperatorError(f"input_range {input_range}: give two numbers, the least first")
+        low, high = _arrays.interval(input_range)
         options.append(f"--input-range={low!r},{high!r}")
     compiled = _ariann.Model(str(path), options)
     (base / "sample.npy").unlink(missing_ok=True)
     result = Model(compiled, path, folder)
     if items is not None and _arrays.is_module(model) and not result._reveals_labels():
-        _export.agrees(model, items, result.simulate)
+        _export.agrees(model, items, result.simulate, softmax=result.plan["output"]["softmax"])
     return result
-
-
-def _positive(number: int, what: str) -> int:
-    if number < 1:
-        raise OperatorError(f"{what} {number}: give at least 1")
-    return number
 
 
 # The program must be known before a model starts roles.

@@ -82,6 +82,10 @@ def _deadlines(given: Mapping[str, float] | None) -> dict[str, float]:
     return seconds
 
 
+def _threads(threads: int) -> int:
+    return _arrays.threads_of(threads or None) or 0
+
+
 class _Role(Process):
     """A role of a plan."""
 
@@ -128,7 +132,7 @@ class Dealer(_Role):
         super().__init__(plan)
         serve = {"listen": listen, "identity": identity._config(), "p0": server, "p1": client}
         self._config = {
-            "plan": self._plan, "count": count, "state": Path(state).absolute(), "threads": threads,
+            "plan": self._plan, "count": count, "state": Path(state).absolute(), "threads": _threads(threads),
             "deadlines": _deadlines(deadlines), "serve": serve,
         }  # fmt: skip
 
@@ -182,7 +186,7 @@ class Server(_Role):
             "dealer": _remote(dealer) if dealer else None,
             "sessions": sessions,
             "publish_weights": publish_weights,
-            "threads": threads,
+            "threads": _threads(threads),
             "deadlines": _deadlines(deadlines),
         }
 
@@ -240,7 +244,7 @@ class Client:
             "state": Path(state).absolute(),
             "batch": batch,
             "reveal_to_p0": reveal_to_p0,
-            "threads": threads,
+            "threads": _threads(threads),
             "peer": _remote(server),
             "identity": identity._config(),
             "deadlines": _deadlines(deadlines),

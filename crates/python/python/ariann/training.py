@@ -100,7 +100,8 @@ def fit(
         args = ["train", "--model", str(model), "--out", str(folder / "out")]
         args += ["--input", str(_arrays.save(items, folder / "data.npy"))]
         args += ["--labels", str(_arrays.save(classes, folder / "labels.npy"))]
-        args += ["--loss", _loss(loss), "--epochs", str(epochs), "--batch", str(batch), "--seed", str(seed)]
+        args += ["--loss", _loss(loss), "--epochs", str(_arrays.whole(epochs, "epochs"))]
+        args += ["--batch", str(_arrays.whole(batch, "batch")), "--seed", str(seed)]
         args += _optimizer(optimizer)
         for option, pair in (("test", test), ("calibration", calibration)):
             if pair is not None:
@@ -114,8 +115,8 @@ def fit(
         if input_range is None and calibration is not None:
             input_range = _arrays.reach(_arrays.floats(calibration[0], "calibration"))
         if input_range is not None:
-            low, high = input_range
-            args.append(f"--input-range={float(low)!r},{float(high)!r}")
+            low, high = _arrays.interval(input_range)
+            args.append(f"--input-range={low!r},{high!r}")
         if ring is not None:
             args += ["--ring", str(ring)]
         for what in reveal:
@@ -124,7 +125,7 @@ def fit(
         if checkpoint is not None:
             args += ["--checkpoint", str(Path(checkpoint).absolute())]
         if threads is not None:
-            args += ["--threads", str(threads)]
+            args += ["--threads", str(_arrays.threads_of(threads))]
         for frozen in _frozen(module):
             args += ["--freeze", f"{frozen}/"]
         document = _program.document(args, _progress.chosen(progress))

@@ -64,11 +64,14 @@ pub struct TrainReports {
 impl LocalTraining<'_> {
     /// Runs the three roles to their end.
     pub fn run(&self, events: &mut dyn Events) -> Result<TrainReports, SessionError> {
+        let mut watch = Watch::new(&self.program, self.folder, events, self.interrupted);
+        for name in ["dealer", "p0", "p1"] {
+            watch.hold(name, &["train", "--role", name])?;
+        }
         let [dealer_pin, pin0, pin1] = ["dealer", "p0", "p1"].map(|name| identity(self.folder, name));
         let (dealer_pin, pins) = (dealer_pin?, [pin0?, pin1?]);
         let job = self.folder.join("job.json");
         self.job.write(&job)?;
-        let mut watch = Watch::new(&self.program, self.folder, events, self.interrupted);
         let any = "127.0.0.1:0".to_string();
         let deal = TrainDealConfig {
             job: job.clone(),
@@ -80,12 +83,12 @@ impl LocalTraining<'_> {
             deadlines: Deadlines::default(),
         };
         let address = |found: Option<std::net::SocketAddr>| found.map(|found| found.to_string()).unwrap_or_default();
-        let dealer_at = address(watch.start("dealer", &["train", "--role", "dealer"], &deal)?);
+        let dealer_at = address(watch.start("dealer", &deal)?);
         let dealer = Remote { address: dealer_at, fingerprint: dealer_pin };
         let p0 = TrainPartyConfig { listen: Some(any), ..self.party(Party::P0, &job, &pins, &dealer)? };
-        let p0_at = address(watch.start("p0", &["train", "--role", "p0"], &p0)?);
+        let p0_at = address(watch.start("p0", &p0)?);
         let p1 = TrainPartyConfig { connect: Some(p0_at), ..self.party(Party::P1, &job, &pins, &dealer)? };
-        watch.spawn("p1", &["train", "--role", "p1"], &p1)?;
+        watch.release("p1", &p1)?;
         watch.until_ended()?;
         Ok(TrainReports { dealer: watch.report("dealer")?, p0: watch.report("p0")?, p1: watch.report("p1")? })
     }
