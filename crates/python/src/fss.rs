@@ -11,7 +11,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::LOOK;
+use crate::{LOOK, threaded};
 
 /// One party's part of a batch of keys.
 #[pyclass(frozen, module = "ariann._ariann")]
@@ -174,15 +174,6 @@ fn watched<T: Send>(stop: &AtomicBool, work: impl FnOnce() -> PyResult<T> + Send
             }
         }
     })
-}
-
-fn threaded<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> PyResult<T> {
-    if threads == 0 {
-        return Ok(work());
-    }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|error| PyValueError::new_err(format!("threads: {error}")))?;
-    Ok(pool.install(work))
 }
 
 fn refused(py: Python<'_>, error: &KeysError) -> PyErr {

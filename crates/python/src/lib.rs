@@ -5,14 +5,31 @@ mod fss;
 mod model;
 
 use std::ffi::OsString;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use ariann_session::hooks::Hooks;
 use ariann_session::{Program, SessionError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 /// Between two looks whether Ctrl-C was pressed.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// The process that loaded this module.
+static LOADED_BY: OnceLock<u32> = OnceLock::new();
+
+/// Works on so many threads; on all cores when 0.
+fn threaded<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> PyResult<T> {
+    // The threads that all calls share stayed behind when a process forked: its child would wait for them for ever.
+    let is_forked = LOADED_BY.get().is_some_and(|id| *id != std::process::id());
+    if threads == 0 && !is_forked {
+        return Ok(work());
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|error| PyValueError::new_err(format!("threads: {error}")))?;
+    Ok(pool.install(work))
+}
 
 /// Runs the program with these arguments and returns its exit code. `host` is the command line that starts it again.
 #[pyfunction]
@@ -47,6 +64,7 @@ fn exception(py: Python<'_>, kind: &str, text: &str) -> PyErr {
 
 #[pymodule]
 fn _ariann(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    LOADED_BY.get_or_init(std::process::id);
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(run, module)?)?;
     module.add_function(wrap_pyfunction!(set_host, module)?)?;

@@ -38,13 +38,13 @@ where
     W: FnOnce() -> Result<T, SessionError> + Send + 'static,
 {
     let (sender, mut receiver) = channel();
-    let worker = thread::Builder::new().spawn(move || drop(sender.send(work())));
+    let worker = thread::Builder::new().spawn(move || drop(sender.send(crate::threaded(0, work))));
     worker.map_err(|error| PyRuntimeError::new_err(format!("this machine: no thread: {error}")))?;
     loop {
         let (returned, back) = py.detach(move || (receiver.recv_timeout(LOOK), receiver));
         receiver = back;
         match returned {
-            Ok(done) => return done.map_err(|error| crate::raised(py, &error)),
+            Ok(done) => return done?.map_err(|error| crate::raised(py, &error)),
             Err(RecvTimeoutError::Timeout) => py.check_signals()?,
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(PyRuntimeError::new_err("a fault of ariann: please report it"));
