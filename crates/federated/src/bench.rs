@@ -158,16 +158,16 @@ fn run<R: Ring>(training: Training, owners: u16, dropped: u16) -> Result<Figures
         at_server.time("updates", || server.finish_update(from, digest))?;
     }
     let survivors = at_server.time("messages", || server.close_updates())?;
-    for (owner, meter) in members.iter_mut().zip(&mut meters) {
+    for ((owner, meter), book) in members.iter_mut().zip(&mut meters).zip(&mut books) {
         let list = carried(&survivors, count, &mut at_server, meter)?;
-        let echo = meter.time("release", || owner.survivors(&list).cloned())?;
+        let echo = meter.time("release", || owner.survivors(book, &list).cloned())?;
         let echo = carried(&echo, count, meter, &mut at_server)?;
         at_server.time("messages", || server.echo(owner.number(), echo))?;
     }
     let echoes = at_server.time("messages", || server.close_echoes())?;
-    for (owner, meter) in members.iter_mut().zip(&mut meters) {
+    for ((owner, meter), book) in members.iter_mut().zip(&mut meters).zip(&mut books) {
         let list = carried(&echoes, count, &mut at_server, meter)?;
-        let release = meter.time("release", || owner.echoes(&list))?;
+        let release = meter.time("release", || owner.echoes(book, &list))?;
         let release = carried(release, count, meter, &mut at_server)?;
         at_server.time("messages", || server.release(owner.number(), release))?;
     }

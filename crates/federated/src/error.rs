@@ -107,6 +107,9 @@ pub enum Why {
         /// Most.
         most: u64,
     },
+    /// Rounds that it cannot have released shares in.
+    #[error("its list of rounds that have no record is out of order, too long, or names rounds that have not been")]
+    Lost,
     /// Another group key than the others'.
     #[error("it holds another group key than the others; it has to ask for the current one")]
     OtherGroup,
@@ -201,9 +204,30 @@ pub enum Why {
         /// Whose secret.
         of: u16,
     },
+    /// Boxes that so many receivers cannot open that its secrets cannot be had.
+    #[error(
+        "{closed} owners cannot open what it sealed for them, so too few have shares of its secrets; if it happens again, take it out of \
+         the roster"
+    )]
+    Boxes {
+        /// How many say so: more than may be at fault themselves.
+        closed: usize,
+    },
     /// Shares that do not give the secret that was announced.
     #[error("the shares that it dealt do not give the secret that it announced; take it out of the roster")]
     Secret,
+    /// A record of owners that are not known.
+    #[error(
+        "its record of round {0} is of owners that the federation names neither as the present nor as former ones; all roles need one \
+         file, with all `former` owners"
+    )]
+    Unknown(u64),
+    /// A record with another list of survivors than this owner signed.
+    #[error("its list of the survivors of round {0} is not the one that this owner signed: it is not followed")]
+    OtherSigned(u64),
+    /// A second end of the training.
+    #[error("it asks for a second end of the training: this owner has signed that it ended with round {0}")]
+    Closed(u64),
     /// Records that do not follow each other.
     #[error("its list of rounds does not follow what this owner has applied (at round {0})")]
     Records(u64),
@@ -228,6 +252,23 @@ pub enum FederatedError {
         have: usize,
         /// The threshold.
         need: usize,
+    },
+    /// Too few shares of one owner's secret, though enough owners are there.
+    #[error(
+        "round {round} ends without a result: {have} owners released a share of owner {of}'s secret, the threshold is {need}; {closed} say \
+         that they could not open what it had sealed for them, others were cut off. Start the next round"
+    )]
+    Unshared {
+        /// The round.
+        round: u64,
+        /// Whose secret.
+        of: u16,
+        /// Shares of it.
+        have: usize,
+        /// The threshold.
+        need: usize,
+        /// Owners that have none.
+        closed: usize,
     },
     /// A call that does not fit the state.
     #[error("{0}")]

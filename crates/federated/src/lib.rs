@@ -15,6 +15,7 @@ extern crate self as ariann_federated;
 
 pub mod bench;
 mod book;
+mod closing;
 mod derive;
 mod error;
 mod group;
@@ -39,14 +40,15 @@ mod training;
 mod weights;
 
 pub use book::Book;
+pub use closing::Closing;
 pub use error::{FederatedError, Refusal, Who, Why};
 pub use group::{GroupKeys, KeyGrant, KeyRequest, Request};
 pub use history::{Position, Record, Survived};
 pub use keep::{Keep, KeepFile, KeepMemory};
 pub use masks::CHUNK;
 pub use messages::{
-    Advert, Candidates, Contribution, Echo, Echoes, Message, Parcel, Relay, Relayed, Release, Released, Shares,
-    Survivors, decode, encode,
+    Advert, Candidates, Contribution, Echo, Echoes, MOST_LOST, Message, Parcel, Relay, Relayed, Release, Released,
+    Shares, Survivors, decode, encode,
 };
 pub use model::ModelShare;
 pub use owner::{Masker, OwnerRound};

@@ -13,9 +13,11 @@ use crate::{FederatedError, Share, Who, Why, derive};
 
 const MAGIC: &[u8; 16] = b"ariann federated";
 /// Version of all messages.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes of a message that grows with the owners, for each of them; a share sealed has 80.
-const EACH: usize = 512;
+const EACH: usize = 1024;
+/// Rounds at most that an advert names as lost.
+pub const MOST_LOST: usize = 64;
 /// Bytes of a message beyond that.
 const FIXED: usize = 1024;
 /// Bytes of two shares, sealed.
@@ -58,6 +60,8 @@ pub struct Advert {
     pub group: [u8; 16],
     /// [`crate::Position::head`] of the rounds that it has applied.
     pub history: [u8; 32],
+    /// Rounds in which it released shares and of which there is no record, ascending; the last [`MOST_LOST`] of them.
+    pub lost: Vec<u64>,
     /// By the owner's identity, over all of the above.
     pub signature: Signature,
 }
@@ -66,7 +70,8 @@ message!(1, "advert", Advert);
 impl Advert {
     pub(crate) fn signed(&self) -> [u8; 32] {
         let owner = (self.roster, self.round, self.owner, self.rows);
-        derive::digest("ariann federated 1 advert", &(owner, self.channel, self.mask, self.group, self.history))
+        let stands = (self.group, self.history, &self.lost);
+        derive::digest("ariann federated 2 advert", &(owner, self.channel, self.mask, stands))
     }
 }
 
@@ -187,6 +192,10 @@ pub struct Survivors {
     pub roster: [u8; 32],
     /// The round.
     pub round: u64,
+    /// [`Advert::group`] of all of them.
+    pub group: [u8; 16],
+    /// [`Advert::history`] of all of them: the list of rounds that this one follows.
+    pub history: [u8; 32],
     /// Digest of the cohort.
     pub cohort: [u8; 32],
     /// Ascending.
@@ -196,7 +205,7 @@ message!(6, "list of survivors", Survivors);
 
 impl Survivors {
     pub(crate) fn digest(&self) -> [u8; 32] {
-        derive::digest("ariann federated 1 survivors", self)
+        derive::digest("ariann federated 2 survivors", self)
     }
 }
 

@@ -1,8 +1,8 @@
 //! A share of the model in a file: W_S at the server, W_O at an owner. It is changed a round at a time, whole or not at all,
 //! and says which rounds are in it, so that none is applied twice.
 //!
-//! File: "ariann model share 1\n", digest of the training (32), ring bits (4), values (8), round (8), head of the list of
-//! rounds (32), the words, BLAKE3 of all of it (32). Little-endian.
+//! File: "ariann model share 2\n", digest of the training (32), ring bits (4), values (8), last round (8), rounds (8), head of the
+//! list of rounds (32), the words, BLAKE3 of all of it (32). Little-endian.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,11 +16,11 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::error::refuse;
 use crate::keep::{create, settle};
 use crate::masks::{CHUNK, from_bytes, to_bytes};
-use crate::{FederatedError, GroupKeys, Position, Record, Training, Who, Why};
+use crate::{Book, FederatedError, Position, Record, Roster, Training, Who, Why};
 
-const MAGIC: &[u8] = b"ariann model share 1\n";
+const MAGIC: &[u8] = b"ariann model share 2\n";
 /// Bytes before the words.
-const HEAD: usize = MAGIC.len() + 32 + 4 + 8 + 8 + 32;
+const HEAD: usize = MAGIC.len() + 32 + 4 + 8 + 8 + 8 + 32;
 
 /// A share of the model, in a file.
 pub struct ModelShare<R> {
@@ -37,6 +37,7 @@ fn head(training: &Training, position: &Position) -> Vec<u8> {
     head.extend(training.ring.to_le_bytes());
     head.extend(training.values.to_le_bytes());
     head.extend(position.round.to_le_bytes());
+    head.extend(position.rounds.to_le_bytes());
     head.extend(position.head);
     head
 }
@@ -80,10 +81,11 @@ impl<R: Ring> ModelShare<R> {
         if *hasher.finalize().as_bytes() != digest {
             return Err(FederatedError::file(path, "it is damaged or cut off"));
         }
-        let (before, last) = bytes.split_last_chunk::<40>().expect("40 bytes of the head");
-        let (round, rounds) = last.split_first_chunk::<8>().expect("8 of 40 bytes");
-        let rounds = rounds.try_into().expect("32 of 32 bytes");
-        let position = Position { round: u64::from_le_bytes(*round), head: rounds };
+        let (before, last) = bytes.split_last_chunk::<48>().expect("48 bytes of the head");
+        let (round, last) = last.split_first_chunk::<8>().expect("8 of 48 bytes");
+        let (rounds, digest) = last.split_first_chunk::<8>().expect("8 of 40 bytes");
+        let [round, rounds] = [round, rounds].map(|bytes| u64::from_le_bytes(*bytes));
+        let position = Position { round, rounds, head: digest.try_into().expect("32 of 32 bytes") };
         if head(training, &position) != bytes {
             let what = if before.starts_with(MAGIC) { "it is of another training" } else { "it is no model share" };
             return Err(FederatedError::file(path, what));
@@ -122,15 +124,18 @@ impl<R: Ring> ModelShare<R> {
     }
 
     /// An owner brings its share up to date: W_O ← W_O - ρ for every round of the list that is not in it, in one pass.
-    /// Says how many they were.
-    pub fn follow(&mut self, records: &[Record], keys: &GroupKeys) -> Result<usize, FederatedError> {
-        let (to, rounds) = self.position.after_all(&self.training, records)?;
-        for record in records.iter().filter(|record| record.round > self.position.round) {
-            if keys.tag(record.epoch)? != record.group {
+    /// Says how many they were. Records that not T owners signed, or not as this one signed them, are refused.
+    pub fn follow(&mut self, records: &[Record], roster: &Roster, book: &mut Book) -> Result<usize, FederatedError> {
+        let (to, rounds) = self.position.after_all(roster, records)?;
+        let fresh = || records.iter().filter(|record| record.round > self.position.round);
+        for record in fresh() {
+            if book.keys().tag(record.epoch)? != record.group {
                 return Err(refuse(Who::Server, Why::OtherKey { epoch: record.epoch, round: record.round }));
             }
         }
-        let masks = keys.without::<R>(&rounds)?;
+        book.check(fresh())?;
+        let masks = book.keys().without::<R>(&rounds)?;
+        book.recorded(fresh())?;
         self.apply(to, |first, words| {
             masks.apply(first, words);
             Ok(())

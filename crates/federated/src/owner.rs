@@ -30,8 +30,8 @@ use crate::roster::purpose;
 use crate::shamir::{self, is_canonical};
 use crate::training::Round;
 use crate::{
-    Advert, Book, Candidates, Contribution, Echo, Echoes, FederatedError, Parcel, Position, Refusal, Relay, Relayed,
-    Release, Released, Roster, Share, Shares, Survivors, Who, Why, derive, encode, seal,
+    Advert, Book, Candidates, Contribution, Echo, Echoes, FederatedError, MOST_LOST, Parcel, Position, Refusal, Relay,
+    Relayed, Release, Released, Roster, Share, Shares, Survivors, Who, Why, derive, encode, seal,
 };
 
 /// Contexts of the tags of shares: of the self mask, of the mask key.
@@ -89,6 +89,8 @@ struct Cohort {
     /// By dealer; gone when released.
     held: BTreeMap<u16, [Share; 2]>,
     refused: Vec<Refusal>,
+    /// Whose shares those were.
+    closed: Vec<u16>,
 }
 
 impl OwnerRound {
@@ -112,7 +114,7 @@ impl OwnerRound {
         }
         let group = book.keys().mask(roster.epoch(), round, number)?;
         let tag = book.keys().tag(roster.epoch())?;
-        book.enter(round)?;
+        book.enter(round, position.round)?;
         let keys = RoundKeys::draw()?;
         let mut advert = Advert {
             roster: roster.digest(),
@@ -123,6 +125,7 @@ impl OwnerRound {
             mask: keys::public(&keys.mask),
             group: tag,
             history: position.head,
+            lost: book.lost().iter().rev().take(MOST_LOST).rev().copied().collect(),
             signature: Signature::default(),
         };
         advert.signature = identity.sign(&purpose(Advert::NAME), &advert.signed())?;
@@ -250,6 +253,11 @@ impl OwnerRound {
         Ok(&self.relayed.as_ref().expect("just taken").refused)
     }
 
+    /// Whose boxes it could not use.
+    pub fn closed(&self) -> &[u16] {
+        self.relayed.as_ref().map_or(&[], |relayed| &relayed.closed)
+    }
+
     fn take_relay(&mut self, message: &Relay) -> Result<(), FederatedError> {
         let (who, what) = (Who::Server, Relay::NAME);
         of_round(who, self.round, &message.roster, message.round)?;
@@ -276,17 +284,20 @@ impl OwnerRound {
             return Err(refuse(who, Why::Missing { what, owner }));
         }
         let digest = cohort_digest(self.round, &dealt.digest, &message.cohort);
-        let (mut held, mut refused) = (BTreeMap::new(), Vec::new());
+        let (mut held, mut refused, mut closed) = (BTreeMap::new(), Vec::new(), Vec::new());
         held.insert(self.number, dealt.own.take().expect("its own shares are taken once"));
         let dealt = self.dealt.as_ref().expect("it dealt");
         for parcel in &message.parcels {
             match self.unseal(dealt, parcel) {
                 Ok(shares) => drop(held.insert(parcel.from, shares)),
-                Err(FederatedError::Refused(refusal)) => refused.push(refusal),
+                Err(FederatedError::Refused(refusal)) => {
+                    refused.push(refusal);
+                    closed.push(parcel.from);
+                }
                 Err(other) => return Err(other),
             }
         }
-        self.relayed = Some(Cohort { message: message.clone(), digest, held, refused });
+        self.relayed = Some(Cohort { message: message.clone(), digest, held, refused, closed });
         Ok(())
     }
 
@@ -350,8 +361,9 @@ impl OwnerRound {
         Ok((head, masks))
     }
 
-    /// Signs the list of survivors: this one, and no other in this round. The answer is for the server.
-    pub fn survivors(&mut self, message: &Survivors) -> Result<&Echo, FederatedError> {
+    /// Signs the list of survivors: this one, and no other in this round, which is in its book before. The answer is for the
+    /// server.
+    pub fn survivors(&mut self, book: &mut Book, message: &Survivors) -> Result<&Echo, FederatedError> {
         match &self.signed {
             Some((first, _)) if first != message => {
                 let of = self.first_difference(first, message);
@@ -360,7 +372,11 @@ impl OwnerRound {
                 return Err(refuse(Who::Server, why));
             }
             Some(_) => {}
-            None => self.signed = Some((message.clone(), self.echo(message)?)),
+            None => {
+                let echo = self.echo(message)?;
+                book.sign(self.round.number, echo.list)?;
+                self.signed = Some((message.clone(), echo));
+            }
         }
         Ok(&self.signed.as_ref().expect("just signed").1)
     }
@@ -379,6 +395,12 @@ impl OwnerRound {
         let relayed = relayed.ok_or_else(|| refuse(who, Why::Early(what)))?;
         if message.cohort != relayed.digest {
             return Err(refuse(who, Why::Double(Relay::NAME)));
+        }
+        if message.group != self.advert.group {
+            return Err(refuse(who, Why::OtherGroup));
+        }
+        if message.history != self.advert.history {
+            return Err(refuse(who, Why::OtherHistory));
         }
         ascending(who, what, message.survivors.iter().copied())?;
         let stranger = message.survivors.iter().find(|owner| !relayed.message.cohort.contains(owner));
@@ -399,10 +421,11 @@ impl OwnerRound {
     }
 
     /// Releases shares when at least T survivors signed the very list that this owner signed, and nobody another one.
-    /// The answer is for the server alone.
-    pub fn echoes(&mut self, message: &Echoes) -> Result<&Release, FederatedError> {
+    /// The answer is for the server alone; that it was given is in the owner's book before.
+    pub fn echoes(&mut self, book: &mut Book, message: &Echoes) -> Result<&Release, FederatedError> {
         self.check_echoes(message)?;
         if self.release.is_none() {
+            book.release(self.round.number)?;
             let (list, echo) = self.signed.as_ref().expect("it signed");
             let held = &mut self.relayed.as_mut().expect("it has a cohort").held;
             let shares = std::mem::take(held).into_iter().map(|(of, [self_mask, mask_key])| {
@@ -454,9 +477,13 @@ pub(crate) fn check_advert(roster: &Roster, round: Round, advert: &Advert) -> Re
     of_round(who, round, &advert.roster, advert.round)?;
     roster.verify(advert.owner, Advert::NAME, &advert.signed(), &advert.signature)?;
     let (got, most) = (advert.rows, roster.training().most_rows);
-    match got == 0 || got > most {
-        true => Err(refuse(who, Why::Rows { got, most })),
-        false => Ok(()),
+    if got == 0 || got > most {
+        return Err(refuse(who, Why::Rows { got, most }));
+    }
+    let order = advert.lost.is_sorted_by(|a, b| a < b) && advert.lost.last().is_none_or(|last| *last < round.number);
+    match order && advert.lost.len() <= MOST_LOST {
+        true => Ok(()),
+        false => Err(refuse(who, Why::Lost)),
     }
 }
 

@@ -139,12 +139,14 @@ fn observe(world: &mut Owners, round: u64, wild: bool, defect: Defect, view: &mu
     }
     let survivors = server.close_updates().unwrap();
     for number in &survivors.survivors {
-        let echo = owners.get_mut(number).unwrap().survivors(&survivors).unwrap().clone();
+        let book = &mut world.books[usize::from(*number) - 1];
+        let echo = owners.get_mut(number).unwrap().survivors(book, &survivors).unwrap().clone();
         server.echo(*number, echo).unwrap();
     }
     let echoes = server.close_echoes().unwrap();
     for number in &survivors.survivors {
-        let release = encode(owners.get_mut(number).unwrap().echoes(&echoes).unwrap());
+        let book = &mut world.books[usize::from(*number) - 1];
+        let release = encode(owners.get_mut(number).unwrap().echoes(book, &echoes).unwrap());
         server.release(*number, crate::decode(Who::Server, 4, &release).unwrap()).unwrap();
     }
     server.close_releases().unwrap();

@@ -3,7 +3,7 @@
 mod loopback;
 
 use ariann_federated::ModelShare;
-use ariann_federated::roles::{FederateReport, Member, Went, difference, in_clear};
+use ariann_federated::roles::{FederateReport, Former, Member, Went, difference, in_clear};
 use ariann_plan::training::decode_state;
 use ariann_session::events::Silent;
 use ariann_session::hooks::Hooks;
@@ -62,6 +62,7 @@ fn a_keeper_of_a_new_epoch_that_was_away_before_gets_the_former_keys_first() {
     let path = made.folder.path().join("federation.json");
     // Owner 2 is of the first epoch, and is not there.
     start_of(&made, &[1, 3, 4], 1, Some(3));
+    made.federation.former = vec![Former { epoch: 1, owners: made.federation.owners.clone() }];
     made.federation.owners.retain(|owner| owner.number != 1);
     made.federation.epoch = 2;
     made.federation.write(&path).unwrap();
@@ -86,6 +87,9 @@ fn one_leaves_for_good_and_another_joins() {
 
     seat(&mut made, &[1, 3, 4], 1);
     assert!(refused(&made).contains("owner 2 has left; set epoch to 2"));
+    seat(&mut made, &[1, 3, 4], 2);
+    assert!(refused(&made).contains("entry 1 of `former` must be the owners before"));
+    made.federation.former = vec![Former { epoch: 1, owners: all[..3].to_vec() }];
     seat(&mut made, &[1, 3, 4], 2);
     let open = made.folder.path().join("state-server").join("round-2");
     std::fs::create_dir(&open).unwrap();

@@ -74,7 +74,7 @@ fn owners_catch_up_over_missed_rounds_departures_and_arrivals() {
     let mut records = Vec::new();
     for fates in [[stay, stay, stay, stay], [stay, 2, stay, stay], [0, stay, stay, stay]] {
         records.push(round(&mut world, &fates, &mut server, &mut clear));
-        assert_eq!(present.follow(&records, world.books[0].keys()).unwrap(), 1);
+        assert_eq!(present.follow(&records, &world.roster, &mut world.books[0]).unwrap(), 1);
         check(&server, &present, &clear);
     }
     // A round without a result changes nothing, and is in no list.
@@ -83,10 +83,10 @@ fn owners_catch_up_over_missed_rounds_departures_and_arrivals() {
 
     // Owner 3 leaves, a new one comes: a new epoch, with a key that the one who left never gets.
     let left = world.identities.remove(3);
-    let left_book = world.books.remove(3);
+    let mut left_book = world.books.remove(3);
     world.identities.push(Arc::new(Identity::ephemeral("new").unwrap()));
     let old = world.roster.clone();
-    world.roster = Arc::new(roster(agreed.clone(), 2, &world.identities));
+    world.roster = Arc::new(followed(&old, 2, &world.identities));
     world.books.push(Book::open(&agreed, KeepMemory::default()).unwrap());
     assert!(world.try_begin(1, ROWS).is_err(), "nobody has the new key yet");
     world.agree();
@@ -100,16 +100,21 @@ fn owners_catch_up_over_missed_rounds_departures_and_arrivals() {
     for fates in [[stay, stay, stay, stay], [stay, stay, 3, stay]] {
         records.push(round(&mut world, &fates, &mut server, &mut clear));
     }
-    assert!(ModelShare::<u64>::open(&path("absent"), &agreed).unwrap().follow(&records, left_book.keys()).is_err());
+    assert!(
+        ModelShare::<u64>::open(&path("absent"), &agreed)
+            .unwrap()
+            .follow(&records, &world.roster, &mut left_book)
+            .is_err()
+    );
     // Whoever was absent all the time, and the new one, from the start.
-    assert_eq!(absent.follow(&records, world.books[2].keys()).unwrap(), 5);
-    assert_eq!(absent.follow(&records, world.books[2].keys()).unwrap(), 0);
+    assert_eq!(absent.follow(&records, &world.roster, &mut world.books[2]).unwrap(), 5);
+    assert_eq!(absent.follow(&records, &world.roster, &mut world.books[2]).unwrap(), 0);
     check(&server, &absent, &clear);
     let keys = world.books[3].keys();
     let mut late =
         ModelShare::<u64>::create(&path("late"), &agreed, |first, words| keys.initial(1, first, words)).unwrap();
-    late.follow(&records, keys).unwrap();
-    present.follow(&records, world.books[0].keys()).unwrap();
+    late.follow(&records, &world.roster, &mut world.books[3]).unwrap();
+    present.follow(&records, &world.roster, &mut world.books[0]).unwrap();
     assert!(words(&late) == words(&absent) && words(&late) == words(&present));
     assert_eq!(late.position(), world.position);
     assert_eq!(server.position(), world.position);
@@ -119,16 +124,23 @@ fn owners_catch_up_over_missed_rounds_departures_and_arrivals() {
     let mut share = fresh("lists");
     let why = |result: Result<usize, FederatedError>| result.unwrap_err().refusal().unwrap().clone();
     let gap = [records[0].clone(), records[2].clone()];
-    assert_eq!(why(share.follow(&gap, keys)), Refusal { who: Who::Server, why: Why::Records(records[2].round) });
+    assert_eq!(
+        why(share.follow(&gap, &world.roster, &mut world.books[3])),
+        Refusal { who: Who::Server, why: Why::Records(records[2].round) }
+    );
     let mut bent = records.clone();
     bent[1].survivors.swap(0, 1);
-    assert!(matches!(why(share.follow(&bent, keys)).why, Why::Order { .. }));
+    assert!(matches!(why(share.follow(&bent, &world.roster, &mut world.books[3])).why, Why::Order { .. }));
     let mut bent = records.clone();
     bent[1].survivors.truncate(2);
-    assert!(matches!(why(share.follow(&bent, keys)).why, Why::BelowThreshold { .. }));
+    assert!(matches!(why(share.follow(&bent, &world.roster, &mut world.books[3])).why, Why::BelowThreshold { .. }));
     let mut bent = records.clone();
-    bent[0].survivors.remove(0);
-    assert_eq!(why(share.follow(&bent, keys)).why, Why::Records(2), "the next record names the one before it");
+    bent[0].survivors.pop();
+    assert_eq!(
+        why(share.follow(&bent, &world.roster, &mut world.books[3])).why,
+        Why::Signature("echo"),
+        "nobody signed that list"
+    );
     assert_eq!(share.position(), Position::start(&agreed));
 }
 
@@ -167,7 +179,7 @@ fn files_that_are_damaged_or_not_ours_are_refused() {
     // What a crash left beside it does no harm, and a change that fails changes nothing.
     std::fs::write(path.with_extension("part"), b"half").unwrap();
     let mut share = ModelShare::<u32>::open(&path, &agreed).unwrap();
-    let to = Position { round: 1, head: [1; 32] };
+    let to = Position { round: 1, rounds: 1, head: [1; 32] };
     assert!(share.apply(to, |_, _| Err(FederatedError::Order("stop"))).is_err());
     assert_eq!(open(&std::fs::read(&path).unwrap()).unwrap(), [3, 4, 5]);
     assert_eq!(share.position().round, 0);
@@ -183,9 +195,9 @@ fn a_share_does_not_follow_a_round_of_another_group_key() {
     let mut other = Book::open(&agreed, KeepFile::at(&folder.path().join("book"))).unwrap();
     other.draw(&world.roster, world.roster.keeper()).unwrap();
     let mut share = ModelShare::<u64>::create(&folder.path().join("share"), &agreed, |_, _| Ok(())).unwrap();
-    let error = share.follow(std::slice::from_ref(&record), other.keys()).unwrap_err().to_string();
+    let error = share.follow(std::slice::from_ref(&record), &world.roster, &mut other).unwrap_err().to_string();
     assert!(error.contains("another group key 1"), "{error}");
     assert_eq!(words(&share), vec![0; VALUES as usize], "nothing was changed");
-    share.follow(&[record], world.books[0].keys()).unwrap();
+    share.follow(&[record], &world.roster, &mut world.books[0]).unwrap();
     assert_ne!(words(&share), vec![0; VALUES as usize]);
 }

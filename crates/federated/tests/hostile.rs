@@ -81,7 +81,12 @@ impl Stage {
     fn echoes(&mut self, missing: usize) -> Echoes {
         let survivors = self.survivors(missing);
         for owner in self.owners.iter_mut().take(survivors.survivors.len()) {
-            self.server.echo(owner.number(), owner.survivors(&survivors).unwrap().clone()).unwrap();
+            self.server
+                .echo(
+                    owner.number(),
+                    owner.survivors(&mut self.world.books[place(owner.number())], &survivors).unwrap().clone(),
+                )
+                .unwrap();
         }
         self.server.close_echoes().unwrap()
     }
@@ -90,7 +95,7 @@ impl Stage {
     fn end(&mut self, survivors: usize) {
         let echoes = self.server.echoes().unwrap();
         for owner in self.owners.iter_mut().take(survivors) {
-            let release = sent(owner.echoes(&echoes).unwrap());
+            let release = sent(owner.echoes(&mut self.world.books[place(owner.number())], &echoes).unwrap());
             self.server.release(owner.number(), release).unwrap();
         }
         let record = self.server.close_releases().unwrap();
@@ -213,27 +218,51 @@ fn two_lists_of_survivors_are_caught() {
     let all = stage.survivors(0);
     let fewer = Survivors { survivors: all.survivors[1..].to_vec(), ..all.clone() };
     let (some, others) = stage.owners.split_at_mut(4);
-    let first: Vec<Echo> = some.iter_mut().map(|owner| owner.survivors(&all).unwrap().clone()).collect();
-    let second: Vec<Echo> = others.iter_mut().map(|owner| owner.survivors(&fewer).unwrap().clone()).collect();
+    let first: Vec<Echo> = some
+        .iter_mut()
+        .map(|owner| owner.survivors(&mut stage.world.books[place(owner.number())], &all).unwrap().clone())
+        .collect();
+    let second: Vec<Echo> = others
+        .iter_mut()
+        .map(|owner| owner.survivors(&mut stage.world.books[place(owner.number())], &fewer).unwrap().clone())
+        .collect();
     let echoes = |of: &[Echo]| Echoes { roster: all.roster, round: 1, echoes: of.to_vec() };
     // Those with the second list see that others signed another one, or that they are too few.
     for owner in others.iter_mut() {
         let few = Why::BelowThreshold { what: "list of echoes", have: 3, need: 4 };
-        assert_eq!(refusal(owner.echoes(&echoes(&second))), by_server(few));
+        assert_eq!(
+            refusal(owner.echoes(&mut stage.world.books[place(owner.number())], &echoes(&second))),
+            by_server(few)
+        );
         // A signature moved to another list does not verify.
         let forged = first.iter().map(|echo| Echo { list: second[0].list, ..echo.clone() }).collect::<Vec<_>>();
-        assert_eq!(refusal(owner.echoes(&echoes(&forged))), by(number(0), Why::Signature("echo")));
+        assert_eq!(
+            refusal(owner.echoes(&mut stage.world.books[place(owner.number())], &echoes(&forged))),
+            by(number(0), Why::Signature("echo"))
+        );
         // The same one four times, and one that is no survivor.
         let same = vec![second[0].clone(); 4];
-        assert!(matches!(refusal(owner.echoes(&echoes(&same))).why, Why::Order { .. }));
+        assert!(matches!(
+            refusal(owner.echoes(&mut stage.world.books[place(owner.number())], &echoes(&same))).why,
+            Why::Order { .. }
+        ));
         let both = [first[1..].to_vec(), second.clone()].concat();
-        assert_eq!(refusal(owner.echoes(&echoes(&both))), by_server(Why::TwoLists { signer: number(1) }));
+        assert_eq!(
+            refusal(owner.echoes(&mut stage.world.books[place(owner.number())], &echoes(&both))),
+            by_server(Why::TwoLists { signer: number(1) })
+        );
     }
     for owner in some {
         let with_one = [first.clone(), second[..1].to_vec()].concat();
-        assert_eq!(refusal(owner.echoes(&echoes(&with_one))), by_server(Why::TwoLists { signer: number(4) }));
+        assert_eq!(
+            refusal(owner.echoes(&mut stage.world.books[place(owner.number())], &echoes(&with_one))),
+            by_server(Why::TwoLists { signer: number(4) })
+        );
         // What was shown stays shown: without it, there would be enough under one list.
-        assert_eq!(refusal(owner.echoes(&echoes(&first))), by_server(Why::TwoLists { signer: number(4) }));
+        assert_eq!(
+            refusal(owner.echoes(&mut stage.world.books[place(owner.number())], &echoes(&first))),
+            by_server(Why::TwoLists { signer: number(4) })
+        );
     }
     // The server takes no signature under another list than its own.
     assert_eq!(refusal(stage.server.echo(number(4), second[0].clone())), by(number(4), Why::OtherList));
@@ -253,19 +282,25 @@ fn an_owner_releases_one_secret_of_each_never_both() {
     let with = Survivors { survivors: (0..5).map(number).collect(), ..list.clone() };
     // Before it released anything.
     let two = by_server(Why::TwoLists { signer: number(0) });
-    assert_eq!(refusal(owner.survivors(&without(2))), two);
-    let released = owner.echoes(&echoes).unwrap();
+    assert_eq!(refusal(owner.survivors(&mut stage.world.books[place(owner.number())], &without(2))), two);
+    let released = owner.echoes(&mut stage.world.books[place(owner.number())], &echoes).unwrap();
     let kinds: Vec<_> = released.shares.iter().map(|(of, it)| (*of, matches!(it, Released::SelfMask(_)))).collect();
     let expected: Vec<_> = (0..5).map(|at| (number(at), at < 4)).collect();
     assert_eq!(kinds, expected, "one share of each member of the cohort");
     // Afterwards: the mask key of a survivor, the self mask of one who is none.
-    assert_eq!(refusal(owner.survivors(&without(2))), by_server(Why::NeverBoth { of: number(2) }));
-    assert_eq!(refusal(owner.survivors(&with)), by_server(Why::NeverBoth { of: number(4) }));
+    assert_eq!(
+        refusal(owner.survivors(&mut stage.world.books[place(owner.number())], &without(2))),
+        by_server(Why::NeverBoth { of: number(2) })
+    );
+    assert_eq!(
+        refusal(owner.survivors(&mut stage.world.books[place(owner.number())], &with)),
+        by_server(Why::NeverBoth { of: number(4) })
+    );
     // The same again is answered the same.
-    let again = encode(owner.echoes(&echoes).unwrap());
-    assert_eq!(again, encode(owner.echoes(&echoes).unwrap()));
+    let again = encode(owner.echoes(&mut stage.world.books[place(owner.number())], &echoes).unwrap());
+    assert_eq!(again, encode(owner.echoes(&mut stage.world.books[place(owner.number())], &echoes).unwrap()));
     // Nor does the server take the wrong secret.
-    let mut wrong = sent(owner.echoes(&echoes).unwrap());
+    let mut wrong = sent(owner.echoes(&mut stage.world.books[place(owner.number())], &echoes).unwrap());
     wrong.shares = wrong
         .shares
         .into_iter()
@@ -291,22 +326,49 @@ fn lists_of_survivors_that_cannot_be_are_refused() {
     let list = cohort_list(&mut stage);
     let what = "list of survivors";
     // The last owner has not masked anything yet.
-    assert_eq!(refusal(stage.owners[4].survivors(&list)), by_server(Why::Early(what)));
+    assert_eq!(refusal(stage.owners[4].survivors(&mut stage.world.books[4], &list)), by_server(Why::Early(what)));
     drop(stage.owners[4].masker::<u32>().unwrap());
-    assert_eq!(refusal(stage.owners[4].survivors(&list)), by_server(Why::NotCounted));
+    assert_eq!(refusal(stage.owners[4].survivors(&mut stage.world.books[4], &list)), by_server(Why::NotCounted));
     let owner = &mut stage.owners[0];
     let of = |survivors: &[u16]| Survivors { survivors: survivors.to_vec(), ..list.clone() };
     let [a, b, c] = [0, 1, 2].map(number);
-    assert_eq!(refusal(owner.survivors(&of(&[a, b]))), by_server(Why::BelowThreshold { what, have: 2, need: 3 }));
-    assert_eq!(refusal(owner.survivors(&of(&[a, b, b]))), by_server(Why::Order { what, owner: b }));
-    assert_eq!(refusal(owner.survivors(&of(&[a, b, c, 99]))), by_server(Why::NotInCohort(99)));
-    assert_eq!(refusal(owner.survivors(&Survivors { round: 2, ..list.clone() })).who, Who::Server);
-    assert_eq!(refusal(owner.survivors(&Survivors { cohort: [0; 32], ..list.clone() })).who, Who::Server);
     assert_eq!(
-        refusal(owner.echoes(&Echoes { roster: list.roster, round: 1, echoes: vec![] })),
+        refusal(owner.survivors(&mut stage.world.books[place(owner.number())], &of(&[a, b]))),
+        by_server(Why::BelowThreshold { what, have: 2, need: 3 })
+    );
+    assert_eq!(
+        refusal(owner.survivors(&mut stage.world.books[place(owner.number())], &of(&[a, b, b]))),
+        by_server(Why::Order { what, owner: b })
+    );
+    assert_eq!(
+        refusal(owner.survivors(&mut stage.world.books[place(owner.number())], &of(&[a, b, c, 99]))),
+        by_server(Why::NotInCohort(99))
+    );
+    assert_eq!(
+        refusal(
+            owner.survivors(&mut stage.world.books[place(owner.number())], &Survivors { round: 2, ..list.clone() })
+        )
+        .who,
+        Who::Server
+    );
+    assert_eq!(
+        refusal(
+            owner.survivors(
+                &mut stage.world.books[place(owner.number())],
+                &Survivors { cohort: [0; 32], ..list.clone() }
+            )
+        )
+        .who,
+        Who::Server
+    );
+    assert_eq!(
+        refusal(owner.echoes(
+            &mut stage.world.books[place(owner.number())],
+            &Echoes { roster: list.roster, round: 1, echoes: vec![] }
+        )),
         by_server(Why::Early("list of echoes"))
     );
-    owner.survivors(&list).unwrap();
+    owner.survivors(&mut stage.world.books[place(owner.number())], &list).unwrap();
     // A second masking would use the masks twice.
     assert!(matches!(owner.masker::<u32>(), Err(FederatedError::Order(_))));
 }
@@ -372,7 +434,13 @@ fn updates_that_are_late_double_or_malformed_are_refused_and_the_round_goes_on()
     assert_eq!(refusal(stage.server.update_bytes(number(3), &bytes[8..])), too_late);
     assert_eq!(refusal(stage.server.begin_update(number(3), late.head())), too_late);
     for owner in &mut stage.owners[..3] {
-        stage.server.echo(owner.number(), owner.survivors(&survivors).unwrap().clone()).unwrap();
+        stage
+            .server
+            .echo(
+                owner.number(),
+                owner.survivors(&mut stage.world.books[place(owner.number())], &survivors).unwrap().clone(),
+            )
+            .unwrap();
     }
     stage.server.close_echoes().unwrap();
     stage.end(3);
@@ -435,6 +503,9 @@ fn boxes_and_shares_that_are_wrong_are_named_and_done_without() {
         };
         assert_eq!(stage.owners[at].relay(&relay).unwrap(), named);
         assert_eq!(stage.owners[at].relay(&relay).unwrap(), named, "the same again");
+        let closed = stage.owners[at].closed().to_vec();
+        assert_eq!(closed, if at == 1 { vec![number(0)] } else { vec![] });
+        stage.server.taken(number(at), &closed).unwrap();
     }
     let other = stage.server.relay(number(1)).unwrap();
     assert_eq!(refusal(stage.owners[1].relay(&other)), by_server(Why::Double("list of the cohort")));
@@ -443,14 +514,25 @@ fn boxes_and_shares_that_are_wrong_are_named_and_done_without() {
     }
     let survivors = stage.server.close_updates().unwrap();
     for owner in &mut stage.owners {
-        stage.server.echo(owner.number(), owner.survivors(&survivors).unwrap().clone()).unwrap();
+        stage
+            .server
+            .echo(
+                owner.number(),
+                owner.survivors(&mut stage.world.books[place(owner.number())], &survivors).unwrap().clone(),
+            )
+            .unwrap();
     }
     let echoes = stage.server.close_echoes().unwrap();
     // A share of another owner is none of this one's.
-    let foreign = sent(stage.owners[2].echoes(&echoes).unwrap());
-    let mut wrong = sent(stage.owners[3].echoes(&echoes).unwrap());
+    let foreign = sent(stage.owners[2].echoes(&mut stage.world.books[2], &echoes).unwrap());
+    let mut wrong = sent(stage.owners[3].echoes(&mut stage.world.books[3], &echoes).unwrap());
     wrong.shares = foreign.shares;
     assert_eq!(refusal(stage.server.release(number(3), wrong)), by(number(3), Why::Share { of: number(0) }));
+    // One that said it had all shares may not leave one out.
+    let mut fewer = sent(stage.owners[2].echoes(&mut stage.world.books[2], &echoes).unwrap());
+    fewer.shares.remove(3);
+    let missing = Why::Missing { what: "release", owner: number(3) };
+    assert_eq!(refusal(stage.server.release(number(2), fewer)), by(number(2), missing));
     // Owner 1 lacks its share of owner 0's secret; the other three suffice.
     stage.end(4);
 }
@@ -475,11 +557,14 @@ fn owners_with_another_group_key_or_list_of_rounds_are_named() {
     // An owner that stands elsewhere.
     let record = Record {
         training: stage.world.roster.training().digest(),
+        roster: stage.world.roster.digest(),
         epoch: 1,
         group: [0; 16],
         round: 1,
+        cohort: [0; 32],
         survivors: vec![3, 5, 7],
         previous: stage.world.position.head,
+        echoes: Vec::new(),
     };
     stage.world.round = 2;
     let elsewhere = stage.world.position.after(stage.world.roster.training(), &record).unwrap();
@@ -494,4 +579,94 @@ fn owners_with_another_group_key_or_list_of_rounds_are_named() {
     let adverts = vec![ahead.advert().clone(), behind.advert().clone(), stage.world.begin(3).advert().clone()];
     let shown = Candidates { roster: stage.world.roster.digest(), round: 2, adverts };
     assert_eq!(refusal(behind.candidates(&shown)), by(number(1), Why::OtherHistory));
+}
+
+#[test]
+fn boxes_that_too_many_cannot_open_are_their_sealer_s_fault() {
+    let mut stage = Stage::new(5, 3);
+    stage.relays();
+    let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(number);
+    let server = &mut stage.server;
+    // Words that cannot be.
+    assert_eq!(refusal(server.taken(99, &[])), by(99, Why::NotInCohort(99)));
+    assert_eq!(refusal(server.taken(a, &[99])), by(a, Why::NotInCohort(99)));
+    assert_eq!(refusal(server.taken(a, &[a])), by(a, Why::NotInCohort(a)));
+    assert_eq!(refusal(server.taken(a, &[c, b])), by(a, Why::Order { what: "word of boxes", owner: b }));
+    // As many as may be at fault themselves, as the round can do without them: nobody is named.
+    for from in [a, b] {
+        server.taken(from, &[e]).unwrap();
+        server.taken(from, &[e]).unwrap();
+    }
+    server.check_boxes().unwrap();
+    server.taken(c, &[d, e]).unwrap();
+    assert_eq!(refusal(server.check_boxes()), by(e, Why::Boxes { closed: 3 }));
+    // It took them all the same, in the end.
+    server.taken(c, &[]).unwrap();
+    server.check_boxes().unwrap();
+    // With three cut off, who released are enough, and shares of one secret are not: it is told whose.
+    for at in 0..5 {
+        stage.update(at);
+    }
+    let survivors = stage.server.close_updates().unwrap();
+    for owner in &mut stage.owners {
+        let echo = owner.survivors(&mut stage.world.books[place(owner.number())], &survivors).unwrap().clone();
+        stage.server.echo(owner.number(), echo).unwrap();
+    }
+    let echoes = stage.server.close_echoes().unwrap();
+    for at in [0, 2, 3] {
+        let mut release = sent(stage.owners[at].echoes(&mut stage.world.books[at], &echoes).unwrap());
+        // The first one cannot open the last one's box, as it said.
+        release.shares.retain(|(of, _)| at != 0 || *of != e);
+        stage.server.release(number(at), release).unwrap();
+    }
+    assert!(!stage.server.is_enough());
+    let error = stage.server.close_releases().unwrap_err();
+    assert!(
+        matches!(error, FederatedError::Unshared { round: 1, of, have: 2, need: 3, closed: 2 } if of == e),
+        "{error}"
+    );
+    let last = sent(stage.owners[4].echoes(&mut stage.world.books[4], &echoes).unwrap());
+    stage.server.release(e, last).unwrap();
+    assert!(stage.server.is_enough());
+    stage.server.close_releases().unwrap();
+}
+
+#[test]
+fn rounds_whose_shares_were_released_are_remembered_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("book");
+    let mut stage = Stage::new(3, 2);
+    let lost = |book: &Book| book.lost().iter().copied().collect::<Vec<_>>();
+    // This one's book is a file.
+    let request = Request::new(&stage.world.roster, &stage.world.identities[1], number(1)).unwrap();
+    let grant =
+        stage.world.books[0].grant(&stage.world.roster, &stage.world.identities[0], number(0), request.message());
+    stage.world.books[1] = Book::open(stage.world.roster.training(), KeepFile::at(&path)).unwrap();
+    stage.world.books[1].accept(&stage.world.roster, request, &grant.unwrap()).unwrap();
+    let echoes = stage.echoes(0);
+    assert!(lost(&stage.world.books[1]).is_empty());
+    stage.owners[1].echoes(&mut stage.world.books[1], &echoes).unwrap();
+    // Also after a crash, and in its next advert.
+    let reopened = Book::open(stage.world.roster.training(), KeepFile::at(&path)).unwrap();
+    assert_eq!((lost(&reopened), lost(&stage.world.books[0]).len()), (vec![1], 0));
+    stage.world.round = 2;
+    let advert = stage.world.begin(1).advert().clone();
+    assert_eq!((advert.lost.clone(), stage.world.begin(0).advert().lost.len()), (vec![1], 0));
+    let mut server = stage.world.server();
+    assert_eq!(
+        refusal(server.advert(number(1), Advert { lost: vec![], ..advert.clone() })).why,
+        Why::Signature("advert")
+    );
+    server.advert(number(1), advert).unwrap();
+    // Where the disk fails, nothing is released.
+    let mut gone =
+        Book::open(stage.world.roster.training(), KeepFile::at(&folder.path().join("no").join("book"))).unwrap();
+    assert!(matches!(stage.owners[2].echoes(&mut gone, &echoes), Err(FederatedError::Disk { .. })));
+    // Once it has a record, it counts as one with a result.
+    stage.end(3);
+    let record = stage.server.record().unwrap();
+    let model = folder.path().join("model");
+    let mut share = ModelShare::<u32>::create(&model, stage.world.roster.training(), |_, _| Ok(())).unwrap();
+    share.follow(&[record], &stage.world.roster, &mut stage.world.books[1]).unwrap();
+    assert_eq!((lost(&stage.world.books[1]).len(), share.position().rounds), (0, 1));
 }

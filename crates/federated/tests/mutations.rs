@@ -79,30 +79,29 @@ fn every_message_of_a_round() {
     }
     let survivors = server.close_updates().unwrap();
     assert_eq!(survivors.survivors.len(), 2);
-    refused(&survivors, |it| owners[0].survivors(&it).map(drop));
+    refused(&survivors, |it| owners[0].survivors(&mut world.books[0], &it).map(drop));
     for at in [0, 1] {
-        let echo = owners[at].survivors(&survivors).unwrap();
+        let echo = owners[at].survivors(&mut world.books[at], &survivors).unwrap();
         match at {
             0 => refused(echo, |it| server.echo(number(0), it).map(drop)),
             _ => server.echo(number(at), echo.clone()).map(drop).unwrap(),
         }
     }
     let echoes = server.close_echoes().unwrap();
-    refused(&echoes, |it| owners[0].echoes(&it).map(drop));
+    refused(&echoes, |it| owners[0].echoes(&mut world.books[0], &it).map(drop));
     for (at, owner) in owners[..2].iter_mut().enumerate() {
-        let release = owner.echoes(&echoes).unwrap();
+        let release = owner.echoes(&mut world.books[place(owner.number())], &echoes).unwrap();
         match at {
             0 => refused(release, |it| server.release(number(0), it).map(drop)),
             _ => server.release(number(at), sent(release)).map(drop).unwrap(),
         }
     }
-    // Of a record, what is not refused leads to another list of rounds, which adverts tell.
+    // Nobody signed any other record.
     let record = server.close_releases().unwrap();
     let start = Position::start(world.roster.training());
-    let right = start.after(world.roster.training(), &record).unwrap();
-    refused(&record, |it| match start.after(world.roster.training(), &it) {
-        Ok(after) if after.head != right.head => Err(start.after(&training(32, 1, 2), &it).unwrap_err()),
-        other => other.map(drop),
+    refused(&record, |it| {
+        start.after(world.roster.training(), &it)?;
+        it.verify(&world.roster)
     });
 }
 
@@ -172,4 +171,12 @@ fn requests_and_grants_of_the_group_key() {
         world.books[1].accept(&roster, request, &bent).unwrap_err().refusal().unwrap(),
         &Refusal { who: Who::Owner(number(0)), why: Why::Signature("grant of the group key") }
     );
+}
+
+#[test]
+fn words_that_the_training_has_ended() {
+    let mut world = World::new(3, training(32, 1, 2));
+    let here = world.position;
+    let closing = Closing::new(&world.roster, &world.identities[1], &mut world.books[1], here).unwrap();
+    refused(&closing, |it| it.verify(&world.roster, &here));
 }

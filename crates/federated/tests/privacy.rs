@@ -81,7 +81,7 @@ fn norm(x: &[f64]) -> f64 {
 #[test]
 fn clipping_alone_follows_float_and_bounds_the_step() {
     // Below what an owner's training moves.
-    let privacy = Privacy { clip: 0.05, noise: 0.0, delta: 1e-5, honest: 1 };
+    let privacy = Privacy { clip: 0.05, noise: 0.0, delta: 1e-5, honest: 1, spare: 0 };
     let made = with(&[100, 160, 70], 1, 2, privacy);
     let (report, owners) = played(&made);
     let [before, wanted] = clear(&made, &report);
@@ -92,14 +92,14 @@ fn clipping_alone_follows_float_and_bounds_the_step() {
     assert!(norm(&moved) >= 0.5 * privacy.clip, "the owners' updates are of one kind");
     // Far below it, the greatest coordinates are clipped for themselves, which turns the update a little.
     assert!(norm(&off) < 0.3 * norm(&moved), "off by {}, moved by {}", norm(&off), norm(&moved));
-    let said = Protection::Differential(Spent { epsilon: None, delta: 1e-5, rounds: 1 });
+    let said = Protection::Differential(Spent { epsilon: None, delta: 1e-5, rounds: 1, lost: 0 });
     assert!(report.privacy == Some(said) && owners.iter().all(|owner| owner.privacy == Some(said)));
     assert!(said.to_string().contains("nothing is promised"));
 }
 
 #[test]
 fn the_noise_of_all_owners_has_the_variance_that_is_promised() {
-    let privacy = Privacy { clip: 0.3, noise: 0.2, delta: 1e-5, honest: 2 };
+    let privacy = Privacy { clip: 0.3, noise: 0.2, delta: 1e-5, honest: 2, spare: 0 };
     let made = with(&[60, 60, 80], 1, 2, privacy);
     let (report, _) = played(&made);
     let plan = made.federation.clone().plan().unwrap();
@@ -119,12 +119,12 @@ fn the_noise_of_all_owners_has_the_variance_that_is_promised() {
 
 #[test]
 fn what_is_spent_is_told_after_every_round() {
-    let made = with(&[40, 40], 2, 2, Privacy { clip: 0.1, noise: 0.5, delta: 1e-5, honest: 1 });
+    let made = with(&[40, 40], 2, 2, Privacy { clip: 0.1, noise: 0.5, delta: 1e-5, honest: 1, spare: 0 });
     let (report, owners) = played(&made);
     let excess = made.federation.clone().plan().unwrap().guard().unwrap().excess();
     for (round, rounds) in report.rounds.iter().zip(1..) {
         let epsilon = Some(epsilon((1.0 + excess) / 0.5, rounds, 1e-5));
-        assert_eq!(round.privacy, Protection::Differential(Spent { epsilon, delta: 1e-5, rounds }));
+        assert_eq!(round.privacy, Protection::Differential(Spent { epsilon, delta: 1e-5, rounds, lost: 0 }));
     }
     assert_eq!(report.rounds.len(), 2);
     assert_eq!(report.privacy, Some(report.rounds[1].privacy));
@@ -145,10 +145,10 @@ fn without_it_reports_say_none() {
 #[test]
 fn bad_settings_are_refused_and_named() {
     let made = make(&[40, 40, 40], 3, 2, 32);
-    let fine = Privacy { clip: 1.0, noise: 0.1, delta: 1e-5, honest: 1 };
+    let fine = Privacy { clip: 1.0, noise: 0.1, delta: 1e-5, honest: 1, spare: 0 };
     let plan = |privacy: Privacy| {
         let federation = ariann_federated::roles::Federation { privacy: Some(privacy), ..made.federation.clone() };
-        federation.plan().map(|plan| plan.protection(3)).map_err(|error| error.to_string())
+        federation.plan().map(|plan| plan.protection(3, 0)).map_err(|error| error.to_string())
     };
     let accepted = plan(fine);
     assert!(
@@ -179,10 +179,10 @@ fn bad_settings_are_refused_and_named() {
 
 #[test]
 fn an_owner_agrees_to_no_more_than_it_says() {
-    let privacy = Privacy { clip: 1.0, noise: 0.2, delta: 1e-5, honest: 1 };
+    let privacy = Privacy { clip: 1.0, noise: 0.2, delta: 1e-5, honest: 1, spare: 0 };
     let made = with(&[40, 40], 2, 2, privacy);
     let Protection::Differential(Spent { epsilon: Some(spent), .. }) =
-        made.federation.clone().plan().unwrap().protection(2)
+        made.federation.clone().plan().unwrap().protection(2, 0)
     else {
         panic!("there is noise")
     };

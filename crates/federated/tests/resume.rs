@@ -35,7 +35,12 @@ impl Killed<'_> {
     }
 }
 
-fn whole_round(killed: &mut Killed, owners: &mut [OwnerRound], updates: &[(Contribution, Vec<u8>, [u8; 32])]) -> bool {
+fn whole_round(
+    killed: &mut Killed,
+    owners: &mut [OwnerRound],
+    books: &mut [Book],
+    updates: &[(Contribution, Vec<u8>, [u8; 32])],
+) -> bool {
     // Whatever phase the server comes back in, the owners answer what it asks.
     let phase = killed.step(|server| server.phase());
     match phase {
@@ -72,9 +77,9 @@ fn whole_round(killed: &mut Killed, owners: &mut [OwnerRound], updates: &[(Contr
             }
         }
         Phase::Echoes => {
-            for owner in owners.iter_mut() {
+            for (owner, book) in owners.iter_mut().zip(books) {
                 let survivors = killed.step(|server| server.survivors()).unwrap();
-                let echo = sent(owner.survivors(&survivors).unwrap());
+                let echo = sent(owner.survivors(book, &survivors).unwrap());
                 killed.step(|server| server.echo(owner.number(), echo)).unwrap();
             }
             if killed.step(|server| server.arrived()).unwrap().len() == owners.len() {
@@ -82,9 +87,9 @@ fn whole_round(killed: &mut Killed, owners: &mut [OwnerRound], updates: &[(Contr
             }
         }
         Phase::Releases => {
-            for owner in owners.iter_mut() {
+            for (owner, book) in owners.iter_mut().zip(books) {
                 let echoes = killed.step(|server| server.echoes()).unwrap();
-                let release = sent(owner.echoes(&echoes).unwrap());
+                let release = sent(owner.echoes(book, &echoes).unwrap());
                 killed.step(|server| server.release(owner.number(), release)).unwrap();
             }
             if killed.step(|server| server.is_enough()) {
@@ -104,12 +109,13 @@ fn killed_after_any_step_it_ends_with_the_same_sum() {
         world.round += 1;
         let folder = tempfile::tempdir().unwrap();
         let mut owners: Vec<OwnerRound> = (0..3).map(|at| world.begin(at)).collect();
+        let mut books = std::mem::take(&mut world.books);
         let deltas: Vec<Vec<u32>> = (0..3).map(|at| random(world.round * 10 + at, VALUES)).collect();
         // The owners mask once, and keep the bytes until the server has them.
         let mut updates = Vec::new();
         let mut killed = Killed { world: &world, folder: folder.path(), steps, server: None };
         while killed.server.as_ref().is_none_or(|server| server.phase() < Phase::Updates) {
-            whole_round(&mut killed, &mut owners, &[]);
+            whole_round(&mut killed, &mut owners, &mut books, &[]);
         }
         for (owner, delta) in owners.iter_mut().zip(&deltas) {
             let relay = killed.step(|server| server.relay(owner.number())).unwrap();
@@ -119,7 +125,7 @@ fn killed_after_any_step_it_ends_with_the_same_sum() {
             let bytes = masker.mask(&mut delta.clone()).unwrap();
             updates.push((head, bytes, masker.finish().unwrap()));
         }
-        while !whole_round(&mut killed, &mut owners, &updates) {}
+        while !whole_round(&mut killed, &mut owners, &mut books, &updates) {}
         let unbroken = killed.steps < usize::MAX / 2;
         // The server's share takes the round once, however often it is tried.
         let path = folder.path().join("model");
@@ -135,6 +141,7 @@ fn killed_after_any_step_it_ends_with_the_same_sum() {
             model = ModelShare::open(&path, world.roster.training()).unwrap();
         }
         drop(killed);
+        world.books = books;
         let mut words = vec![0; VALUES];
         model.read(0, &mut words).unwrap();
         assert_eq!(record.survivors, [0, 1, 2].map(number));
@@ -156,9 +163,10 @@ fn another_update_of_an_owner_is_refused_after_a_crash_too() {
     world.round = 1;
     let folder = tempfile::tempdir().unwrap();
     let mut owners: Vec<OwnerRound> = (0..3).map(|at| world.begin(at)).collect();
+    let mut books = std::mem::take(&mut world.books);
     let mut killed = Killed { world: &world, folder: folder.path(), steps: 1000, server: None };
     while killed.server.as_ref().is_none_or(|server| server.phase() < Phase::Updates) {
-        whole_round(&mut killed, &mut owners, &[]);
+        whole_round(&mut killed, &mut owners, &mut books, &[]);
     }
     for owner in &mut owners {
         owner.relay(&killed.open().relay(owner.number()).unwrap()).unwrap();
@@ -191,8 +199,9 @@ fn states_that_are_damaged_or_of_another_round_are_refused() {
     world.round = 1;
     let folder = tempfile::tempdir().unwrap();
     let mut owners: Vec<OwnerRound> = (0..2).map(|at| world.begin(at)).collect();
+    let mut books = std::mem::take(&mut world.books);
     let mut killed = Killed { world: &world, folder: folder.path(), steps: 1000, server: None };
-    whole_round(&mut killed, &mut owners, &[]);
+    whole_round(&mut killed, &mut owners, &mut books, &[]);
     let (roster, position) = (world.roster.clone(), world.position);
     let open = |round, position| {
         Server::open(roster.clone(), position, round, FolderSpool::open(folder.path()).unwrap()).map(|it| it.phase())

@@ -69,11 +69,17 @@ impl std::fmt::Debug for Certificate {
 impl Certificate {
     /// Reads a certificate that is valid now and has an Ed25519 key; otherwise says why it cannot be used.
     pub fn from_der(der: &[u8]) -> Result<Certificate, String> {
+        let certificate = Certificate::of_former(der)?;
+        match out_of_date(der)? {
+            Some(when) => Err(format!("the certificate {when}")),
+            None => Ok(certificate),
+        }
+    }
+
+    /// The same for a certificate whose time may be over: for what it signed before.
+    pub fn of_former(der: &[u8]) -> Result<Certificate, String> {
         if der.len() > MAX_CERTIFICATE {
             return Err(format!("the certificate has {} bytes, more than {MAX_CERTIFICATE}", der.len()));
-        }
-        if let Some(when) = out_of_date(der)? {
-            return Err(format!("the certificate {when}"));
         }
         let (rest, parsed) =
             x509_parser::parse_x509_certificate(der).map_err(|e| format!("the certificate does not parse: {e}"))?;

@@ -58,12 +58,15 @@ pub struct PrivacyConfig {
     pub delta: f64,
     /// Survivors whose noise nobody who looks at the model knows; the threshold less one when absent.
     pub honest: Option<u16>,
+    /// Rounds that may end without a result after shares were released, beyond the rounds of the training.
+    #[serde(default)]
+    pub spare: u32,
 }
 
 impl PrivacyConfig {
     fn with(self, threshold: u16) -> Privacy {
-        let PrivacyConfig { clip, noise, delta, honest } = self;
-        Privacy { clip, noise, delta, honest: honest.unwrap_or(threshold.saturating_sub(1)) }
+        let PrivacyConfig { clip, noise, delta, honest, spare } = self;
+        Privacy { clip, noise, delta, honest: honest.unwrap_or(threshold.saturating_sub(1)), spare }
     }
 }
 
@@ -362,6 +365,7 @@ fn arrange(config: &SimulateConfig, temporary: &Path, output: &Output) -> Result
         server: identity("server")?,
         dealer: identity("dealer")?,
         owners: members,
+        former: Vec::new(),
         algorithm: config.algorithm,
         batches: config.batches,
         reveal: config.reveal,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use accountant::epsilon;
 pub use gaussian::{DiscreteGaussian, MOST_DEVIATION, Random};
 
-use crate::{FederatedError, fed_avg};
+use crate::{FederatedError, MOST_LOST, fed_avg};
 
 /// Least deviation of an owner's noise, in units of a state. Sums of discrete Gaussians of this width differ from one by a
 /// divergence below 10^-260 (docs/federated.md).
@@ -34,6 +34,10 @@ pub struct Privacy {
     /// Survivors of a round at least whose noise those who look at the model do not know: their shares alone make z. The
     /// threshold less one when one owner may look at it.
     pub honest: u16,
+    /// Rounds that may end without a result after shares were released, beyond those of the federation: they spend as the others
+    /// do. Without any, one such round takes the place of one with a result, and the training does not come to its end.
+    #[serde(default)]
+    pub spare: u32,
 }
 
 /// What was spent after some rounds.
@@ -45,6 +49,9 @@ pub struct Spent {
     pub delta: f64,
     /// Rounds with a result.
     pub rounds: u32,
+    /// Rounds without one whose shares were released: the server and an owner that helps it may know their sums.
+    #[serde(default)]
+    pub lost: u32,
 }
 
 /// What a report says of differential privacy.
@@ -62,8 +69,12 @@ impl std::fmt::Display for Protection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Protection::None => f.write_str("none"),
-            Protection::Differential(Spent { epsilon: Some(epsilon), delta, rounds }) => {
-                write!(f, "ε = {epsilon:.3} at δ = {delta:e} after {rounds} rounds")
+            Protection::Differential(Spent { epsilon: Some(epsilon), delta, rounds, lost }) => {
+                write!(f, "ε = {epsilon:.3} at δ = {delta:e} after {rounds} rounds")?;
+                match lost {
+                    0 => Ok(()),
+                    lost => write!(f, " and {lost} more without a result"),
+                }
             }
             Protection::Differential(Spent { epsilon: None, .. }) => {
                 f.write_str("updates are clipped, and no noise is added: nothing is promised")
@@ -97,7 +108,7 @@ impl Guard {
         model: &[(usize, usize)],
         (threshold, owners, rounds): (u16, usize, u32),
     ) -> Result<Guard, SessionError> {
-        let Privacy { clip, noise, delta, honest } = privacy;
+        let Privacy { clip, noise, delta, honest, .. } = privacy;
         let need = |ok: bool, reason: String| if ok { Ok(()) } else { Err(refused(&reason)) };
         let norm = (clip * 2f64.powi(NORM_BITS as i32)).floor();
         let fits = clip.is_finite() && norm >= 1.0 && norm < 2f64.powi(62);
@@ -110,6 +121,8 @@ impl Guard {
             some,
             format!("honest = {honest}: give 1 to {threshold}, the threshold; at least so many owners survive"),
         )?;
+        let told = MOST_LOST as u32;
+        need(privacy.spare <= told, format!("spare = {}: give at most {told} rounds", privacy.spare))?;
         let states = course.states();
         let running = states.iter().find(|state| state.role == ariann_graph::training::Role::Running);
         let reason = |name: &str| {
@@ -206,18 +219,18 @@ impl Guard {
         Ok(words)
     }
 
-    /// What so many rounds with a result spend.
-    pub fn spent(&self, rounds: u32) -> Spent {
+    /// What so many rounds with a result spend, and so many without one whose shares were released.
+    pub fn spent(&self, rounds: u32, lost: u32) -> Spent {
         let Privacy { noise, delta, .. } = self.privacy;
         let some = noise > 0.0;
-        let epsilon = some.then(|| epsilon((1.0 + self.excess) / noise, rounds, delta));
-        Spent { epsilon, delta, rounds }
+        let epsilon = some.then(|| epsilon((1.0 + self.excess) / noise, rounds + lost, delta));
+        Spent { epsilon, delta, rounds, lost }
     }
 
     /// What is agreed on, in words.
     pub fn text(&self, rounds: u32) -> String {
         let Privacy { clip, noise, honest, .. } = self.privacy;
-        let all = Protection::Differential(self.spent(rounds));
+        let all = Protection::Differential(self.spent(rounds, self.privacy.spare));
         format!("differential privacy of owners: clip {clip}, noise {noise} by {honest} owners or more: {all}")
     }
 }

@@ -18,6 +18,7 @@ impl From<FederatedError> for SessionError {
             FederatedError::Entropy(error) => error.into(),
             FederatedError::Disk { action, path, source } => SessionError::file(action, path, source),
             error @ (FederatedError::BelowThreshold { .. }
+            | FederatedError::Unshared { .. }
             | FederatedError::Order(_)
             | FederatedError::Config(_)
             | FederatedError::File { .. }) => SessionError::Config(error.to_string()),

@@ -1,5 +1,6 @@
 //! The public agreement that all roles of a federated training hold, and what follows from it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,6 +42,16 @@ pub struct Member {
     pub fingerprint: String,
 }
 
+/// Who were the owners before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Former {
+    /// Number of the group key of that time.
+    pub epoch: u32,
+    /// The owners.
+    pub owners: Vec<Member>,
+}
+
 /// Who trains what with whom: public, and the same at all roles. Each role compares the fingerprints with those that it was told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,6 +76,10 @@ pub struct Federation {
     pub dealer: String,
     /// The owners.
     pub owners: Vec<Member>,
+    /// Who were the owners before, every change of them an entry, the first ones first: records of their rounds carry their
+    /// signatures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Former>,
     /// What a round is.
     #[serde(default, skip_serializing_if = "is_default")]
     pub algorithm: Algorithm,
@@ -159,8 +174,10 @@ impl Federation {
         let id = derive::digest("ariann federated 1 federation", &(id.as_bytes(), course.digest(), self.terms()));
         let (ring, threshold) = (self.job.choices.ring, self.threshold);
         let training = Training { id, ring, values, threshold, most_rows: self.most_rows };
-        let pins = self.owners.iter().map(|owner| Ok((owner.number, pin(&owner.fingerprint, "an owner")?)));
-        let pins: Vec<(u16, Fingerprint)> = pins.collect::<Result<_, SessionError>>()?;
+        let pinned = |owners: &[Member]| -> Result<Vec<(u16, Fingerprint)>, SessionError> {
+            owners.iter().map(|owner| Ok((owner.number, pin(&owner.fingerprint, "an owner")?))).collect()
+        };
+        let pins = pinned(&self.owners)?;
         // A dealer that is a party as well would know what the party does not.
         let (server, dealer) = (pin(&self.server, "the server")?, pin(&self.dealer, "the dealer")?);
         if server == dealer || pins.iter().any(|(_, owner)| [server, dealer].contains(owner)) {
@@ -168,7 +185,18 @@ impl Federation {
                 "server, dealer and owners are different parties, and two of them have one identity".to_string()
             );
         }
-        let roster = Roster::new(training, self.epoch, &pins)?;
+        let mut roster: Option<Roster> = None;
+        for former in &self.former {
+            let pins = pinned(&former.owners)?;
+            roster = Some(match roster {
+                None => Roster::new(training.clone(), former.epoch, &pins)?,
+                Some(roster) => roster.followed(former.epoch, &pins)?,
+            });
+        }
+        let roster = match roster {
+            None => Roster::new(training, self.epoch, &pins)?,
+            Some(roster) => roster.followed(self.epoch, &pins)?,
+        };
         let size = (self.threshold, self.owners.len(), self.rounds);
         let guard = self.privacy.map(|privacy| Guard::new(privacy, &course, &model, size)).transpose()?;
         Ok(Plan { federation: self, course, roster, model, guard: guard.map(Arc::new) })
@@ -194,9 +222,30 @@ impl Plan {
         self.guard.as_ref()
     }
 
-    /// What so many rounds with a result have spent of it.
-    pub fn protection(&self, rounds: u32) -> Protection {
-        self.guard.as_ref().map_or(Protection::None, |guard| Protection::Differential(guard.spent(rounds)))
+    /// What so many rounds with a result have spent of it, and so many without one whose shares were released.
+    pub fn protection(&self, rounds: u32, lost: u32) -> Protection {
+        self.guard.as_ref().map_or(Protection::None, |guard| Protection::Differential(guard.spent(rounds, lost)))
+    }
+
+    /// Where differential privacy is agreed on, every round spends of it that ends with a result, or that ends without one
+    /// after shares were released. Refuses one more than the federation has.
+    pub(crate) fn has_round(&self, rounds: u64, lost: &BTreeSet<u64>) -> Result<(), SessionError> {
+        let Some(guard) = &self.guard else { return Ok(()) };
+        let most = u64::from(self.federation.rounds) + u64::from(guard.privacy().spare);
+        if rounds + (lost.len() as u64) < most {
+            return Ok(());
+        }
+        let named: Vec<String> = lost.iter().map(u64::to_string).collect();
+        let lost = match named.is_empty() {
+            true => String::new(),
+            false => {
+                format!(" and {} without one after shares were released (round {})", named.len(), named.join(", "))
+            }
+        };
+        Err(SessionError::Config(format!(
+            "differential privacy: the federation has {most} rounds with those to spare, and they are spent: {rounds} with a result{lost}. None is left; \
+             train on with another federation, whose id and privacy count anew"
+        )))
     }
 
     /// What is agreed on, in words.

@@ -18,7 +18,7 @@ use ariann_session::training::{Data, PairEnd, PairTask, run_pair};
 use super::dealer::ask;
 use super::federation::Plan;
 use super::shares::{forget_update, has_update, keep_update, receive_share, send_share};
-use super::wire::{DIGEST_STEP, FromOwner, Hello, MOST, PROTOCOL, ToOwner, UPDATE_STEP, Wanted};
+use super::wire::{DIGEST_STEP, FromOwner, Hello, MOST, PROTOCOL, Past, ToOwner, UPDATE_STEP, Wanted};
 use crate::{CHUNK, FederatedError, FolderSpool, MOST_OWNERS, Server, Who, decode};
 
 /// A round's state machine, which links feed with updates.
@@ -35,7 +35,7 @@ pub(crate) enum Order<R> {
     /// Say the last word, and with it the server's share of the model where it is revealed.
     End { message: ToOwner, words: Option<Arc<Vec<R>>> },
     /// Test the model.
-    Test { records: Vec<Vec<u8>>, task: PairTask, words: Arc<Vec<R>> },
+    Test { past: Past, task: PairTask, words: Arc<Vec<R>> },
 }
 
 /// What a link says.
@@ -157,8 +157,8 @@ fn work<R: Ring>(
                 take_update(common, peer, owner, &server)?;
                 Heard::Updated { link, seconds: began.elapsed().as_secs_f64(), material }
             }
-            Order::Test { records, task, words } => {
-                peer.send_control(&ToOwner::Test { records, task })?;
+            Order::Test { past, task, words } => {
+                peer.send_control(&ToOwner::Test { past, task })?;
                 match peer.recv_control(MOST, "word that it tests")? {
                     FromOwner::Ready => {
                         let PairTask::Test { round } = task else { unreachable!("a test") };

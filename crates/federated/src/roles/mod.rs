@@ -25,7 +25,7 @@ mod views;
 pub use clear::{ClearRound, Set, Went, difference, in_clear, states_of};
 pub use config::{Deadline, FederateDealConfig, FederateOwnerConfig, FederateServerConfig};
 pub use dealer::deal;
-pub use federation::{Algorithm, Federation, Member, Plan};
+pub use federation::{Algorithm, Federation, Former, Member, Plan};
 pub use owner::own;
 pub use report::{FederateReport, OwnerReport, OwnerStatus, RoundReport};
 pub use reveal::{Reveal, needed};

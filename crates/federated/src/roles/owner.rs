@@ -1,5 +1,6 @@
 //! An owner: connects to the server, answers what it is asked, trains as P1 of its pair, and comes back when it was cut off.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -27,11 +28,12 @@ use super::report::{FederateReport, cpu_seconds, cpu_since};
 use super::reveal::{self, Reveal};
 use super::seats;
 use super::shares::{receive_share, send_share, whole};
-use super::wire::{DIGEST_STEP, FromOwner, Hello, MOST, PROTOCOL, ToOwner, UPDATE_STEP, Wanted};
+use super::wire::{DIGEST_STEP, FromOwner, Hello, MOST, PROTOCOL, Past, ToOwner, UPDATE_STEP, Wanted};
 use crate::privacy::{Protection, Spent};
 use crate::{
-    Book, CHUNK, Candidates, Contribution, Echoes, FederatedError, KeepFile, KeyGrant, KeyRequest, MOST_OWNERS,
-    Message, ModelShare, OwnerRound, Position, Record, Relay, Request, Roster, Survivors, Who, decode, encode,
+    Book, CHUNK, Candidates, Closing, Contribution, Echoes, FederatedError, KeepFile, KeyGrant, KeyRequest,
+    MOST_OWNERS, Message, ModelShare, OwnerRound, Position, Record, Relay, Request, Roster, Survivors, Who, decode,
+    encode,
 };
 
 /// Between two attempts to reach the server.
@@ -78,6 +80,9 @@ struct Running {
     round: OwnerRound,
     cohort: Vec<u16>,
     masked: Option<Masked>,
+    /// Rounds without a result that spend of the differential privacy all the same, as far as this owner knows.
+    lost: BTreeSet<u64>,
+    released: bool,
 }
 
 struct Owner<'a, R: Ring> {
@@ -132,7 +137,8 @@ fn set(
 /// Refuses a federation that spends more than this owner agrees to.
 fn consent(plan: &Plan, most: Option<f64>) -> Result<(), SessionError> {
     let Some(most) = most else { return Ok(()) };
-    let spent = match plan.protection(plan.federation.rounds) {
+    let spare = plan.guard().map_or(0, |guard| guard.privacy().spare);
+    let spent = match plan.protection(plan.federation.rounds, spare) {
         Protection::Differential(Spent { epsilon: Some(epsilon), .. }) if epsilon <= most => return Ok(()),
         other => other,
     };
@@ -273,17 +279,19 @@ impl<'a, R: Ring> Owner<'a, R> {
         let ended = loop {
             let message: ToOwner = peer.recv_control(MOST, "the server's next word")?;
             *lost = Instant::now();
-            if let ToOwner::End { records, accuracies, paused, model } = message {
-                match self.lacks(&records)? {
-                    false => self.follow(&records)?,
+            if let ToOwner::End { past, accuracies, paused, closings } = message {
+                self.acquaint(&past);
+                match self.lacks(&past)? {
+                    false => self.follow(&past)?,
                     true => {
                         events.notice("the rounds so far are masked with a group key that is not here; it is asked for when a round begins")
                     }
                 }
-                self.report.privacy = Some(self.plan.protection(accuracies.len() as u32));
+                let lost = self.lost(&past).len() as u32;
+                self.report.privacy = Some(self.plan.protection(accuracies.len() as u32, lost));
                 (self.report.accuracies, self.report.paused) = (accuracies, paused);
-                if model {
-                    self.learn(&mut peer)?;
+                if let Some(closings) = closings {
+                    self.learn(&mut peer, &closings)?;
                 }
                 peer.send_control(&FromOwner::Joins)?;
                 break Ok(());
@@ -310,9 +318,7 @@ impl<'a, R: Ring> Owner<'a, R> {
 
     fn answer(&mut self, peer: &mut Peer, message: ToOwner, events: &mut dyn Events) -> Result<(), SessionError> {
         let answer = match message {
-            ToOwner::Round { round, certificates, records, drawn } => {
-                self.begin(round, &certificates, &records, drawn)?
-            }
+            ToOwner::Round { round, past, drawn } => self.begin(round, &past, drawn)?,
             ToOwner::Request(_) if self.book.keys().first().is_none() => FromOwner::Lacks(Vec::new()),
             ToOwner::Request(bytes) => {
                 let request: KeyRequest = server_sent(&bytes)?;
@@ -328,28 +334,33 @@ impl<'a, R: Ring> Owner<'a, R> {
             ToOwner::Advertise => FromOwner::Advert(encode(self.running()?.round.advert())),
             ToOwner::Candidates(bytes) => {
                 let candidates: Candidates = server_sent(&bytes)?;
+                self.agree(&candidates)?;
                 FromOwner::Shares(encode(self.running()?.round.candidates(&candidates)?))
             }
             ToOwner::Relay(bytes) => {
                 let relay: Relay = server_sent(&bytes)?;
                 let running = self.running()?;
-                let refused = running.round.relay(&relay)?.iter().map(ToString::to_string).collect();
+                let why: Vec<String> = running.round.relay(&relay)?.iter().map(ToString::to_string).collect();
                 running.cohort = relay.cohort;
-                FromOwner::Taken(refused)
+                FromOwner::Taken(running.round.closed().iter().copied().zip(why).collect())
             }
             ToOwner::Train { done, task } => return self.train(peer, done, task, events),
             ToOwner::Survivors(bytes) => {
                 let survivors: Survivors = server_sent(&bytes)?;
-                FromOwner::Echo(encode(self.running()?.round.survivors(&survivors)?))
+                let (running, book) = self.running_with_book()?;
+                FromOwner::Echo(encode(running.round.survivors(book, &survivors)?))
             }
             ToOwner::Echoes(bytes) => {
                 let echoes: Echoes = server_sent(&bytes)?;
-                let release = FromOwner::Release(encode(self.running()?.round.echoes(&echoes)?));
-                self.report.took_part += 1;
+                let (running, book) = self.running_with_book()?;
+                let release = FromOwner::Release(encode(running.round.echoes(book, &echoes)?));
+                let first = !std::mem::replace(&mut running.released, true);
+                self.report.took_part += u32::from(first);
                 release
             }
-            ToOwner::Test { records, task } => {
-                self.follow(&records)?;
+            ToOwner::Test { past, task } => {
+                self.acquaint(&past);
+                self.follow(&past)?;
                 return self.test(peer, task, events);
             }
             ToOwner::Initial => {
@@ -357,8 +368,13 @@ impl<'a, R: Ring> Owner<'a, R> {
                 peer.send_control(&FromOwner::Share)?;
                 return send_share(peer, &words);
             }
-            ToOwner::Reveal { records } => {
-                let words = self.reveal(&records)?;
+            ToOwner::Close { past } => {
+                self.acquaint(&past);
+                FromOwner::Closing(encode(&self.close(&past)?))
+            }
+            ToOwner::Reveal { past, closings } => {
+                self.acquaint(&past);
+                let words = self.reveal(&past, &closings)?;
                 peer.send_control(&FromOwner::Share)?;
                 return send_share(peer, &words);
             }
@@ -371,18 +387,33 @@ impl<'a, R: Ring> Owner<'a, R> {
         self.running.as_mut().ok_or(FederatedError::Order("no round runs at this owner"))
     }
 
+    fn running_with_book(&mut self) -> Result<(&mut Running, &mut Book), FederatedError> {
+        let none = FederatedError::Order("no round runs at this owner");
+        Ok((self.running.as_mut().ok_or(none)?, &mut self.book))
+    }
+
+    /// Takes the certificates of owners that it does not know yet.
+    fn acquaint(&mut self, past: &Past) {
+        past.certificates.iter().for_each(|der| self.roster.acquaint(der));
+    }
+
+    /// Rounds without a result whose shares were released: by this owner, or as the server says.
+    fn lost(&self, past: &Past) -> BTreeSet<u64> {
+        self.book.lost().iter().chain(&past.lost).copied().collect()
+    }
+
     /// Brings its share of the model up to date.
-    fn follow(&mut self, records: &[Vec<u8>]) -> Result<(), SessionError> {
-        let records = records.iter().map(|bytes| server_sent(bytes)).collect::<Result<Vec<Record>, _>>()?;
+    fn follow(&mut self, past: &Past) -> Result<(), SessionError> {
+        let records: Vec<Record> = all(&past.records)?;
         self.share()?;
-        let (share, keys) = (self.share.as_mut().expect("just opened"), self.book.keys());
-        share.follow(&records, keys)?;
+        let share = self.share.as_mut().expect("just opened");
+        share.follow(&records, &self.roster, &mut self.book)?;
         Ok(())
     }
 
     /// Whether it lacks a group key that some of these rounds were masked with.
-    fn lacks(&self, records: &[Vec<u8>]) -> Result<bool, SessionError> {
-        let records = records.iter().map(|bytes| server_sent(bytes)).collect::<Result<Vec<Record>, _>>()?;
+    fn lacks(&self, past: &Past) -> Result<bool, SessionError> {
+        let records: Vec<Record> = all(&past.records)?;
         Ok(records.iter().any(|record| !self.book.keys().has(record.epoch)))
     }
 
@@ -402,33 +433,42 @@ impl<'a, R: Ring> Owner<'a, R> {
         Ok(words)
     }
 
-    /// The owners' share of the trained model, for a server that the federation lets learn it, and not before the last round.
-    fn reveal(&mut self, records: &[Vec<u8>]) -> Result<Vec<R>, SessionError> {
-        let refuse = |reason: &str| {
-            Err(SessionError::Mismatch {
-                peer: "the server".to_string(),
-                reason: format!("it asks for the model {reason}"),
-            })
-        };
+    /// Refuses what belongs to the end of the training, where its share of the model does not stand there.
+    fn at_end(&mut self, what: &str) -> Result<Position, SessionError> {
+        let position = self.share()?.position();
+        match position.rounds == u64::from(self.plan.federation.rounds) {
+            true => Ok(position),
+            false => Err(mismatch(format!("it asks for {what} before the last round"))),
+        }
+    }
+
+    /// Its word that the training has ended, once.
+    fn close(&mut self, past: &Past) -> Result<Closing, SessionError> {
+        self.follow(past)?;
+        let position = self.at_end("the word that the training has ended")?;
+        Ok(Closing::new(&self.roster, &self.identity, &mut self.book, position)?)
+    }
+
+    /// The owners' share of the trained model, for a server that the federation lets learn it, when the training has ended, and so
+    /// T owners say.
+    fn reveal(&mut self, past: &Past, closings: &[Vec<u8>]) -> Result<Vec<R>, SessionError> {
         if !self.plan.federation.reveal.is_some_and(Reveal::to_server) {
-            return refuse("which is not revealed to it");
+            return Err(mismatch("it asks for the model which is not revealed to it".to_string()));
         }
-        self.follow(records)?;
-        let records = records.iter().map(|bytes| server_sent(bytes)).collect::<Result<Vec<Record>, _>>()?;
+        self.follow(past)?;
+        let position = self.at_end("the model")?;
+        Closing::verify_all(&all(closings)?, &self.roster, &position)?;
         let training = self.plan.training().clone();
-        let (position, rounds) = Position::start(&training).after_all(&training, &records)?;
-        if rounds.len() as u64 != u64::from(self.plan.federation.rounds) || position != self.share()?.position() {
-            return refuse("before the last round");
-        }
         Ok(whole(self.share()?, &training)?)
     }
 
     /// Takes the server's share of the trained model, and writes the model.
-    fn learn(&mut self, peer: &mut Peer) -> Result<(), SessionError> {
+    fn learn(&mut self, peer: &mut Peer, closings: &[Vec<u8>]) -> Result<(), SessionError> {
         if !self.plan.federation.reveal.is_some_and(Reveal::to_owners) {
-            let reason = "it reveals a model that the federation does not reveal to owners".to_string();
-            return Err(SessionError::Mismatch { peer: "the server".to_string(), reason });
+            return Err(mismatch("it reveals a model that the federation does not reveal to owners".to_string()));
         }
+        let position = self.at_end("that the model is learnt")?;
+        Closing::verify_all(&all(closings)?, &self.roster, &position)?;
         let training = self.plan.training().clone();
         let (theirs, own) = (receive_share::<R>(peer, &training)?, whole(self.share()?, &training)?);
         let folder = self.config.out.clone().unwrap_or_else(|| self.config.state.join("trained"));
@@ -437,17 +477,9 @@ impl<'a, R: Ring> Owner<'a, R> {
     }
 
     /// A round begins.
-    fn begin(
-        &mut self,
-        round: u64,
-        certificates: &[(u16, Vec<u8>)],
-        records: &[Vec<u8>],
-        drawn: bool,
-    ) -> Result<FromOwner, SessionError> {
-        for (owner, der) in certificates {
-            self.roster.introduce(*owner, der)?;
-        }
-        let (epoch, former) = (self.roster.epoch(), self.lacks(records)?);
+    fn begin(&mut self, round: u64, past: &Past, drawn: bool) -> Result<FromOwner, SessionError> {
+        self.acquaint(past);
+        let (epoch, former) = (self.roster.epoch(), self.lacks(past)?);
         if !drawn && !former && self.number == self.roster.keeper() {
             self.book.draw(&self.roster, self.number)?;
         }
@@ -461,16 +493,28 @@ impl<'a, R: Ring> Owner<'a, R> {
             return Ok(FromOwner::Joins);
         }
         self.running = None;
-        self.follow(records)?;
+        self.follow(past)?;
         if self.book.entered() >= round {
             let reason = format!("this owner took part in round {round} and lost its secrets of it");
             return Ok(FromOwner::Absent(reason));
         }
         let (roster, identity) = (Arc::new(self.roster.clone()), self.identity.clone());
         let (position, rows) = (self.share()?.position(), self.data.rows());
+        let lost = self.lost(past);
+        self.plan.has_round(position.rounds, &lost)?;
         let own = OwnerRound::begin(roster, identity, &mut self.book, position, round, rows)?;
-        self.running = Some(Running { number: round, round: own, cohort: Vec::new(), masked: None });
+        self.running =
+            Some(Running { number: round, round: own, cohort: Vec::new(), masked: None, lost, released: false });
         Ok(FromOwner::Joins)
+    }
+
+    /// Refuses candidates some of whom released shares in so many rounds without a result that none is left, whatever the server
+    /// said of them.
+    fn agree(&mut self, candidates: &Candidates) -> Result<(), SessionError> {
+        let (rounds, running) = (self.share()?.position().rounds, self.running()?);
+        let told = candidates.adverts.iter().flat_map(|advert| &advert.lost);
+        let lost = running.lost.iter().chain(told).copied().collect();
+        self.plan.has_round(rounds, &lost)
     }
 
     fn dealer(&self, round: u64, task: PairTask) -> Result<Peer, SessionError> {
@@ -497,7 +541,7 @@ impl<'a, R: Ring> Owner<'a, R> {
         task: PairTask,
         events: &mut dyn Events,
     ) -> Result<(), SessionError> {
-        let number = self.number;
+        let (number, stands) = (self.number, self.share()?.position().rounds);
         let running = self.running()?;
         let (round, mut rows) = (running.number, running.round.rows());
         rows.retain(|(owner, _)| running.cohort.contains(owner));
@@ -505,7 +549,7 @@ impl<'a, R: Ring> Owner<'a, R> {
             peer.send_control(&FromOwner::Trained)?;
             return self.send_update(peer);
         }
-        if self.plan.task(number, round, done, &rows)? != task {
+        if u64::from(done) != stands || self.plan.task(number, round, done, &rows)? != task {
             let reason = "it wants another training than rows, round and cohort give".to_string();
             return Err(SessionError::Mismatch { peer: "the server".to_string(), reason });
         }
@@ -583,6 +627,14 @@ fn gone(peer: &Peer, error: &SessionError) -> SessionError {
 /// Whether another connection may do better.
 fn retried(error: &NetError) -> bool {
     !matches!(error, NetError::Config(_) | NetError::Identity(_))
+}
+
+fn mismatch(reason: String) -> SessionError {
+    SessionError::Mismatch { peer: "the server".to_string(), reason }
+}
+
+fn all<M: Message>(messages: &[Vec<u8>]) -> Result<Vec<M>, FederatedError> {
+    messages.iter().map(|bytes| server_sent(bytes)).collect()
 }
 
 fn server_sent<M: Message>(bytes: &[u8]) -> Result<M, FederatedError> {

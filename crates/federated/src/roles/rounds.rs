@@ -13,9 +13,10 @@ use ariann_session::training::PairTask;
 use super::config::seconds;
 use super::link::{Heard, Order, Shared};
 use super::report::{OwnerReport, OwnerStatus, RoundReport};
-use super::server::{Serving, keep_share};
+use super::server::{LAST, Ledger, Serving, keep_share};
 use super::shares::{add_update, has_update};
-use super::wire::{FromOwner, ToOwner};
+use super::wire::{FromOwner, Past, ToOwner};
+use crate::privacy::Protection;
 use crate::{
     FederatedError, FolderSpool, MOST_OWNERS, Message, Phase, Record, Refusal, Server, Who, Why, decode, encode,
 };
@@ -111,6 +112,32 @@ impl<R: Ring> Serving<'_, R> {
         std::fs::remove_dir_all(&folder).map_err(|source| SessionError::file("removing", folder, source))
     }
 
+    /// What was spent so far.
+    fn protection(&self) -> Protection {
+        let Ledger { records, lost, .. } = &self.ledger;
+        self.common.plan.protection(records.len() as u32, lost.len() as u32)
+    }
+
+    /// Ends the training where differential privacy leaves no round, and tells those who are there.
+    fn check_spent(&mut self, events: &mut dyn Events) -> Result<(), SessionError> {
+        let (rounds, lost) = (self.ledger.records.len() as u64, &self.ledger.lost);
+        let Err(error) = self.common.plan.has_round(rounds, lost) else { return Ok(()) };
+        for at in self.owners.values() {
+            let _ = at.tell.send(Order::Ask(ToOwner::Refused(error.to_string())));
+        }
+        let until = Instant::now() + LAST;
+        while !self.owners.is_empty()
+            && let Ok(heard) = self.hear.recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
+            if let Some(Heard::Gone { link, .. }) = self.note(heard, events)
+                && let Some(owner) = self.owner_of(link)
+            {
+                self.owners.remove(&owner);
+            }
+        }
+        Err(error)
+    }
+
     /// Plays rounds until one has a result.
     pub fn round(&mut self, events: &mut dyn Events) -> Result<(), SessionError> {
         for _ in 0..FUTILE {
@@ -127,6 +154,7 @@ impl<R: Ring> Serving<'_, R> {
         let goes_on = self.ledger.begun > last && self.folder(self.ledger.begun).join("state").exists();
         self.wait_for_owners(events)?;
         if !goes_on {
+            self.check_spent(events)?;
             self.ledger.begun += 1;
             self.save()?;
         }
@@ -163,7 +191,7 @@ impl<R: Ring> Serving<'_, R> {
             survivors: Vec::new(),
             owners: Vec::new(),
             accuracy: None,
-            privacy: self.common.plan.protection(self.ledger.records.len() as u32),
+            privacy: self.protection(),
             seconds: 0.0,
             failed: None,
         };
@@ -173,6 +201,14 @@ impl<R: Ring> Serving<'_, R> {
                 events.notice(reason.clone());
                 report.failed = Some(reason);
                 report.seconds = play.began.elapsed().as_secs_f64();
+                // Shares that were released cannot be taken back.
+                if play.server().phase() >= Phase::Releases {
+                    self.ledger.lost.insert(number);
+                    report.privacy = self.protection();
+                    if self.common.plan.guard().is_some() {
+                        events.notice(format!("round {number}: differential privacy: {}", report.privacy));
+                    }
+                }
                 report.owners = play.owners.into_values().collect();
                 self.ledger.reports.push(kept(&report));
                 self.save()?;
@@ -191,7 +227,7 @@ impl<R: Ring> Serving<'_, R> {
         report.cohort = play.cohort.iter().copied().collect();
         self.ledger.records.push(record.clone());
         let done = self.ledger.records.len() as u32;
-        report.privacy = self.common.plan.protection(done);
+        report.privacy = self.protection();
         report.seconds = play.began.elapsed().as_secs_f64();
         report.owners = play.owners.values().cloned().collect();
         // What is reported goes with the record: a server that is killed before the test has it all the same.
@@ -404,13 +440,17 @@ impl<R: Ring> Serving<'_, R> {
         let relay = |owner| server().relay(owner).ok().map(|relay| ToOwner::Relay(encode(&relay)));
         self.ask(play, "cohort", events, relay, |owner, heard| match heard {
             Heard::Answer { answer: FromOwner::Taken(refused), .. } => {
-                complaints.extend(refused.into_iter().map(|refused| format!("owner {owner} says: {refused}")));
+                server().taken(owner, &refused.iter().map(|(of, _)| *of).collect::<Vec<_>>())?;
+                let why = refused.iter().map(|(_, why)| why.chars().filter(|c| !c.is_control()).take(1000).collect());
+                complaints.extend(why.map(|why: String| format!("owner {owner} says: {why}")));
                 Ok(())
             }
             _ => Err(odd()),
         })?;
         complaints.into_iter().for_each(|text| events.notice(text));
         if server().phase() == Phase::Updates {
+            let checked = server().check_boxes();
+            checked.map_err(|error| self.bars(error))?;
             self.train(play, &cohort, events)?;
             server().close_updates().map_err(ended)?;
         }
@@ -427,44 +467,78 @@ impl<R: Ring> Serving<'_, R> {
         if server().phase() == Phase::Echoes {
             server().close_echoes().map_err(ended)?;
         }
+        if server().phase() == Phase::Releases {
+            self.take_releases(play, events)?;
+            let closed = server().close_releases();
+            return closed.map_err(|error| self.bars(error));
+        }
+        Ok(server().record()?)
+    }
+
+    /// Takes shares of the survivors. What some have released cannot be taken back, so those that were cut off meanwhile are asked
+    /// again, if they come back in time.
+    fn take_releases(&mut self, play: &mut Play, events: &mut dyn Events) -> Result<(), SessionError> {
+        let until = Instant::now() + seconds(self.config.deadline.phase, "deadline.phase")?;
+        let (shared, mut tried) = (play.server.clone(), BTreeSet::new());
+        let server = || shared.lock().unwrap_or_else(PoisonError::into_inner);
         let echoes = encode(&server().echoes()?);
-        self.ask(
-            play,
-            "releases",
-            events,
-            |_| Some(ToOwner::Echoes(echoes.clone())),
-            |owner, heard| match heard {
+        let survivors = server().survivors()?.survivors;
+        loop {
+            let arrived = server().arrived()?;
+            tried.extend(play.active.iter().filter_map(|owner| Some(self.owners.get(owner)?.link)));
+            let message = |owner| (!arrived.contains(&owner)).then(|| ToOwner::Echoes(echoes.clone()));
+            self.ask(play, "releases", events, message, |owner, heard| match heard {
                 Heard::Answer { answer: FromOwner::Release(bytes), .. } => {
                     server().release(owner, answered(owner, &bytes)?).map(drop)
                 }
                 _ => Err(odd()),
-            },
-        )?;
-        let mut server = server();
-        match server.phase() {
-            Phase::Done => Ok(server.record()?),
-            _ => server.close_releases().map_err(|error| {
-                if let FederatedError::Refused(Refusal { who: Who::Owner(owner), why: why @ Why::Secret }) = &error {
-                    self.barred.insert(*owner, why.to_string());
+            })?;
+            loop {
+                if server().is_enough() {
+                    return Ok(());
                 }
-                ended(error)
-            }),
+                let arrived = server().arrived()?;
+                let missing = survivors.iter().filter(|owner| !arrived.contains(owner));
+                if missing.clone().next().is_none() {
+                    return Ok(());
+                }
+                let back = missing.filter(|owner| self.owners.get(owner).is_some_and(|at| !tried.contains(&at.link)));
+                let back: Vec<u16> = back.copied().collect();
+                if !back.is_empty() {
+                    play.active.extend(back);
+                    break;
+                }
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Ok(());
+                }
+                if let Ok(heard) = self.hear.recv_timeout(left)
+                    && let Some(Heard::Gone { link, .. }) = self.note(heard, events)
+                    && let Some(owner) = self.owner_of(link)
+                {
+                    self.owners.remove(&owner);
+                }
+            }
         }
+    }
+
+    /// Bars an owner whose fault has ended a round.
+    fn bars(&mut self, error: FederatedError) -> SessionError {
+        if let FederatedError::Refused(Refusal { who: Who::Owner(owner), why }) = &error
+            && ends_a_round(why)
+        {
+            self.barred.insert(*owner, why.to_string());
+        }
+        ended(error)
     }
 
     /// Brings all who are there to the round, and the group key to those who lack it.
     fn begin(&mut self, play: &mut Play, events: &mut dyn Events) -> Result<(), SessionError> {
-        let rounds: BTreeMap<u16, u64> = self.owners.iter().map(|(owner, at)| (*owner, at.hello.round)).collect();
-        let certificates: Vec<(u16, Vec<u8>)> =
-            self.owners.iter().map(|(owner, at)| (*owner, at.hello.certificate.clone())).collect();
-        let records: BTreeMap<u16, Vec<Vec<u8>>> =
-            rounds.iter().map(|(owner, round)| (*owner, self.records_after(*round))).collect();
+        let pasts: BTreeMap<u16, Past> =
+            self.owners.iter().map(|(owner, at)| (*owner, self.past(at.hello.round))).collect();
         let number = play.number;
         let drawn = self.ledger.drawn >= self.roster.epoch();
-        let message = |owner: u16| {
-            let (certificates, records) = (certificates.clone(), records.get(&owner)?.clone());
-            Some(ToOwner::Round { round: number, certificates, records, drawn })
-        };
+        let message = |owner: u16| Some(ToOwner::Round { round: number, past: pasts.get(&owner)?.clone(), drawn });
         let mut lacking: BTreeMap<u16, Vec<u8>> = BTreeMap::new();
         let mut joined = BTreeSet::new();
         self.ask(play, "joining", events, message, |owner, heard| match heard {
@@ -636,8 +710,8 @@ impl<R: Ring> Serving<'_, R> {
         let able: Vec<u16> = self.owners.iter().filter(|(_, at)| at.hello.tests).map(|(owner, _)| *owner).collect();
         let limit = seconds(self.config.deadline.training, "deadline.training")?;
         for owner in able {
-            let records = self.records_after(self.owners.get(&owner).map_or(0, |at| at.hello.round));
-            let order = Order::Test { records, task, words: words.clone() };
+            let past = self.past(self.owners.get(&owner).map_or(0, |at| at.hello.round));
+            let order = Order::Test { past, task, words: words.clone() };
             let mut told = None;
             // What becomes of it here does not change what became of it in the round.
             let statuses = play.owners.clone();
@@ -679,7 +753,8 @@ impl<R: Ring> Serving<'_, R> {
 /// Too few owners end a round, not the training; nor does one that dealt shares which give another secret than it announced.
 fn ended(error: FederatedError) -> SessionError {
     match error {
-        FederatedError::BelowThreshold { .. } | FederatedError::Refused(Refusal { why: Why::Secret, .. }) => {
+        error @ FederatedError::Refused(_) if !error.refusal().is_some_and(|it| ends_a_round(&it.why)) => error.into(),
+        FederatedError::BelowThreshold { .. } | FederatedError::Unshared { .. } | FederatedError::Refused(_) => {
             SessionError::Role {
                 role: "the round".to_string(),
                 reason: error.to_string(),
@@ -688,4 +763,8 @@ fn ended(error: FederatedError) -> SessionError {
         }
         error => error.into(),
     }
+}
+
+fn ends_a_round(why: &Why) -> bool {
+    matches!(why, Why::Secret | Why::Boxes { .. })
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use ariann_net::{Allowed, Listener, NetError, Peer};
+use ariann_net::{Allowed, Fingerprint, Listener, NetError, Peer};
 use ariann_plan::training::encode_states;
 use ariann_ring::Ring;
 use ariann_session::config::{pin, threads};
@@ -26,13 +26,16 @@ use super::report::{FederateReport, cpu_seconds, cpu_since};
 use super::reveal::{self, Reveal};
 use super::seats;
 use super::shares::whole;
-use super::wire::{Ask, FromOwner, Hello, ToOwner};
-use crate::{FederatedError, Keep, KeepFile, ModelShare, Position, Record, Roster, Training, derive, encode};
+use super::wire::{Ask, FromOwner, Hello, Past, ToOwner};
+use crate::{
+    Closing, FederatedError, Keep, KeepFile, MOST_OWNERS, ModelShare, Position, Record, Roster, Training, Who, decode,
+    derive, encode,
+};
 
 /// How long one call of accept waits.
 const ACCEPT: Duration = Duration::from_millis(100);
 /// How long an owner may take for its last word.
-const LAST: Duration = Duration::from_secs(30);
+pub(crate) const LAST: Duration = Duration::from_secs(30);
 
 /// What the server must remember beside its share: written before a round begins, and before a round is applied.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -43,6 +46,12 @@ pub(crate) struct Ledger {
     pub drawn: u32,
     /// Rounds with a result.
     pub records: Vec<Record>,
+    /// Rounds without one that ended when shares had been asked for.
+    pub lost: BTreeSet<u64>,
+    /// Certificates of all owners, present and former, by their fingerprints.
+    pub certificates: BTreeMap<[u8; 32], Vec<u8>>,
+    /// Owners' words that the training has ended.
+    pub closings: Vec<Closing>,
     /// What was revealed after them.
     pub accuracies: Vec<Option<f64>>,
     /// A report of every round, as JSON.
@@ -137,9 +146,10 @@ fn run<R: Ring>(
     events.tell(Event::Listening { address: listener.local_addr()? });
     events.notice(plan.privacy_text());
     let dealer = (config.dealer.clone(), pin(&plan.federation.dealer, "the dealer")?);
-    let roster = plan.roster.clone();
+    let mut roster = plan.roster.clone();
     let limits = patient(&config.deadlines)?;
     let common = Arc::new(Common { plan, identity, dealer, limits, hooks: hooks.clone() });
+    ledger.certificates.values().for_each(|der| roster.acquaint(der));
     let (say, hear) = channel();
     let over = Arc::new(AtomicBool::new(false));
     let accepting = {
@@ -184,7 +194,8 @@ fn run<R: Ring>(
     report.accuracies = serving.ledger.accuracies;
     report.took_part = serving.ledger.records.len() as u32;
     report.paused = report.took_part < serving.common.plan.federation.rounds;
-    report.privacy = Some(serving.common.plan.protection(report.took_part));
+    let lost = serving.ledger.lost.len() as u32;
+    report.privacy = Some(serving.common.plan.protection(report.took_part, lost));
     report.seconds = began.elapsed().as_secs_f64();
     report.cpu_seconds = cpu_since(worked);
     report.peak_rss_bytes = peak_rss();
@@ -258,9 +269,13 @@ impl<R: Ring> Serving<'_, R> {
         self.keep.save(&derive::canonical(&self.ledger))
     }
 
-    /// The records after a round, as bytes.
-    pub fn records_after(&self, round: u64) -> Vec<Vec<u8>> {
-        self.ledger.records.iter().filter(|record| record.round > round).map(encode).collect()
+    /// What an owner is told that stands at a round.
+    pub fn past(&self, round: u64) -> Past {
+        Past {
+            records: self.ledger.records.iter().filter(|record| record.round > round).map(encode).collect(),
+            certificates: self.ledger.certificates.values().cloned().collect(),
+            lost: self.ledger.lost.iter().copied().collect(),
+        }
     }
 
     /// Notes who came and who went. The rest is the caller's.
@@ -270,6 +285,8 @@ impl<R: Ring> Serving<'_, R> {
                 let (owner, link) = (came.owner, came.link);
                 match self.roster.introduce(owner, &came.hello.certificate) {
                     Ok(()) => {
+                        let pin = *Fingerprint::of_certificate(&came.hello.certificate).as_bytes();
+                        self.ledger.certificates.insert(pin, came.hello.certificate.clone());
                         events.notice(format!("owner {owner} is there"));
                         // An older connection of it ends with its sender.
                         self.owners
@@ -299,8 +316,12 @@ impl<R: Ring> Serving<'_, R> {
             false => Duration::ZERO,
         };
         let until = Instant::now() + wait;
+        if reveal.is_some() {
+            self.close(until, events)?;
+        }
+        let closings: Vec<Vec<u8>> = self.ledger.closings.iter().map(encode).collect();
         if reveal.is_some_and(Reveal::to_server) {
-            self.learn(until, events)?;
+            self.learn(&closings, until, events)?;
         }
         let model = reveal.is_some_and(Reveal::to_owners);
         let words = model.then(|| self.words().map(Arc::new)).transpose()?;
@@ -322,9 +343,9 @@ impl<R: Ring> Serving<'_, R> {
                 if asked.contains_key(&at.link) {
                     continue;
                 }
-                let records = self.records_after(at.hello.round.min(self.position().round));
+                let past = self.past(at.hello.round.min(self.position().round));
                 let accuracies = self.ledger.accuracies.clone();
-                let message = ToOwner::End { records, accuracies, paused, model };
+                let message = ToOwner::End { past, accuracies, paused, closings: model.then(|| closings.clone()) };
                 if at.tell.send(Order::End { message, words: words.clone() }).is_ok() {
                     asked.insert(at.link, (*owner, now + limit));
                 }
@@ -361,9 +382,79 @@ impl<R: Ring> Serving<'_, R> {
         Ok(())
     }
 
+    /// Has T owners say that the training has ended here: without that nobody gives its share of the model away.
+    fn close(&mut self, until: Instant, events: &mut dyn Events) -> Result<(), SessionError> {
+        let (position, roster) = (self.position(), self.roster.digest());
+        self.ledger.closings.retain(|it| it.roster == roster && it.position == position);
+        let (need, limit) = (self.roster.threshold(), seconds(self.config.deadline.phase, "deadline.phase")?);
+        let mut tried = BTreeSet::new();
+        let mut asked: BTreeMap<u64, Instant> = BTreeMap::new();
+        loop {
+            let now = Instant::now();
+            let enough = self.ledger.closings.len() >= need;
+            let fresh = self.owners.values().filter(|at| !enough && !tried.contains(&at.link));
+            for (link, tell, round) in fresh.map(|at| (at.link, at.tell.clone(), at.hello.round)).collect::<Vec<_>>() {
+                tried.insert(link);
+                let past = self.past(round.min(position.round));
+                if tell.send(Order::Ask(ToOwner::Close { past })).is_ok() {
+                    asked.insert(link, now + limit);
+                }
+            }
+            let late: Vec<u64> = asked.iter().filter(|(_, until)| **until <= now).map(|(link, _)| *link).collect();
+            for link in late {
+                asked.remove(&link);
+                self.owner_of(link).and_then(|owner| self.owners.remove(&owner));
+            }
+            if asked.is_empty() && enough {
+                return Ok(self.save()?);
+            }
+            if asked.is_empty() && now >= until {
+                self.save()?;
+                let have = self.ledger.closings.len();
+                return Err(SessionError::Config(format!(
+                    "{have} owners said that the training has ended, the threshold is {need}; start the roles again, for that alone"
+                )));
+            }
+            let next = asked.values().min().copied().unwrap_or(until);
+            let Ok(heard) = self.hear.recv_timeout(next.saturating_duration_since(now)) else { continue };
+            match self.note(heard, events) {
+                Some(Heard::Answer { link, answer }) => {
+                    asked.remove(&link);
+                    if let Some(owner) = self.owner_of(link) {
+                        self.take_closing(owner, answer, &position, events);
+                    }
+                }
+                Some(Heard::Gone { link, .. }) => {
+                    asked.remove(&link);
+                    self.owner_of(link).and_then(|owner| self.owners.remove(&owner));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn take_closing(&mut self, owner: u16, answer: FromOwner, position: &Position, events: &mut dyn Events) {
+        let taken = match answer {
+            FromOwner::Closing(bytes) => decode::<Closing>(Who::Owner(owner), MOST_OWNERS, &bytes)
+                .and_then(|closing| closing.verify(&self.roster, position).map(|()| closing))
+                .map_err(|error| error.to_string()),
+            FromOwner::Refuses(why) => Err(why.chars().filter(|c| !c.is_control()).take(1000).collect()),
+            _ => Err("its answer is none to what was asked".to_string()),
+        };
+        match taken {
+            Ok(closing) if closing.owner == owner => {
+                self.ledger.closings.retain(|it| it.owner != owner);
+                self.ledger.closings.push(closing);
+                self.ledger.closings.sort_by_key(|closing| closing.owner);
+            }
+            Ok(_) => events.notice(format!("owner {owner} sent another owner's word that the training has ended")),
+            Err(why) => events.notice(format!("owner {owner} does not say that the training has ended: {why}")),
+        }
+    }
+
     /// Takes the owners' share of the trained model, of the first owner that gives it, and writes the model.
-    fn learn(&mut self, until: Instant, events: &mut dyn Events) -> Result<(), SessionError> {
-        let records: Vec<Vec<u8>> = self.records_after(0);
+    fn learn(&mut self, closings: &[Vec<u8>], until: Instant, events: &mut dyn Events) -> Result<(), SessionError> {
+        let past = self.past(0);
         let limit = seconds(self.config.deadline.training, "deadline.training")?;
         let mut tried = BTreeSet::new();
         let mut asked: Option<(u64, Instant)> = None;
@@ -373,7 +464,8 @@ impl<R: Ring> Serving<'_, R> {
                 && let Some((_, at)) = self.owners.iter().find(|(_, at)| !tried.contains(&at.link))
             {
                 tried.insert(at.link);
-                let sent = at.tell.send(Order::Fetch(ToOwner::Reveal { records: records.clone() }));
+                let sent =
+                    at.tell.send(Order::Fetch(ToOwner::Reveal { past: past.clone(), closings: closings.to_vec() }));
                 asked = sent.ok().map(|()| (at.link, now + limit));
                 continue;
             }

@@ -7,7 +7,7 @@ use ariann_net::{Allowed, Identity, Limits, Listener, Peer};
 use ariann_session::hooks::Hooks;
 
 use super::loopback::{Made, make};
-use super::wire::{FromOwner, Hello, MOST, ToOwner};
+use super::wire::{FromOwner, Hello, MOST, Past, ToOwner};
 use super::{Algorithm, Reveal};
 use crate::ModelShare;
 use crate::owner::faults::{Fault, Round, seen, watch};
@@ -140,7 +140,7 @@ fn asked(made: &Made, ask: ToOwner) -> String {
     let _: Hello = peer.recv_control(MOST, "hello").unwrap();
     peer.send_control(&ask).unwrap();
     let answer = peer.recv_control(MOST, "an answer").unwrap();
-    let end = ToOwner::End { records: Vec::new(), accuracies: Vec::new(), paused: true, model: false };
+    let end = ToOwner::End { past: Past::default(), accuracies: Vec::new(), paused: true, closings: None };
     peer.send_control(&end).unwrap();
     let _: FromOwner = peer.recv_control(MOST, "its last word").unwrap();
     drop(peer);
@@ -154,11 +154,15 @@ fn asked(made: &Made, ask: ToOwner) -> String {
 #[test]
 fn an_owner_keeps_its_share_of_the_model_until_the_last_round_has_ended() {
     let mut made = make(&[40, 40], 2, 2, 32);
-    assert!(asked(&made, ToOwner::Reveal { records: Vec::new() }).contains("not revealed to it"));
+    assert!(
+        asked(&made, ToOwner::Reveal { past: Past::default(), closings: Vec::new() }).contains("not revealed to it")
+    );
     assert!(asked(&made, ToOwner::Initial).contains("does not bring"));
     made.federation.reveal = Some(Reveal::Server);
     made.federation.algorithm = Algorithm::FedAvg;
     made.federation.write(&made.folder.path().join("federation.json")).unwrap();
     std::fs::remove_dir_all(made.folder.path().join("state-asked")).unwrap();
-    assert!(asked(&made, ToOwner::Reveal { records: Vec::new() }).contains("before the last round"));
+    assert!(
+        asked(&made, ToOwner::Reveal { past: Past::default(), closings: Vec::new() }).contains("before the last round")
+    );
 }

@@ -5,9 +5,9 @@ use ariann_session::training::PairTask;
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages.
-pub(crate) const PROTOCOL: u32 = 3;
+pub(crate) const PROTOCOL: u32 = 4;
 /// Bytes of a control message at most: lists of all owners are among them.
-pub(crate) const MOST: usize = 2 << 20;
+pub(crate) const MOST: usize = 16 << 20;
 /// Step of the words of an update.
 pub(crate) const UPDATE_STEP: u32 = 1 << 30;
 /// Step of its digest.
@@ -31,14 +31,24 @@ pub(crate) struct Hello {
     pub tests: bool,
 }
 
+/// What an owner is told of the rounds so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Past {
+    /// The records that it lacks.
+    pub records: Vec<Vec<u8>>,
+    /// Certificates of all owners, present and former, that are known.
+    pub certificates: Vec<Vec<u8>>,
+    /// Rounds without a result whose shares were released, or may have been.
+    pub lost: Vec<u64>,
+}
+
 /// From the server. Each is answered by one [`FromOwner`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum ToOwner {
     /// The owner is not let in.
     Refused(String),
-    /// A round begins: certificates of all that are known, the records that the owner lacks, and whether the group key in force was
-    /// drawn already.
-    Round { round: u64, certificates: Vec<(u16, Vec<u8>)>, records: Vec<Vec<u8>>, drawn: bool },
+    /// A round begins; and whether the group key in force was drawn already.
+    Round { round: u64, past: Past, drawn: bool },
     /// Another owner asks for the group key.
     Request(Vec<u8>),
     /// The answer to this owner's request.
@@ -56,14 +66,16 @@ pub(crate) enum ToOwner {
     /// [`crate::Echoes`].
     Echoes(Vec<u8>),
     /// The model is tested, with these records in it.
-    Test { records: Vec<Vec<u8>>, task: PairTask },
+    Test { past: Past, task: PairTask },
     /// Wants the server's share of the model to begin with, of the owner that brings it.
     Initial,
-    /// Wants the owners' share of the trained model, after these rounds, which are all.
-    Reveal { records: Vec<Vec<u8>> },
-    /// The training has ended, or pauses until the next start of the roles. With `model` the server's share of the trained model
+    /// Wants the owner's word that the training has ended.
+    Close { past: Past },
+    /// Wants the owners' share of the trained model, and shows that T of them said so ([`crate::Closing`]).
+    Reveal { past: Past, closings: Vec<Vec<u8>> },
+    /// The training has ended, or pauses until the next start of the roles. With closings the server's share of the trained model
     /// follows.
-    End { records: Vec<Vec<u8>>, accuracies: Vec<Option<f64>>, paused: bool, model: bool },
+    End { past: Past, accuracies: Vec<Option<f64>>, paused: bool, closings: Option<Vec<Vec<u8>>> },
 }
 
 /// From an owner.
@@ -81,8 +93,8 @@ pub(crate) enum FromOwner {
     Advert(Vec<u8>),
     /// [`crate::Shares`].
     Shares(Vec<u8>),
-    /// It took the relayed shares; and whose parcels it could not use.
-    Taken(Vec<String>),
+    /// It took the relayed shares; and whose parcels it could not use, and why.
+    Taken(Vec<(u16, String)>),
     /// It is about to ask the dealer.
     Ready,
     /// It has trained in this round: its update follows.
@@ -91,6 +103,8 @@ pub(crate) enum FromOwner {
     Update(Vec<u8>),
     /// The words of a share of the model follow.
     Share,
+    /// [`crate::Closing`].
+    Closing(Vec<u8>),
     /// [`crate::Echo`].
     Echo(Vec<u8>),
     /// [`crate::Release`].

@@ -204,6 +204,37 @@ impl<S: Spool> Server<S> {
         Ok(Relay { roster, round, to, candidates, cohort: self.cohort(), parcels: parcels.collect() })
     }
 
+    /// A member of the cohort took what the others had sealed for it, but for the boxes of these.
+    pub fn taken(&mut self, from: u16, closed: &[u16]) -> Result<(), FederatedError> {
+        let (who, what) = (Who::Owner(from), "word of boxes");
+        if self.state.phase <= Phase::Shares {
+            return Err(refuse(who, Why::Early(what)));
+        }
+        ascending(who, what, closed.iter().copied())?;
+        let stranger = [from].into_iter().chain(closed.iter().copied()).find(|of| !self.state.shares.contains_key(of));
+        if let Some(stranger) = stranger.or(closed.iter().copied().find(|of| *of == from)) {
+            return Err(refuse(who, Why::NotInCohort(stranger)));
+        }
+        self.state.closed.insert(from, closed.to_vec());
+        Ok(())
+    }
+
+    /// How many could not open the box of an owner.
+    fn closed_to(&self, of: u16) -> usize {
+        self.state.closed.values().filter(|closed| closed.contains(&of)).count()
+    }
+
+    /// Refuses the first owner whose secrets cannot be had, as too few can open what it sealed: more than may leave the cohort.
+    /// So many are not all at fault themselves.
+    pub fn check_boxes(&self) -> Result<(), FederatedError> {
+        let cohort = self.cohort();
+        let spare = cohort.len().saturating_sub(self.roster.threshold());
+        match cohort.into_iter().map(|of| (of, self.closed_to(of))).find(|(_, closed)| *closed > spare) {
+            Some((of, closed)) => Err(refuse(Who::Owner(of), Why::Boxes { closed })),
+            None => Ok(()),
+        }
+    }
+
     /// Fixes the survivors: all whose updates are whole.
     pub fn close_updates(&mut self) -> Result<Survivors, FederatedError> {
         self.at(Phase::Updates)?;
@@ -220,7 +251,8 @@ impl<S: Spool> Server<S> {
     pub fn survivors(&self) -> Result<Survivors, FederatedError> {
         self.after(Phase::Updates)?;
         let (Round { roster, number: round }, cohort) = (self.round, self.cohort_digest()?);
-        Ok(Survivors { roster, round, cohort, survivors: self.state.survivors.clone() })
+        let (group, history) = (self.group()?, self.position.head);
+        Ok(Survivors { roster, round, group, history, cohort, survivors: self.state.survivors.clone() })
     }
 
     fn survivor(&self, from: u16, what: &'static str) -> Result<[u8; 32], FederatedError> {
@@ -275,6 +307,12 @@ impl<S: Spool> Server<S> {
         for (of, released) in &message.shares {
             self.check_share(from, *of, released)?;
         }
+        // All of them, but those that it said it had not.
+        let closed = self.state.closed.get(&from).map_or(&[][..], |closed| closed);
+        let there = |owner: &u16| closed.contains(owner) || message.shares.iter().any(|(of, _)| of == owner);
+        if let Some(owner) = self.cohort().into_iter().find(|owner| !there(owner)) {
+            return Err(refuse(who, Why::Missing { what, owner }));
+        }
         if let Some(first) = self.state.releases.get(&from) {
             let [first, second] = [first, &message].map(|release| Zeroizing::new(encode(release)));
             return if first == second { Ok(Accepted::Again) } else { Err(refuse(who, Why::Double(what))) };
@@ -324,8 +362,12 @@ impl<S: Spool> Server<S> {
     /// Ends the round: from here on [`Server::total`] gives the sum.
     pub fn close_releases(&mut self) -> Result<Record, FederatedError> {
         self.at(Phase::Releases)?;
-        let fewest = self.cohort().into_iter().map(|of| self.shares_of(of).len()).min();
-        self.below("releases", fewest.unwrap_or(0))?;
+        self.below("releases", self.state.releases.len())?;
+        let (need, round) = (self.roster.threshold(), self.round.number);
+        let all = self.cohort().into_iter().map(|of| (of, self.shares_of(of).len()));
+        if let Some((of, have)) = all.into_iter().find(|(_, have)| *have < need) {
+            return Err(FederatedError::Unshared { round, of, have, need, closed: self.closed_to(of) });
+        }
         self.recover()?;
         self.save(Phase::Done)?;
         self.record()
@@ -334,15 +376,25 @@ impl<S: Spool> Server<S> {
     /// The entry of the public list of rounds.
     pub fn record(&self) -> Result<Record, FederatedError> {
         self.after(Phase::Releases)?;
-        let group = self.state.adverts.values().next().map(|advert| advert.group);
+        let Survivors { roster, round, group, history, cohort, survivors } = self.survivors()?;
+        let echoes = self.state.echoes.values().map(|echo| (echo.owner, echo.signature));
         Ok(Record {
             training: self.roster.training().digest(),
+            roster,
             epoch: self.roster.epoch(),
-            group: group.ok_or(FederatedError::Order("a round without owners has no record"))?,
-            round: self.round.number,
-            survivors: self.state.survivors.clone(),
-            previous: self.position.head,
+            group,
+            round,
+            cohort,
+            survivors,
+            previous: history,
+            echoes: echoes.take(self.roster.threshold()).collect(),
         })
+    }
+
+    /// The tag of the candidates' group key.
+    fn group(&self) -> Result<[u8; 16], FederatedError> {
+        let group = self.state.adverts.values().next().map(|advert| advert.group);
+        group.ok_or(FederatedError::Order("a round without owners has no group key"))
     }
 
     fn at(&self, phase: Phase) -> Result<(), FederatedError> {

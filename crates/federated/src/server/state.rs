@@ -25,7 +25,7 @@ pub enum Phase {
     Done,
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Fixed lists are those of phases that are over.
 #[derive(Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub(crate) struct State {
     pub phase: Phase,
     pub adverts: BTreeMap<u16, Advert>,
     pub shares: BTreeMap<u16, Shares>,
+    /// Whose boxes a receiver could not open.
+    pub closed: BTreeMap<u16, Vec<u16>>,
     pub survivors: Vec<u16>,
     pub echoes: BTreeMap<u16, Echo>,
     pub releases: BTreeMap<u16, Release>,
@@ -52,6 +54,7 @@ impl State {
             phase: Phase::Adverts,
             adverts: BTreeMap::new(),
             shares: BTreeMap::new(),
+            closed: BTreeMap::new(),
             survivors: Vec::new(),
             echoes: BTreeMap::new(),
             releases: BTreeMap::new(),

@@ -48,6 +48,14 @@ pub fn roster(training: Training, epoch: u32, identities: &[Arc<Identity>]) -> R
     roster
 }
 
+/// Owners with these identities, numbered likewise, after another roster.
+pub fn followed(former: &Roster, epoch: u32, identities: &[Arc<Identity>]) -> Roster {
+    let pins: Vec<_> = (3..).step_by(2).zip(identities).map(|(number, it)| (number, it.fingerprint())).collect();
+    let mut roster = former.followed(epoch, &pins).unwrap();
+    identities.iter().for_each(|identity| roster.acquaint(&identity.certificate()));
+    roster
+}
+
 pub fn number(place: usize) -> u16 {
     3 + 2 * place as u16
 }
@@ -148,11 +156,11 @@ pub fn play<R: Ring>(world: &mut World, fates: &[usize], deltas: &[Vec<R>]) -> R
     }
     let survivors = server.close_updates()?;
     for at in all.clone().filter(|at| stays(at, 3)) {
-        server.echo(number(at), sent(owners[at].survivors(&sent(&survivors))?))?;
+        server.echo(number(at), sent(owners[at].survivors(&mut world.books[at], &sent(&survivors))?))?;
     }
     let echoes = server.close_echoes()?;
     for at in all.filter(|at| stays(at, 4)) {
-        server.release(number(at), sent(owners[at].echoes(&sent(&echoes))?))?;
+        server.release(number(at), sent(owners[at].echoes(&mut world.books[at], &sent(&echoes))?))?;
     }
     let record = server.close_releases()?;
     let mut sum = vec![R::ZERO; world.roster.training().values as usize];

@@ -140,6 +140,7 @@ pub fn make_with(rows: &[usize], rounds: u32, threshold: u16, ring: u32, change:
         owners: (1..=rows.len() as u16)
             .map(|number| Member { number, fingerprint: identity(&format!("owner-{number}")) })
             .collect(),
+        former: Vec::new(),
         algorithm: Algorithm::FedAvg,
         batches: None,
         reveal: None,
