@@ -16,6 +16,14 @@ pub(crate) enum Fault {
     Group,
     /// The pairwise mask of these two is zero.
     Pair(u16, u16),
+    /// Nobody can open what this one seals.
+    Boxes(u16),
+    /// This one announces another secret than it shares.
+    Secret(u16),
+    /// This one is cut off when it is to release its shares, once.
+    Cut(u16),
+    /// These owners release nothing in these rounds; and the server says nothing of it.
+    Withheld(&'static [(u16, u64)], bool),
 }
 
 /// All words of one round that tests put together, by owner.
@@ -31,6 +39,42 @@ pub(crate) struct Round {
     pub group: BTreeMap<u16, Vec<u32>>,
     /// What the first owner added for the second one, or took away: both have the key.
     pub pair: BTreeMap<(u16, u16), Vec<u32>>,
+}
+
+fn fault(roster: [u8; 32]) -> Fault {
+    WATCHED.lock().unwrap().get(&roster).map_or(Fault::None, |(fault, _)| *fault)
+}
+
+/// What an owner seals for another.
+pub(super) fn sealed(owner: &OwnerRound, sealed: &mut [u8]) {
+    if fault(owner.round.roster) == Fault::Boxes(owner.number) {
+        sealed[0] ^= 1;
+    }
+}
+
+/// The tag of its self mask.
+pub(super) fn announced(owner: &OwnerRound, mut tag: [u8; 16]) -> [u8; 16] {
+    if fault(owner.round.roster) == Fault::Secret(owner.number) {
+        tag[0] ^= 1;
+    }
+    tag
+}
+
+/// Whether an owner is cut off (true) or refuses (false) when it is to release its shares.
+pub(crate) fn releasing(roster: [u8; 32], owner: u16, round: u64) -> Option<bool> {
+    match fault(roster) {
+        Fault::Cut(cut) if cut == owner => {
+            WATCHED.lock().unwrap().get_mut(&roster).unwrap().0 = Fault::None;
+            Some(true)
+        }
+        Fault::Withheld(at, _) if at.contains(&(owner, round)) => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether the server keeps quiet about rounds that are lost.
+pub(crate) fn quiet(roster: [u8; 32]) -> bool {
+    matches!(fault(roster), Fault::Withheld(_, true))
 }
 
 type Watched = BTreeMap<[u8; 32], (Fault, Round)>;
@@ -73,7 +117,7 @@ pub(super) fn masking(owner: &OwnerRound) {
 
 /// The masks that are put on it all the same.
 pub(super) fn kept(owner: &OwnerRound, masks: Vec<(Part, Mask)>) -> Vec<(Part, Mask)> {
-    let fault = WATCHED.lock().unwrap().get(&owner.round.roster).map_or(Fault::None, |(fault, _)| *fault);
+    let fault = fault(owner.round.roster);
     let left_out = |part: Part| match (fault, part) {
         (Fault::Group, Part::Group) => true,
         (Fault::Pair(a, b), Part::Pair(other)) => [(a, b), (b, a)].contains(&(owner.number, other)),

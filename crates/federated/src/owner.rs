@@ -202,6 +202,8 @@ impl OwnerRound {
         let key_shares = shamir::split(&secrets.keys.mask_seed, threshold, &owners)?;
         let digest = candidates.digest();
         let self_mask = self.round.tag(SELF_TAG, [self.number; 2], secrets.keys.self_seed.expose());
+        #[cfg(test)]
+        let self_mask = faults::announced(self, self_mask);
         let (mut parcels, mut own) = (Vec::with_capacity(owners.len()), None);
         for (advert, shares) in candidates.adverts.iter().zip(self_shares.into_iter().zip(key_shares)) {
             let (to, shares) = (advert.owner, [shares.0, shares.1]);
@@ -215,6 +217,8 @@ impl OwnerRound {
                 let secret = Zeroizing::new([*shares[0].expose(), *shares[1].expose()]);
                 let public = bound(&digest, self.number, to, &self_mask, &tags);
                 sealed = seal::seal(&key, &public, secret.as_flattened());
+                #[cfg(test)]
+                faults::sealed(self, &mut sealed);
             }
             parcels.push(Parcel { to, tags, sealed });
         }

@@ -17,6 +17,8 @@ mod simulate;
 mod wire;
 
 #[cfg(test)]
+mod faulty;
+#[cfg(test)]
 #[path = "../../tests/loopback/mod.rs"]
 mod loopback;
 #[cfg(test)]

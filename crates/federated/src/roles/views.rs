@@ -123,6 +123,14 @@ fn without_a_pairwise_mask_the_server_and_an_owner_see_single_updates() {
 
 /// A server that asks an owner for what is not its own.
 fn asked(made: &Made, ask: ToOwner) -> String {
+    match answer(made, "state-asked", ask) {
+        FromOwner::Refuses(why) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What the first owner answers from this state.
+fn answer(made: &Made, state: &str, ask: ToOwner) -> FromOwner {
     let folder = made.folder.path();
     let identity = Identity::load(folder, "server").unwrap();
     let pin = Identity::load(folder, "owner-1").unwrap().fingerprint();
@@ -130,7 +138,7 @@ fn asked(made: &Made, ask: ToOwner) -> String {
     let mut listener = Listener::bind("127.0.0.1:0", &identity, &allowed, &Limits::default()).unwrap();
     let mut config = made.owner(1, "127.0.0.1:1", &listener.local_addr().unwrap().to_string());
     config.allow = super::needed(made.federation.reveal);
-    config.state = folder.join("state-asked");
+    config.state = folder.join(state);
     let owner = made.start_owner(config, Hooks::default());
     let mut peer: Peer = loop {
         if let Ok(peer) = listener.accept(Duration::from_secs(60)) {
@@ -145,10 +153,7 @@ fn asked(made: &Made, ask: ToOwner) -> String {
     let _: FromOwner = peer.recv_control(MOST, "its last word").unwrap();
     drop(peer);
     assert!(owner.join().unwrap().unwrap().paused);
-    match answer {
-        FromOwner::Refuses(why) => why,
-        other => panic!("{other:?}"),
-    }
+    answer
 }
 
 #[test]
@@ -165,4 +170,36 @@ fn an_owner_keeps_its_share_of_the_model_until_the_last_round_has_ended() {
     assert!(
         asked(&made, ToOwner::Reveal { past: Past::default(), closings: Vec::new() }).contains("before the last round")
     );
+    let past = Past::default();
+    assert!(asked(&made, ToOwner::Close { past }).contains("before the last round"));
+}
+
+#[test]
+fn an_owner_gives_its_share_away_when_t_owners_say_that_the_training_has_ended() {
+    let mut made = make(&[40, 40], 1, 2, 32);
+    made.federation.reveal = Some(Reveal::Server);
+    made.federation.write(&made.folder.path().join("federation.json")).unwrap();
+    let allow = super::needed(made.federation.reveal);
+    let (dealer, dealing) = made.start_dealer(Hooks::default());
+    let mut config = made.server(&dealer);
+    config.allow.clone_from(&allow);
+    let (server, serving) = made.start_server(config, Hooks::default());
+    let owners = [1, 2].map(|number| {
+        let mut config = made.owner(number, &dealer, &server);
+        config.allow.clone_from(&allow);
+        made.start_owner(config, Hooks::default())
+    });
+    assert_eq!(serving.join().unwrap().unwrap().files.len(), 2);
+    owners.into_iter().for_each(|owner| drop(owner.join().unwrap().unwrap()));
+    dealing.join().unwrap().unwrap();
+    // It says the same again, and does not take its own word for T of them.
+    let FromOwner::Closing(word) = answer(&made, "state-1", ToOwner::Close { past: Past::default() }) else { panic!() };
+    for (closings, why) in [
+        (vec![], "has 0 owners, the threshold is 2"),
+        (vec![word.clone()], "has 1 owners, the threshold is 2"),
+        (vec![word.clone(), word], "twice or out of order"),
+    ] {
+        let told = answer(&made, "state-1", ToOwner::Reveal { past: Past::default(), closings });
+        assert!(matches!(&told, FromOwner::Refuses(told) if told.contains(why)), "{told:?}");
+    }
 }
