@@ -166,7 +166,11 @@ impl Plan {
     fn kept(&self) -> Result<(), CheckError> {
         let head = |wrong: bool, reason| if wrong { Err(CheckError::Head(reason)) } else { Ok(()) };
         let predicts = matches!(self.reveal.what, Revealed::Logits | Revealed::Label);
-        head(predicts == self.training.is_some(), "result is not one of its kind")?;
+        let stores = self.gates.iter().any(|entry| matches!(entry.gate, Gate::Store(_)));
+        // A model that stays shared answers outside clients, and nobody else.
+        let answers = self.reveal.what == Revealed::Logits && self.for_clients() && !stores;
+        head(predicts && self.training.is_some() && !answers, "result is not one of its kind")?;
+        head(!predicts && self.training.is_none(), "result is not one of its kind")?;
         head(!predicts && self.for_clients(), "result of a training goes to outside clients, who bring no rows to it")?;
         let Some(training) = &self.training else { return Ok(()) };
         head(self.reveal.what == Revealed::Ranges && !self.measures(), "ranges are not measured as they must be")?;
@@ -436,8 +440,13 @@ impl Plan {
                     (self.reveal.what == Revealed::Label) == matches!(operand, Form::Ranked { .. }),
                     "it reveals another kind of result",
                 )?;
+                // Gates of a training work on whole batches.
+                let items = match (&self.training, self.reveal.what) {
+                    (Some(training), Revealed::Logits) => training.batch,
+                    _ => 1,
+                };
                 need(
-                    gate.len == len && gate.width == width && len == self.revealed_len(),
+                    gate.len == len && gate.width == width && Some(len) == self.revealed_len().checked_mul(items),
                     "it reveals another number of values",
                 )?;
                 Ok(Form::Result)

@@ -156,7 +156,9 @@ fn read(path: &Path, others: Reader) -> Result<Box<dyn Subject>, SessionError> {
     if let Some(role) = others(&keys, path) {
         return role;
     }
-    Ok(if has("job") && has("role") {
+    Ok(if has("trained") {
+        Box::new(training::Answers(config::read(path)?))
+    } else if has("job") && has("role") {
         Box::new(training::Trains(config::read(path)?))
     } else if has("job") && has("listen") {
         Box::new(training::Deals(config::read(path)?))

@@ -18,15 +18,14 @@ use ariann_material::BatchId;
 use ariann_net::{Allowed, Gone, Listener, NetError, Peer};
 use ariann_plan::Plan;
 use ariann_ring::Ring;
-use zeroize::Zeroizing;
 
 use crate::config::{self, ServeConfig};
 use crate::events::{Event, Events};
 use crate::fetching::Source;
 use crate::hooks::Hooks;
-use crate::messages::{CONTROL, Request, Standing, Verdict};
-use crate::outside::answering::AtWork;
-use crate::outside::{COMMON_STEP, Desk, Heard, Refusal, SEED, seed_of};
+use crate::messages::{CONTROL, Request, Verdict};
+use crate::outside::answering::{self, AtWork};
+use crate::outside::{Desk, Heard};
 use crate::report::{GateTime, PartyReport};
 use crate::working::{Agreed, Worker, add_time};
 use crate::{Fault, SessionError, handshake, query};
@@ -365,23 +364,10 @@ fn session<R: Ring, D: Device>(
         match peer.recv_control(CONTROL, "its next request")? {
             Request::Done => return Ok(Ended::Done(slots)),
             Request::Wait => {}
-            Request::Answer { request, client, items } => {
-                let found = desk.and_then(|desk| Some((desk, desk.take(&request)?)));
-                let Some((desk, ticket)) = found.filter(|(_, ticket)| ticket.pin == client) else {
-                    peer.send_control(&Standing::Absent)?;
-                    continue;
-                };
-                if ticket.items != items {
-                    peer.send_control(&Standing::Unequal(ticket.items))?;
-                    let refusal = Refusal::Unequal { p0: ticket.items, p1: items };
-                    events.notice(format!("refused {}: {refusal}", ticket.client));
-                    ticket.refuse(refusal);
-                    continue;
-                }
-                peer.send_control(&Standing::Here)?;
-                let common = peer.recv(COMMON_STEP, SEED, "the seed of what pads the results")?;
-                at_work = Some(AtWork::new(desk, Party::P0, ticket, seed_of(&Zeroizing::new(common))));
-            }
+            Request::Answer { request, client, items } => match desk {
+                Some(desk) => at_work = answering::follow(desk, peer, (request, client, items), events)?,
+                None => return Err(misfit("it speaks of outside clients, and this plan is not for them".to_string())),
+            },
             Request::Measure => drop(peer.measure()?),
             Request::Setup(batch) => worker.prepare_weights(known(&agreed, batch)?, Some(peer))?,
             Request::Agree => agreed = worker.greet(peer, most_items, events)?,

@@ -1,13 +1,15 @@
 //! `ariann serve`: P0, which holds the model; or a P1 without data, which computes with it for outside clients.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use ariann_gates::Party;
 use ariann_report::{bytes, seconds};
 use ariann_session::SessionError;
 use ariann_session::config::{self, IdentityConfig, ServeConfig};
 use ariann_session::hooks::Hooks;
 use ariann_session::outside::{self, AssistConfig};
 use ariann_session::report::PartyReport;
+use ariann_session::training::{self, AnswerConfig};
 
 use crate::output::Output;
 
@@ -18,6 +20,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Which party this is, in a plan for outside clients: p0 holds the model, p1 has a configuration file and neither model nor data.
+    /// With [trained] in the configuration both hold shares of a model that nobody knows.
     #[arg(long, default_value = "p0", value_parser = ["p0", "p1"], requires_if("p1", "config"))]
     role: String,
     /// The plan file.
@@ -76,6 +79,11 @@ pub fn identity(path: &std::path::Path) -> Result<IdentityConfig, SessionError> 
 }
 
 pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionError> {
+    if let Some(path) = &args.config
+        && config::read::<Keys>(path)?.trained.is_some()
+    {
+        return answer(&args, path, hooks, output);
+    }
     if args.role == "p1" {
         return assist(args, hooks, output);
     }
@@ -124,6 +132,46 @@ pub fn run(args: Args, hooks: &Hooks, output: &Output) -> Result<(), SessionErro
     config.threads = args.threads.unwrap_or(config.threads);
     let report = ariann_session::serve::serve(&config, hooks, &mut output.events())?;
     tell(&report, output);
+    Ok(())
+}
+
+/// Of a configuration of either party: whether its model is one that stays shared.
+#[derive(serde::Deserialize)]
+struct Keys {
+    trained: Option<serde::de::IgnoredAny>,
+}
+
+/// P0 or P1 of a model that stays shared after its training.
+fn answer(args: &Args, path: &Path, hooks: &Hooks, output: &Output) -> Result<(), SessionError> {
+    let given = [
+        ("--plan", args.plan.is_some()),
+        ("--model", args.model.is_some()),
+        ("--state", args.state.is_some()),
+        ("--listen", args.listen.is_some()),
+        ("--identity", args.identity.is_some()),
+        ("--peer", !args.peer.is_empty()),
+        ("--stream", args.stream),
+        ("--ahead", args.ahead.is_some()),
+        ("--material", !args.material.is_empty()),
+        ("--max-sessions", args.max_sessions.is_some()),
+        ("--max-batch", args.max_batch.is_some()),
+        ("--publish-weights", args.publish_weights),
+    ];
+    if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
+        let reason = format!("{flag}: with [trained] the configuration alone says it; take it out");
+        return Err(SessionError::Config(reason));
+    }
+    let mut config: AnswerConfig = config::read(path)?;
+    let role = if args.role == "p1" { Party::P1 } else { Party::P0 };
+    if config.role != role {
+        let own = config::name(config.role);
+        let reason =
+            format!("{}: it is the configuration of {own}; give --role {}", path.display(), own.to_lowercase());
+        return Err(SessionError::Config(reason));
+    }
+    config.sessions = args.sessions.unwrap_or(config.sessions);
+    config.threads = args.threads.unwrap_or(config.threads);
+    tell(&training::answer(&config, hooks, &mut output.events())?, output);
     Ok(())
 }
 

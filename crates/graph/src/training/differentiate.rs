@@ -63,6 +63,15 @@ pub fn evaluation(graph: &Graph, recipe: &Recipe, batch: usize) -> Result<StepGr
     Ok(finish(graph, batch, states, builder, output, (None, Vec::new())))
 }
 
+/// The forward pass of [`evaluation`] alone, for items whose labels nobody brings: its nodes are the first ones of that graph.
+pub fn answering(graph: &Graph, recipe: &Recipe, batch: usize) -> Result<StepGraph, RecipeError> {
+    let states = States::new(graph, recipe)?;
+    check_batch(batch)?;
+    let mut builder = Builder::new(states.list.len());
+    let output = Pass::new(graph, recipe, &states, &mut builder, batch, false).forward()?;
+    Ok(finish(graph, batch, states, builder, output, (None, Vec::new())))
+}
+
 fn finish(
     graph: &Graph,
     batch: usize,

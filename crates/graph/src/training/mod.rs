@@ -23,7 +23,7 @@ mod windows;
 #[cfg(test)]
 mod tests;
 
-pub use differentiate::{evaluation, training_step};
+pub use differentiate::{answering, evaluation, training_step};
 pub use execute::{Outcome, Trainer, step_in_f64};
 pub use public::{order, pattern};
 pub use ranges::{RangesError, StepRanges};

@@ -103,12 +103,28 @@ impl<'a> Builder<'a> {
         Ok((self.gates, self.states))
     }
 
-    /// Items and labels are the first gates.
+    /// All gates of a forward pass, whose output each party keeps its share of.
+    pub fn build_answering(mut self) -> Result<(Vec<Entry>, Vec<StateSpec>), CompileError> {
+        self.inputs();
+        for index in 0..self.step.nodes.len() {
+            self.node(index)?;
+        }
+        let output = self.step.output;
+        let (share, scale) = self.share(output)?;
+        let reveal = Reveal { len: self.len(output), width: self.options.ring, to: Receiver::Client };
+        self.push("outputs", "reveal", &[share], scale, Gate::Reveal(reveal));
+        Ok((self.gates, self.states))
+    }
+
+    /// Items and labels are the first gates; labels where they are compared.
     pub(super) fn inputs(&mut self) {
         let sources = [(self.options.features, "items"), (self.options.labels, "labels")];
         for (place, (source, name)) in sources.into_iter().enumerate() {
             let wanted = |op: &StepOp| if place == 0 { *op == StepOp::Features } else { *op == StepOp::Labels };
             let node = self.step.nodes.iter().position(|node| wanted(&node.op));
+            if place == 1 && node.is_none() {
+                continue;
+            }
             let per_item = if place == 0 { self.step.item_len } else { self.step.classes };
             let len = self.step.batch * per_item;
             let own = Scale::bits(node.map_or(0, |node| self.scales.frac(node)));

@@ -112,6 +112,16 @@ pub fn measure(step: &StepGraph, ranges: &StepRanges, options: &TrainingOptions)
     Ok(planned(step, ranges, options, Reveal { what: Revealed::Ranges, to: Receiver::Both }, gates))
 }
 
+/// Compiles the forward pass of a model that stays shared, for outside clients: they share the items, and alone learn the outputs.
+/// `ranges` are those of the evaluation, whose first nodes are those of `forward`. No state is changed.
+pub fn answer(forward: &StepGraph, ranges: &StepRanges, options: &TrainingOptions) -> Result<Plan, CompileError> {
+    let nodes = ranges.nodes.iter().take(forward.nodes.len()).copied().collect();
+    let ranges = StepRanges { nodes, ..ranges.clone() };
+    let options = TrainingOptions { features: Source::Owners, labels: Source::Owners, loss: None, ..options.clone() };
+    let gates = builder(forward, &ranges, &options)?.build_answering()?;
+    Ok(planned(forward, &ranges, &options, Reveal { what: Revealed::Logits, to: Receiver::Client }, gates))
+}
+
 fn builder<'a>(
     step: &'a StepGraph,
     ranges: &'a StepRanges,

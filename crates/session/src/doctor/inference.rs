@@ -22,7 +22,7 @@ fn pin<'a>(name: &str, remote: &'a Remote) -> (String, &'a str) {
 }
 
 /// Where clients connect, and who they are.
-fn clients(outside: &Outside, running: bool, look: &mut Look) {
+pub(super) fn clients(outside: &Outside, running: bool, look: &mut Look) {
     if outside.clients.is_empty() {
         let found = Check::ok("pin", "clients", "no client is pinned, so nobody may ask");
         look.add(found.problem(Fault::Operator, "put names and fingerprints under [outside.clients]"));

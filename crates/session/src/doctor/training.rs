@@ -3,19 +3,22 @@
 use std::path::Path;
 
 use ariann_gates::Party;
+use ariann_net::Allowed;
 use ariann_plan::training::Source;
 
+use super::inference::clients;
 use super::{Check, Look, Room, Subject};
 use crate::config::{self, Remote};
 use crate::training::{
-    Checkpoints, Course, Data, Job, Kept, OwnerConfig, TrainDealConfig, TrainPartyConfig, checkpoint_room, consent,
-    consent_to, initial_states, kept, owner_number,
+    AnswerConfig, Checkpoints, Course, Data, Job, Kept, OwnerConfig, TrainDealConfig, TrainPartyConfig,
+    checkpoint_room, consent, consent_to, initial_states, kept, owner_number, trained,
 };
 use crate::{Fault, SessionError};
 
 pub(super) struct Trains(pub TrainPartyConfig);
 pub(super) struct Owns(pub OwnerConfig);
 pub(super) struct Deals(pub TrainDealConfig);
+pub(super) struct Answers(pub AnswerConfig);
 
 /// The job, compiled.
 fn course(path: &Path, look: &mut Look) -> Option<Course> {
@@ -80,19 +83,29 @@ impl Subject for Trains {
             checkpoints(config, course, look);
             owners(config, course, look);
         }
-        let missing = |key: &str| {
-            let found = Check::ok("config", key, format!("`{key}` is not set"));
-            found.problem(Fault::Operator, "set it to HOST:PORT")
-        };
-        match (party, &config.listen, &config.connect) {
-            (Party::P0, Some(address), _) => look.listen(address, &peer, false),
-            (Party::P0, None, _) => look.add(missing("listen")),
-            (Party::P1, _, Some(address)) => {
-                look.reach(&Remote { address: address.clone(), fingerprint: config.peer.clone() }, "P0");
-            }
-            (Party::P1, _, None) => look.add(missing("connect")),
-        }
+        meets(party, (&config.listen, &config.connect), (&config.peer, &peer), look);
         look.reach(&config.dealer, "the dealer");
+    }
+}
+
+/// Where P0 awaits P1, or P1 finds P0.
+fn meets(
+    party: Party,
+    (listen, connect): (&Option<String>, &Option<String>),
+    (fingerprint, allowed): (&str, &[Allowed]),
+    look: &mut Look,
+) {
+    let missing = |key: &str| {
+        let found = Check::ok("config", key, format!("`{key}` is not set"));
+        found.problem(Fault::Operator, "set it to HOST:PORT")
+    };
+    match (party, listen, connect) {
+        (Party::P0, Some(address), _) => look.listen(address, allowed, false),
+        (Party::P0, None, _) => look.add(missing("listen")),
+        (Party::P1, _, Some(address)) => {
+            look.reach(&Remote { address: address.clone(), fingerprint: fingerprint.to_string() }, "P0");
+        }
+        (Party::P1, _, None) => look.add(missing("connect")),
     }
 }
 
@@ -249,5 +262,51 @@ impl Subject for Deals {
         look.identity(&config.identity);
         let allowed = look.pins(&[("P0".to_string(), &config.p0), ("P1".to_string(), &config.p1)]);
         look.listen(&config.listen, &allowed, false);
+    }
+}
+
+impl Subject for Answers {
+    fn name(&self) -> &'static str {
+        match self.0.role {
+            Party::P0 => "p0",
+            Party::P1 => "p1",
+        }
+    }
+
+    fn title(&self) -> &'static str {
+        match self.0.role {
+            Party::P0 => "P0 of a model that stays shared",
+            Party::P1 => "P1 of a model that stays shared",
+        }
+    }
+
+    fn state(&self) -> Option<&Path> {
+        Some(&self.0.trained.checkpoint)
+    }
+
+    fn examine(&self, look: &mut Look) {
+        let config = &self.0;
+        let (folder, other) = (&config.trained.checkpoint, config::name(ariann_gates::other(config.role)));
+        if let Some(course) = course(&config.trained.job, look) {
+            let marks = || {
+                if !folder.is_dir() {
+                    let missing = std::io::ErrorKind::NotFound.into();
+                    return Err(SessionError::file("reading the checkpoints in", folder, missing));
+                }
+                let checkpoints = Checkpoints::open(folder, &course, config.role)?;
+                match course.job().choices.ring {
+                    32 => trained::<u32>(&checkpoints, &course),
+                    _ => trained::<u64>(&checkpoints, &course),
+                }
+            };
+            let subject = folder.display().to_string();
+            look.parsed("checkpoints", subject, marks(), |_| "this party's shares of the trained model".to_string());
+        }
+        look.identity(&config.identity);
+        let allowed = look.pins(&[(other.to_string(), &config.peer), pin("the dealer", &config.dealer)]);
+        let peer: Vec<_> = allowed.into_iter().filter(|allowed| allowed.name == other).collect();
+        clients(&config.outside, false, look);
+        meets(config.role, (&config.listen, &config.connect), (&config.peer, &peer), look);
+        look.reach(&config.dealer, "the dealer");
     }
 }

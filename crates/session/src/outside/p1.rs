@@ -10,11 +10,10 @@ use ariann_gates::Party;
 use ariann_material::BatchId;
 use ariann_net::Peer;
 use ariann_plan::Plan;
-use ariann_prg::Seed;
 use ariann_ring::Ring;
 
-use super::answering::AtWork;
-use super::messages::{COMMON_STEP, REQUEST, Refusal};
+use super::answering;
+use super::messages::REQUEST;
 use super::{AssistConfig, Desk, Heard, Ticket};
 use crate::SessionError;
 use crate::config;
@@ -22,7 +21,7 @@ use crate::events::Events;
 use crate::fetching::Source;
 use crate::handshake::accepted;
 use crate::hooks::Hooks;
-use crate::messages::{CONTROL, Request, Standing as AtP0};
+use crate::messages::Request;
 use crate::report::PartyReport;
 use crate::working::{Agreed, Worker, add_time};
 
@@ -172,26 +171,10 @@ impl<R: Ring> House<'_, R> {
             ticket.refuse("the parties have no material left for as many items; ask them to have more dealt".into());
             return Ok(());
         }
-        let items = ticket.items;
-        standing.peer.send_control(&Request::Answer { request, client: ticket.pin, items })?;
-        let refusal = match standing.peer.recv_control(CONTROL, "what it has of a client's request")? {
-            AtP0::Here => None,
-            AtP0::Absent => Some("P0 has nothing of it: bring each request to both parties".into()),
-            AtP0::Unequal(p0) if p0 != items => Some(Refusal::Unequal { p0, p1: items }),
-            AtP0::Unequal(_) => {
-                let reason = format!("it says that {client} told it another number of items, and names the same");
-                return Err(SessionError::Mismatch { peer: "P0".to_string(), reason });
-            }
-        };
-        if let Some(refusal) = refusal {
-            events.notice(format!("refused {client}: {refusal}"));
-            ticket.refuse(refusal);
-            return Ok(());
-        }
-        let common = Seed::from_entropy()?;
-        standing.peer.send(COMMON_STEP, common.expose().to_vec())?;
         let desk = self.desk.clone();
-        let mut at_work = AtWork::<R>::new(&desk, Party::P1, ticket, common);
+        let Some(mut at_work) = answering::lead::<R>(&desk, standing.peer, request, ticket, events)? else {
+            return Ok(());
+        };
         let began = Instant::now();
         while at_work.left() > 0 {
             let Some(batch) = self.usable(&standing.agreed)? else {

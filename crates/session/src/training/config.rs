@@ -6,6 +6,7 @@ use ariann_gates::Party;
 use ariann_net::Shape;
 use serde::{Deserialize, Serialize};
 
+use super::answers::Answers;
 use super::pooled::{first, is_first};
 use crate::config::{Deadlines, IdentityConfig, Remote};
 
@@ -21,6 +22,9 @@ pub struct TrainDealConfig {
     pub p0: String,
     /// Fingerprint of P1.
     pub p1: String,
+    /// Deals for answers of the trained model, which stays shared, instead of the training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<Answers>,
     /// Threads; all cores when 0.
     #[serde(default)]
     pub threads: usize,

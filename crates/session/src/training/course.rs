@@ -6,10 +6,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ariann_gates::{Party, Receiver};
-use ariann_graph::training::{Initial, Recipe, Role, StepGraph, StepOp, StepRanges, evaluation, training_step};
-use ariann_plan::training::{TrainingOptions, compile, measure, measured, renew, renew_evaluation, reveal_state};
+use ariann_graph::training::{
+    Initial, Recipe, Role, StepGraph, StepOp, StepRanges, answering, evaluation, training_step,
+};
+use ariann_plan::training::{
+    TrainingOptions, answer, compile, measure, measured, renew, renew_evaluation, reveal_state,
+};
 use ariann_plan::{CompileError, Plan, Scale, StateSpec};
 
+use super::answers::Answers;
 use super::clipping::{Clipping, clip, clipping};
 use super::job::{Choices, Job, JobError, Ranges, VERSION};
 use super::pair::PairTask;
@@ -52,6 +57,8 @@ pub enum Kind {
     Measure,
     /// A batch of the test.
     Evaluate,
+    /// The forward pass of so many items of outside clients.
+    Answer(u32),
     /// The reveal of a state.
     Reveal(usize),
     /// The multiplication of an update with this weight, after it was clipped to this norm.
@@ -277,11 +284,25 @@ impl Course {
 
     /// A cursor at turn `number` of a training that stands so.
     pub fn cursor_at(self: &Arc<Self>, number: u64, standing: Standing) -> Cursor {
-        Cursor { course: self.clone(), number, standing, task: None }
+        Cursor { course: self.clone(), number, standing, task: None, answers: None }
     }
 
-    fn kind(&self, turn: Turn, task: Option<PairTask>) -> Kind {
+    /// The first cursor of the answers that a model gives that stays shared, where its training stands so.
+    pub fn answering(self: &Arc<Self>, answers: Answers, standing: Standing) -> Result<Cursor, JobError> {
+        need(answers.items > 0 && answers.batches > 0, "answers are none: give at least one item and one batch")?;
+        let values = self.step().plan.input_len().checked_mul(answers.items as usize);
+        need(values.is_some_and(|values| values <= BATCH_VALUES), "answers of one batch have too many values")?;
+        need(
+            self.evaluation.is_some(),
+            "ranges are those of steps alone, for nothing is tested: answers need those of a test",
+        )?;
+        let cursor = Cursor { answers: Some(answers), ..self.cursor_at(0, standing) };
+        cursor.leg(Turn::Answer).map(|_| cursor)
+    }
+
+    fn kind(&self, turn: Turn, task: Option<PairTask>, answers: Option<Answers>) -> Kind {
         match turn {
+            Turn::Answer => Kind::Answer(answers.map_or(0, |answers| answers.items)),
             Turn::Measure { .. } => Kind::Measure,
             Turn::Step { epoch, .. } => Kind::Step(self.rates.of_epoch[epoch as usize] as usize),
             Turn::Evaluate { .. } => Kind::Evaluate,
@@ -346,6 +367,14 @@ impl Course {
                 (Some(graph), Some(ranges)) => compile(graph, ranges, &options(1, None)),
                 _ => unreachable!("turns of a test need one"),
             },
+            Kind::Answer(items) => {
+                let (graph, recipe) =
+                    (self.job.network.graph(), Recipe { initial: Initial::Model, ..self.job.recipe.clone() });
+                let forward =
+                    answering(&graph, &recipe, items as usize).map_err(|error| JobError::Plan(error.to_string()))?;
+                let ranges = ranges.evaluation.as_ref().expect("answers are those of a job that tests");
+                answer(&public(forward), ranges, &options(1, None))
+            }
             Kind::Reveal(state) => Ok(self.reveal(state, scales)),
             Kind::Weigh(weight, None) => Ok(weigh(&self.step().plan, scales, weight)),
             Kind::Weigh(weight, Some(norm)) => Ok(clip(&self.step().plan, scales, norm, weight)?),
@@ -476,6 +505,8 @@ pub struct Cursor {
     standing: Standing,
     /// What a pair does instead of the whole training.
     task: Option<PairTask>,
+    /// Answers of the trained model instead of the training.
+    answers: Option<Answers>,
 }
 
 impl Cursor {
@@ -486,15 +517,20 @@ impl Cursor {
 
     /// The turn that comes next; none after the last.
     pub fn turn(&self) -> Option<Turn> {
-        match &self.task {
-            Some(task) => task.turn(&self.course, self.number),
-            None => self.course.turns.turn(self.number),
+        match (&self.task, self.answers) {
+            (_, Some(answers)) => (self.number < answers.batches).then_some(Turn::Answer),
+            (Some(task), None) => task.turn(&self.course, self.number),
+            (None, None) => self.course.turns.turn(self.number),
         }
     }
 
     /// Turns in all.
     pub fn count(&self) -> u64 {
-        self.task.map_or(self.course.turns.count(), |task| task.count(&self.course))
+        match (self.task, self.answers) {
+            (_, Some(answers)) => answers.batches,
+            (Some(task), None) => task.count(&self.course),
+            (None, None) => self.course.turns.count(),
+        }
     }
 
     /// Steps of training in all, and before the turn that comes next.
@@ -533,7 +569,7 @@ impl Cursor {
 
     /// Its plan.
     pub fn leg(&self, turn: Turn) -> Result<Arc<Leg>, JobError> {
-        self.course.leg(self.course.kind(turn, self.task), &self.standing)
+        self.course.leg(self.course.kind(turn, self.task, self.answers), &self.standing)
     }
 
     /// Goes on after a turn; one that measures is followed by [`Cursor::renew`].

@@ -171,7 +171,7 @@ impl Data {
                 let first = batch as usize * size;
                 (&self.test, (first..first + size).collect())
             }
-            Turn::Tally { .. } | Turn::Reveal { .. } | Turn::Weigh => return Ok([None, None]),
+            Turn::Tally { .. } | Turn::Reveal { .. } | Turn::Weigh | Turn::Answer => return Ok([None, None]),
         };
         if let Some(pool) = &self.pool {
             let of = usize::from(matches!(turn, Turn::Evaluate { .. }));

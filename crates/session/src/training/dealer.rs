@@ -11,6 +11,7 @@ use ariann_prg::{Seed, entropy};
 use ariann_ring::Ring;
 use zeroize::Zeroizing;
 
+use super::answers::PATIENCE;
 use super::config::TrainDealConfig;
 use super::course::{Course, Cursor};
 use super::job::Job;
@@ -53,15 +54,19 @@ fn run<R: Ring>(
     hooks: &Hooks,
     events: &mut dyn Events,
 ) -> Result<TrainReport, SessionError> {
-    let (peers, cursor) = accept_parties(config, course, hooks, events)?;
-    let (first, began, turns) = (cursor.number(), Instant::now(), course.turns());
-    let Dealt { bytes, waiting } = deal::<R>(cursor, peers, events)?;
+    let (peers, mut cursor) = accept_parties(config, course, hooks, events)?;
+    let mut steps = course.turns().steps_in_all() - course.turns().steps_before(cursor.number());
+    if let Some(answers) = config.answers {
+        (cursor, steps) = (course.answering(answers, cursor.standing().clone())?, 0);
+    }
+    let (turns, began) = (cursor.count() - cursor.number(), Instant::now());
+    // Who answers leaves when it likes.
+    let Dealt { bytes, waiting } = deal::<R>(cursor, peers, config.answers.is_some(), events)?;
     let seconds = began.elapsed().as_secs_f64();
-    let steps = turns.steps_in_all() - turns.steps_before(first);
     Ok(TrainReport {
         role: "dealer".to_string(),
         job_digest: course.job().digest_hex(),
-        turns: turns.count() - first,
+        turns,
         steps,
         seconds,
         seconds_per_step: seconds / steps.max(1) as f64,
@@ -85,13 +90,18 @@ pub struct Dealt {
 /// Deals the material of a pair's task to its two parties, which are connected and expect it.
 pub fn deal_pair(cursor: Cursor, peers: [Peer; 2], events: &mut dyn Events) -> Result<Dealt, SessionError> {
     match cursor.course().job().choices.ring {
-        32 => deal::<u32>(cursor, peers.into(), events),
-        _ => deal::<u64>(cursor, peers.into(), events),
+        32 => deal::<u32>(cursor, peers.into(), false, events),
+        _ => deal::<u64>(cursor, peers.into(), false, events),
     }
 }
 
-/// Makes the material of all turns from the cursor's on, and sends it to P0 and P1.
-fn deal<R: Ring>(cursor: Cursor, peers: Vec<Peer>, events: &mut dyn Events) -> Result<Dealt, SessionError> {
+/// Makes the material of all turns from the cursor's on, and sends it to P0 and P1; until they leave, where they may.
+fn deal<R: Ring>(
+    cursor: Cursor,
+    peers: Vec<Peer>,
+    may_leave: bool,
+    events: &mut dyn Events,
+) -> Result<Dealt, SessionError> {
     let flows = [Outflow::new(WAITING), Outflow::new(WAITING)];
     let bytes = std::thread::scope(|scope| {
         let (mut threads, mut measured) = (Vec::with_capacity(2), Vec::with_capacity(2));
@@ -115,6 +125,7 @@ fn deal<R: Ring>(cursor: Cursor, peers: Vec<Peer>, events: &mut dyn Events) -> R
         }
         // A making that failed by itself knows why; one that was stopped was stopped by the sending.
         match (made, failed) {
+            (Ok(made), Some(NetError::PeerGone { .. })) if may_leave => Ok(made),
             (Ok(_), Some(error)) => Err(error.into()),
             (made, _) => made,
         }
@@ -229,14 +240,17 @@ fn accept_parties(
     hooks: &Hooks,
     events: &mut dyn Events,
 ) -> Result<(Vec<Peer>, Cursor), SessionError> {
-    let limits = ariann_net::Limits { queue_bytes: QUEUED, ..config.deadlines.limits()? };
+    let mut limits = ariann_net::Limits { queue_bytes: QUEUED, ..config.deadlines.limits()? };
+    if config.answers.is_some() {
+        limits.stall = Duration::from_secs_f64(PATIENCE);
+    }
     let allowed = [
         Allowed { name: "P0".to_string(), pin: config::pin(&config.p0, "P0")? },
         Allowed { name: "P1".to_string(), pin: config::pin(&config.p1, "P1")? },
     ];
     let mut listener = Listener::bind(&config.listen, &config.identity.load()?, &allowed, &limits)?;
     events.tell(Event::Listening { address: listener.local_addr()? });
-    let digest = course.digest();
+    let digest = config.answers.map_or(course.digest(), |answers| answers.digest(course));
     let mut found: [Option<(Peer, Ask)>; 2] = [None, None];
     while found.iter().any(Option::is_none) {
         let mut peer = match listener.accept(ACCEPT) {
@@ -377,7 +391,7 @@ mod tests {
                 let cursor = course.cursor();
                 scope.spawn(move || party(peer, cursor, number, exponents[number]))
             });
-            let dealt = deal::<u32>(course.cursor(), vec![a, b], &mut Silent);
+            let dealt = deal::<u32>(course.cursor(), vec![a, b], false, &mut Silent);
             (dealt, ends.map(|end| end.join().unwrap()))
         })
     }

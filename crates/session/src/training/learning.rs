@@ -81,7 +81,9 @@ impl Learning {
                 let scale = plan.gates.last().expect("a checked plan").scale;
                 self.model.insert(state, decode_state(result, scale));
             }
-            Turn::Measure { .. } | Turn::Evaluate { .. } | Turn::Weigh => unreachable!("nothing is learned there"),
+            Turn::Measure { .. } | Turn::Evaluate { .. } | Turn::Weigh | Turn::Answer => {
+                unreachable!("nothing is learned there")
+            }
         }
         Ok(())
     }

@@ -78,6 +78,7 @@ impl LocalTraining<'_> {
             listen: any.clone(),
             p0: pins[0].clone(),
             p1: pins[1].clone(),
+            answers: None,
             threads: self.threads,
             identity: self.own("dealer"),
             deadlines: Deadlines::default(),

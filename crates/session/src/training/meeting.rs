@@ -4,16 +4,16 @@ use ariann_gates::Party;
 use ariann_net::Peer;
 use ariann_prg::entropy;
 
-use super::course::{Course, Cursor};
 use super::messages::{Ask, CHECKPOINTS, Greeting, Mark, STANDING_STEP, Start};
+use super::standing::Standing;
 use crate::handshake::{judge, printable};
 use crate::messages::{CONTROL, Verdict};
 use crate::{PROTOCOL, SessionError, config};
 
 /// What a party says.
-pub(crate) fn greeting(course: &Course, party: Party, resume: bool, mut marks: Vec<Mark>) -> Greeting {
+pub(crate) fn greeting(job: [u8; 32], party: Party, resume: bool, mut marks: Vec<Mark>) -> Greeting {
     marks.drain(..marks.len().saturating_sub(CHECKPOINTS));
-    Greeting { protocol: PROTOCOL, party: party as u8, job: course.digest(), resume, checkpoints: marks }
+    Greeting { protocol: PROTOCOL, party: party as u8, job, resume, checkpoints: marks }
 }
 
 /// Exchanges greetings and verdicts; both then know where the session begins and its lineage.
@@ -82,15 +82,14 @@ fn objection(own: &Greeting, theirs: &Greeting, peer: &str) -> Option<String> {
 /// Asks the dealer for the material of all turns from the cursor's on.
 pub(crate) fn ask(
     dealer: &mut Peer,
-    course: &Course,
-    cursor: &Cursor,
+    (job, turn): ([u8; 32], u64),
+    standing: &Standing,
     party: Party,
     lineage: [u8; 16],
 ) -> Result<(), SessionError> {
-    let (job, turn) = (course.digest(), cursor.number());
     dealer.send_control(&Ask { protocol: PROTOCOL, party: party as u8, job, turn, lineage })?;
     match dealer.recv_control(CONTROL, "its verdict")? {
-        Verdict::Accepted => Ok(dealer.send(STANDING_STEP, cursor.standing().encode())?),
+        Verdict::Accepted => Ok(dealer.send(STANDING_STEP, standing.encode())?),
         Verdict::Refused(reason) => {
             let reason = format!("it refused {}: {}", config::name(party), printable(&reason));
             Err(SessionError::Mismatch { peer: "the dealer".to_string(), reason })

@@ -3,6 +3,7 @@
 //! All three roles hold the [`Job`] and compile its plans for themselves ([`Course`]). Between turns the parties keep shares of
 //! the states.
 
+mod answers;
 mod checkpoint;
 mod clipping;
 mod config;
@@ -26,6 +27,8 @@ mod standing;
 mod turns;
 mod weighing;
 
+pub(crate) use answers::trained;
+pub use answers::{AnswerConfig, Answers, Trained, answer};
 pub(crate) use checkpoint::{Checkpoints, room as checkpoint_room};
 pub use clipping::{Clipping, NORM_BITS};
 pub use config::{OwnerConfig, TrainDealConfig, TrainPartyConfig, allowed};

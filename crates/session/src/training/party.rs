@@ -119,7 +119,7 @@ fn run<R: Ring>(
     let other = ariann_gates::other(party);
     let welcome = Welcome::open(config, &course, &identity, events)?;
     let mut door = door(config, &identity, other, events)?;
-    let own = greeting(&course, party, config.resume, marks);
+    let own = greeting(course.digest(), party, config.resume, marks);
     let (mut peer, Start { from, lineage }) = loop {
         let mut peer = reach(config, &identity, other, door.as_mut())?;
         let mut observer = (hooks.observer)(name);
@@ -156,7 +156,7 @@ fn run<R: Ring>(
     let standing = standing.map_err(|reason| SessionError::Config(reason.to_string()))?;
     let cursor = course.cursor_at(first, standing);
     let (measured, hear) = channel();
-    let inflow = connect_dealer(config, &identity, &cursor, &course, lineage, hear, hooks)?;
+    let inflow = connect_dealer(config, &identity, &cursor, (course.digest(), first), lineage, hear, hooks)?;
     let mut trainee = Trainee {
         times: Vec::new(),
         start: None,
@@ -207,7 +207,7 @@ fn run<R: Ring>(
     Ok(report)
 }
 
-fn party_name(party: Party) -> &'static str {
+pub(super) fn party_name(party: Party) -> &'static str {
     match party {
         Party::P0 => "p0",
         Party::P1 => "p1",
@@ -250,7 +250,7 @@ fn marks<R: Ring>(
 }
 
 /// Where P0 awaits P1.
-fn door(
+pub(super) fn door(
     config: &TrainPartyConfig,
     identity: &Identity,
     other: Party,
@@ -268,7 +268,7 @@ fn door(
 }
 
 /// Connects to the other party.
-fn reach(
+pub(super) fn reach(
     config: &TrainPartyConfig,
     identity: &Identity,
     other: Party,
@@ -318,12 +318,12 @@ fn share_states<R: Ring>(
     Ok(own)
 }
 
-/// Begins to receive the material of all turns from the cursor's on.
-fn connect_dealer(
+/// Begins to receive the material of all turns from the cursor's on: of this job, and of a training that stands at this turn.
+pub(super) fn connect_dealer(
     config: &TrainPartyConfig,
     identity: &Identity,
     cursor: &Cursor,
-    course: &Course,
+    (job, turn): ([u8; 32], u64),
     lineage: [u8; 16],
     measured: Receiver<Vec<i32>>,
     hooks: &Hooks,
@@ -333,7 +333,7 @@ fn connect_dealer(
     let mut dealer = Peer::connect(&config.dealer.address, identity, &pin, "the dealer", &limits)?;
     let mut observer = (hooks.observer)(party_name(config.role));
     dealer.tap(Box::new(move |bytes| observer.received("dealer", bytes)));
-    ask(&mut dealer, course, cursor, config.role, lineage)?;
+    ask(&mut dealer, (job, turn), cursor.standing(), config.role, lineage)?;
     let inflow = Inflow::new(WAITING);
     inflow.start(dealer, cursor.clone(), config.role, measured)?;
     Ok(inflow)
@@ -466,6 +466,10 @@ impl<'a, R: Ring> Trainee<'a, R> {
                 }
             }
         }
+        if self.checkpoints.is_some() && self.course.turns().reveals == 0 {
+            // The trained model stays as shares, and here.
+            self.keep()?;
+        }
         events.progress("training", steps, steps);
         self.report.seconds = began.elapsed().as_secs_f64();
         Ok(())
@@ -503,21 +507,24 @@ impl<'a, R: Ring> Trainee<'a, R> {
             return Err(misfit(peer, "its word about the next turn has another form".to_string()));
         }
         keep |= theirs[40] == 1;
-        if keep {
-            self.written = Some((Instant::now(), 0));
-            if let Some(checkpoints) = &self.checkpoints {
-                // Lent for the time of writing: shares are not copied.
-                let checkpoint = Checkpoint {
-                    mark: Mark { turn: number, lineage: self.lineage },
-                    standing: self.cursor.standing().encode(),
-                    states: std::mem::take(&mut self.states),
-                    learned: std::mem::take(&mut self.learning.learned),
-                };
-                let written = checkpoints.write(&checkpoint);
-                (self.states, self.learning.learned) = (checkpoint.states, checkpoint.learned);
-                written?;
-                self.report.checkpoints += 1;
-            }
+        if keep { self.keep() } else { Ok(()) }
+    }
+
+    /// Writes a checkpoint, where there is a folder for them.
+    fn keep(&mut self) -> Result<(), SessionError> {
+        self.written = Some((Instant::now(), 0));
+        if let Some(checkpoints) = &self.checkpoints {
+            // Lent for the time of writing: shares are not copied.
+            let checkpoint = Checkpoint {
+                mark: Mark { turn: self.cursor.number(), lineage: self.lineage },
+                standing: self.cursor.standing().encode(),
+                states: std::mem::take(&mut self.states),
+                learned: std::mem::take(&mut self.learning.learned),
+            };
+            let written = checkpoints.write(&checkpoint);
+            (self.states, self.learning.learned) = (checkpoint.states, checkpoint.learned);
+            written?;
+            self.report.checkpoints += 1;
         }
         Ok(())
     }
@@ -533,9 +540,12 @@ impl<'a, R: Ring> Trainee<'a, R> {
                 None => when.elapsed() >= BETWEEN,
             },
             Turn::Evaluate { batch: 0, .. } => steps > 0 && self.every.is_none(),
-            Turn::Measure { .. } | Turn::Evaluate { .. } | Turn::Tally { .. } | Turn::Reveal { .. } | Turn::Weigh => {
-                false
-            }
+            Turn::Measure { .. }
+            | Turn::Evaluate { .. }
+            | Turn::Tally { .. }
+            | Turn::Reveal { .. }
+            | Turn::Weigh
+            | Turn::Answer => false,
         }
     }
 

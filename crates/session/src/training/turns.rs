@@ -51,6 +51,8 @@ pub enum Turn {
         /// Which of those that are revealed.
         index: u32,
     },
+    /// A batch of outside clients' items goes through the trained model.
+    Answer,
     /// A pair of a federated training multiplies what it changed with its public weight, clipped where that is agreed.
     Weigh,
 }

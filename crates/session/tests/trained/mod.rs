@@ -267,6 +267,7 @@ pub fn roles(made: &Made) -> Roles {
             listen: any.clone(),
             p0: pins[1].clone(),
             p1: pins[2].clone(),
+            answers: None,
             threads: 1,
             identity: own("dealer"),
             deadlines: deadlines.clone(),
