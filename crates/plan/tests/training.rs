@@ -4,10 +4,12 @@
 mod steps;
 
 use ariann_gates::{Party, Receiver};
-use ariann_graph::training::{Loss, Recipe, Role, evaluation, step_in_f64};
+use ariann_graph::training::{Loss, Recipe, Role, StepGraph, answering, evaluation, step_in_f64};
 use ariann_graph::{import, zoo};
 use ariann_plan::clear::{Nearest, Reference};
-use ariann_plan::training::{Source, TrainingOptions, compile, decode_state, encode_states, measure, reveal_state};
+use ariann_plan::training::{
+    Source, TrainingOptions, answer, compile, decode_state, encode_states, measure, reveal_state,
+};
 use ariann_plan::{CompileError, Gate, Opens, Revealed, Scale, Shared};
 use steps::clear::*;
 use steps::*;
@@ -237,6 +239,58 @@ fn what_owners_shared_is_masked_wherever_it_is_opened() {
             let telling = measure(&step, &ranges, &TrainingOptions { loss: None, ..options }).expect("a plan");
             telling.check().expect("a plan");
             assert_eq!(named(&telling), [Opens::Result { what: Revealed::Ranges, to: Receiver::Both }]);
+        }
+    }
+}
+
+/// The forward pass of the test, with its ranges: outputs go to outside clients, no state is changed, and nobody else learns anything.
+#[test]
+fn a_model_that_stays_shared_answers_clients_and_nobody_else() {
+    for name in ["network1", "lenet", "resnet8"] {
+        let recipe = recipe(4, Loss::CrossEntropy);
+        let network = zoo::network(name, &zoo::Options::default()).expect("a network");
+        let graph = import::import_for_training_bytes(&network.onnx).expect("a graph");
+        let (test, forward) = (evaluation(&graph, &recipe, 6), answering(&graph, &recipe, 3));
+        let (test, forward) = (test.expect("an evaluation"), forward.expect("a forward pass"));
+        let names = |step: &StepGraph| step.nodes.iter().map(|node| node.name.clone()).collect::<Vec<_>>();
+        assert!(names(&test).starts_with(&names(&forward)), "{name}: its ranges are those of the test");
+        assert_eq!(forward.nodes.len() + 3, test.nodes.len(), "labels, their comparison and the count are left out");
+        for ring in [32, 64] {
+            let plan = answer(&forward, &ranges(&test, 1), &options(ring, network.input));
+            let plan = plan.unwrap_or_else(|error| panic!("{name}, ring {ring}: {error}"));
+            plan.check().unwrap_or_else(|error| panic!("{name}, ring {ring}: {error}"));
+            assert_eq!(named(&plan), [Opens::Result { what: Revealed::Logits, to: Receiver::Client }]);
+            assert!(plan.for_clients() && plan.revealed_len() == test.classes);
+            assert_eq!(plan.gates[0].gate, Gate::Shared(Shared { len: 3 * test.item_len }));
+            let last = plan.gates.len() - 1;
+            assert!(plan.cost(last).exchanges.is_empty(), "parties keep their shares of the outputs");
+            assert!(!plan.gates.iter().any(|entry| matches!(entry.gate, Gate::Store(_) | Gate::Input(_))));
+
+            // To a party instead; with another batch; with the label of a training's kind.
+            for to in [Receiver::P0, Receiver::P1, Receiver::Both] {
+                let mut told = plan.clone();
+                told.reveal.to = to;
+                if let Gate::Reveal(reveal) = &mut told.gates[last].gate {
+                    reveal.to = to;
+                }
+                assert!(told.check().is_err(), "outputs to {to:?}");
+            }
+            let mut fewer = plan.clone();
+            fewer.training.as_mut().expect("states").batch = 2;
+            assert!(fewer.check().is_err());
+            for what in [Revealed::Label, Revealed::State, Revealed::Nothing, Revealed::Loss, Revealed::Ranges] {
+                let mut other = plan.clone();
+                other.reveal.what = what;
+                assert!(other.check().is_err(), "{what:?}");
+            }
+            // A state that is changed on the way.
+            let state = plan.gates.iter().position(|entry| matches!(entry.gate, Gate::State(_))).expect("a state");
+            let Gate::State(kept) = plan.gates[state].gate.clone() else { unreachable!("found above") };
+            let mut keeps = plan.clone();
+            let store =
+                ariann_plan::Entry { inputs: vec![state as u32], gate: Gate::Store(kept), ..plan.gates[state].clone() };
+            keeps.gates.insert(last, store);
+            assert!(keeps.check().is_err(), "it stores a state");
         }
     }
 }

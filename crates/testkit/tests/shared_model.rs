@@ -168,6 +168,7 @@ fn a_model_that_nobody_knows_answers_a_client() {
     }
     // Each mask binds one value, weights' masks with them; of a client a party hears a seed, or as many words as items have.
     let record = Record::read(&masked);
+    assert!(record.has("p0") && record.has("p1") && record.masks() > 100_000, "{} masks", record.masks());
     assert_eq!(record.used_twice(), Vec::<&Place>::new());
     assert_eq!(record.two_values(), Vec::<&Place>::new());
     let heard = |party: &str| std::fs::read(seen.join(format!("{party}-from-client west"))).unwrap().len();

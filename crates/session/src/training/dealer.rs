@@ -324,6 +324,7 @@ mod tests {
     use ariann_plan::training::MARGIN;
     use ariann_plan::{InputSpec, Link, Optimize, SignChoice};
 
+    use super::super::answers::Answers;
     use super::*;
     use crate::Fault;
     use crate::events::Silent;
@@ -394,6 +395,19 @@ mod tests {
             let dealt = deal::<u32>(course.cursor(), vec![a, b], false, &mut Silent);
             (dealt, ends.map(|end| end.join().unwrap()))
         })
+    }
+
+    #[test]
+    fn answers_need_the_ranges_of_a_test_and_are_some() {
+        let course = course();
+        let refused = |items, batches| {
+            let standing = course.cursor().standing().clone();
+            course.answering(Answers { items, batches }, standing).err().expect("no plan").to_string()
+        };
+        assert!(refused(4, 2).contains("answers need those of a test"), "{}", refused(4, 2));
+        assert!(refused(0, 2).contains("at least one item") && refused(4, 0).contains("at least one item"));
+        let digests = [(4, 2), (4, 3), (5, 2)].map(|(items, batches)| Answers { items, batches }.digest(&course));
+        assert!(digests[0] != digests[1] && digests[0] != digests[2] && digests[0] != course.digest());
     }
 
     #[test]
