@@ -154,7 +154,6 @@ fn a_model_that_nobody_knows_answers_a_client() {
         difference <= 1.5 / TESTED as f64,
         "{right} of {TESTED} are right, and the training's test said {accuracy}"
     );
-    // 70 items are three batches of 30.
     for role in roles_at_work {
         let report = role.finish().success().last()["report"].take();
         if report["role"] != "dealer" {
@@ -168,7 +167,8 @@ fn a_model_that_nobody_knows_answers_a_client() {
     }
     // Each mask binds one value, weights' masks with them; of a client a party hears a seed, or as many words as items have.
     let record = Record::read(&masked);
-    assert!(record.has("p0") && record.has("p1") && record.masks() > 100_000, "{} masks", record.masks());
+    // Seventy items are three batches, and there were three requests.
+    assert_eq!(["p0", "p1"].map(|party| record.slots(party)), [9, 9]);
     assert_eq!(record.used_twice(), Vec::<&Place>::new());
     assert_eq!(record.two_values(), Vec::<&Place>::new());
     let heard = |party: &str| std::fs::read(seen.join(format!("{party}-from-client west"))).unwrap().len();
@@ -184,7 +184,9 @@ fn a_model_that_nobody_knows_answers_a_client() {
         rows.map(|value| value.as_f64().unwrap()).collect::<Vec<_>>()
     });
     let most = logits.iter().zip(&before).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-    assert!(most < 0.02, "answers differ by {most}");
+    let greatest = before.iter().fold(0.0f64, |max, value| max.max(value.abs()));
+    println!("answers of up to {greatest:.2} differ by {most:.4}");
+    assert!(most < 0.02 * greatest, "answers of up to {greatest} differ by {most}");
     // There was one batch.
     run(&mut asks(&stage, &at, &few, "batch = 20")).failure(4, &["no material left"]);
     let [second, first, dealing] = roles_at_work;
