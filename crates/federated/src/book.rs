@@ -15,6 +15,8 @@ pub struct Book {
     keys: GroupKeys,
     training: [u8; 32],
     notes: Notes,
+    /// Tags of group keys that records tell, by epoch.
+    tags: BTreeMap<u32, [u8; 16]>,
     keep: Box<dyn Keep + Send>,
 }
 
@@ -29,7 +31,12 @@ struct Notes {
     released: BTreeSet<u64>,
     /// Where it said that the training has ended.
     closed: Option<Position>,
+    /// The place at which it last tested the model, and how often it did there.
+    tested: (u64, u32),
 }
+
+/// Tests of the model after one round: one, and some that were cut off.
+const MOST_TESTS: u32 = 3;
 
 /// First byte of what is kept.
 const VERSION: u8 = 2;
@@ -38,7 +45,7 @@ impl Book {
     /// The book that was kept, or a new one.
     pub fn open(training: &Training, keep: impl Keep + Send + 'static) -> Result<Book, FederatedError> {
         let (keys, notes) = (GroupKeys::none(training), Notes::default());
-        let mut book = Book { keys, training: training.digest(), notes, keep: Box::new(keep) };
+        let mut book = Book { keys, training: training.digest(), notes, tags: BTreeMap::new(), keep: Box::new(keep) };
         let Some(state) = book.keep.load()? else { return Ok(book) };
         let bad = || FederatedError::Config("an owner's book is of another training or release, or damaged".into());
         let (head, rest) = state.split_first_chunk::<33>().ok_or_else(bad)?;
@@ -108,10 +115,22 @@ impl Book {
         group::grant(&self.keys, roster, identity, owner, request)
     }
 
-    /// Takes the keys of an answer. Keys that contradict those at hand are refused.
+    /// From now on keys are taken only if rounds were masked with them that T owners have signed. Refuses other records.
+    pub fn expect(&mut self, roster: &Roster, records: &[Record]) -> Result<(), FederatedError> {
+        for record in records {
+            record.verify(roster)?;
+            self.tags.insert(record.epoch, record.group);
+        }
+        Ok(())
+    }
+
+    /// Takes the keys of an answer. Keys that contradict those at hand, or the records, are refused.
     pub fn accept(&mut self, roster: &Roster, request: Request, grant: &KeyGrant) -> Result<(), FederatedError> {
         let keys = request.open(roster, grant)?;
-        if !self.keys.learn(&keys) {
+        let mut told = GroupKeys::none(roster.training());
+        let known = told.learn(&keys)
+            && self.tags.iter().all(|(epoch, tag)| !told.has(*epoch) || told.tag(*epoch).is_ok_and(|it| it == *tag));
+        if !known || !self.keys.learn(&keys) {
             return Err(refuse(Who::Owner(grant.from), Why::OtherGroup));
         }
         self.save()
@@ -172,6 +191,15 @@ impl Book {
             true => Ok(()),
             false => self.note(|notes| notes.released.retain(|round| !rounds.contains(round))),
         }
+    }
+
+    /// It is about to reveal how good the model is, at this place: not often, as each answer tells something of the rows.
+    pub(crate) fn test(&mut self, position: &Position) -> Result<(), FederatedError> {
+        let times = if self.notes.tested.0 == position.round { self.notes.tested.1 } else { 0 };
+        if times >= MOST_TESTS {
+            return Err(refuse(Who::Server, Why::Tested { round: position.round, times }));
+        }
+        self.note(|notes| notes.tested = (position.round, times + 1))
     }
 
     /// It is about to sign that the training has ended here, and nowhere else.

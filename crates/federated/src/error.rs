@@ -225,6 +225,16 @@ pub enum Why {
     /// A record with another list of survivors than this owner signed.
     #[error("its list of the survivors of round {0} is not the one that this owner signed: it is not followed")]
     OtherSigned(u64),
+    /// Asked too often for the accuracy.
+    #[error(
+        "it asks for the accuracy after round {round} again, which was revealed or begun {times} times: no more is told of this model"
+    )]
+    Tested {
+        /// The last round in the model.
+        round: u64,
+        /// How often.
+        times: u32,
+    },
     /// A second end of the training.
     #[error("it asks for a second end of the training: this owner has signed that it ended with round {0}")]
     Closed(u64),

@@ -223,3 +223,31 @@ fn a_new_owner_verifies_the_rounds_of_former_ones() {
     assert_eq!(refusal, Why::Signature("echo"));
     assert!(old.followed(0, &pins).is_err(), "epochs grow");
 }
+
+#[test]
+fn a_key_with_which_no_round_was_masked_is_not_taken_from_an_owner() {
+    let mut world = World::new(3, training(32, VALUES, 2));
+    let record = round(&mut world);
+    let roster = world.roster.clone();
+    // The first owner gives another key than it has.
+    let mut other = Book::open(roster.training(), KeepMemory::default()).unwrap();
+    other.draw(&roster, number(0)).unwrap();
+    let request = || Request::new(&roster, &world.identities[2], number(2)).unwrap();
+    let granted = |book: &Book, at: usize, request: &Request| {
+        book.grant(&roster, &world.identities[at], number(at), request.message()).unwrap()
+    };
+    let mut book = Book::open(roster.training(), KeepMemory::default()).unwrap();
+    let mut forged = record.clone();
+    forged.group[0] ^= 1;
+    assert_eq!(why(book.expect(&roster, &[forged])), Why::Signature("echo"));
+    book.expect(&roster, std::slice::from_ref(&record)).unwrap();
+    let asked = request();
+    let grant = granted(&other, 0, &asked);
+    let refusal = book.accept(&roster, asked, &grant).unwrap_err();
+    assert_eq!(refusal.refusal().unwrap(), &Refusal { who: Who::Owner(number(0)), why: Why::OtherGroup });
+    assert!(!book.keys().has(1));
+    let asked = request();
+    let grant = granted(&world.books[1], 1, &asked);
+    book.accept(&roster, asked, &grant).unwrap();
+    assert!(book.keys().has(1));
+}

@@ -288,7 +288,8 @@ impl<'a, R: Ring> Owner<'a, R> {
                     }
                 }
                 let lost = self.lost(&past).len() as u32;
-                self.report.privacy = Some(self.plan.protection(accuracies.len() as u32, lost));
+                let rounds = self.share.as_ref().map_or(accuracies.len() as u32, |it| it.position().rounds as u32);
+                self.report.privacy = Some(self.plan.protection(rounds, lost));
                 (self.report.accuracies, self.report.paused) = (accuracies, paused);
                 if let Some(closings) = closings {
                     self.learn(&mut peer, &closings)?;
@@ -328,8 +329,15 @@ impl<'a, R: Ring> Owner<'a, R> {
                 let grant: KeyGrant = server_sent(&bytes)?;
                 let none = FederatedError::Order("a grant came that was not asked for");
                 let request = self.request.take().ok_or(none)?;
-                self.book.accept(&self.roster, request, &grant)?;
-                FromOwner::Joins
+                match self.book.accept(&self.roster, request, &grant) {
+                    Ok(()) => FromOwner::Joins,
+                    // Another owner may give the right ones.
+                    Err(FederatedError::Refused(refusal)) => {
+                        events.notice(refusal.to_string());
+                        FromOwner::Lacks(Vec::new())
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
             ToOwner::Advertise => FromOwner::Advert(encode(self.running()?.round.advert())),
             ToOwner::Candidates(bytes) => {
@@ -490,6 +498,7 @@ impl<'a, R: Ring> Owner<'a, R> {
             self.book.draw(&self.roster, self.number)?;
         }
         if former || !self.book.keys().has(epoch) {
+            self.book.expect(&self.roster, &all(&past.records)?)?;
             let request = Request::new(&self.roster, &self.identity, self.number)?;
             let message = encode(request.message());
             self.request = Some(request);
@@ -608,9 +617,15 @@ impl<'a, R: Ring> Owner<'a, R> {
             let reason = "it asks for the accuracy, and this owner does not agree: set reveal_accuracy".to_string();
             return Err(SessionError::Mismatch { peer: "the server".to_string(), reason });
         }
+        let PairTask::Test { round } = task else { unreachable!("checked above") };
+        let position = self.share()?.position();
+        if u64::from(round) != position.rounds {
+            let reason = format!("it asks for the accuracy after {round} rounds, and {} are done", position.rounds);
+            return Err(mismatch(reason));
+        }
+        self.book.test(&position)?;
         let (cursor, states) = (self.plan.course.pair(task)?, self.states()?);
         peer.send_control(&FromOwner::Ready)?;
-        let PairTask::Test { round } = task else { unreachable!("checked above") };
         let work = || {
             let dealer = self.dealer(u64::from(round), task)?;
             let observer = (self.hooks.observer)(&self.report.role);

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use ariann_net::{Allowed, Identity, Limits, Listener, Peer};
 use ariann_session::hooks::Hooks;
+use ariann_session::training::PairTask;
 
 use super::loopback::{Made, make};
 use super::wire::{FromOwner, Hello, MOST, Past, ToOwner};
 use super::{Algorithm, Reveal};
-use crate::ModelShare;
 use crate::owner::faults::{Fault, Round, seen, watch};
 use crate::statistics::Tests;
+use crate::{Book, KeepFile, ModelShare, Position};
 
 const ALARM: f64 = 1e-9;
 /// The owner that helps the server.
@@ -180,6 +181,7 @@ fn an_owner_gives_its_share_away_when_t_owners_say_that_the_training_has_ended()
     made.federation.reveal = Some(Reveal::Server);
     made.federation.write(&made.folder.path().join("federation.json")).unwrap();
     let allow = super::needed(made.federation.reveal);
+    let training = made.federation.clone().plan().unwrap().training().clone();
     let (dealer, dealing) = made.start_dealer(Hooks::default());
     let mut config = made.server(&dealer);
     config.allow.clone_from(&allow);
@@ -192,6 +194,16 @@ fn an_owner_gives_its_share_away_when_t_owners_say_that_the_training_has_ended()
     assert_eq!(serving.join().unwrap().unwrap().files.len(), 2);
     owners.into_iter().for_each(|owner| drop(owner.join().unwrap().unwrap()));
     dealing.join().unwrap().unwrap();
+    // The server had the accuracy once; what was begun counts.
+    let book = || Book::open(&training, KeepFile::at(&made.folder.path().join("state-1").join("book"))).unwrap();
+    let here = Position { round: 1, rounds: 1, head: [0; 32] };
+    let tests = (0..4).take_while(|_| book().test(&here).is_ok()).count();
+    assert_eq!(tests, 2, "one was used");
+    let test = |round| ToOwner::Test { past: Past::default(), task: PairTask::Test { round } };
+    for (round, why) in [(1, "asks for the accuracy after round 1 again"), (0, "after 0 rounds, and 1 are done")] {
+        let told = answer(&made, "state-1", test(round));
+        assert!(matches!(&told, FromOwner::Refuses(told) if told.contains(why)), "{told:?}");
+    }
     // It says the same again, and does not take its own word for T of them.
     let FromOwner::Closing(word) = answer(&made, "state-1", ToOwner::Close { past: Past::default() }) else { panic!() };
     for (closings, why) in [
