@@ -5,7 +5,7 @@ python benches/overhead.py --program target/release/ariann [--network lenet --it
 The same compiled model predicts by roles that the interpreter starts, and by roles that are the program, call by call
 in turn. "In Python" is the whole call `model.predict(x)` with the first; "without" is what the compiled code alone
 takes with the second. Both start their three roles in every call. Medians and quartiles; each call is compared with
-the one beside it.
+the one beside it. Processor time, of this process and its roles, says it again where other work disturbs the clock.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import importlib.machinery
 import importlib.util
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -36,6 +37,12 @@ def with_program(program: str) -> None:
     spec.loader.exec_module(module)
     sys.modules["ariann._ariann"] = module
     module.set_host([program])
+
+
+def processor() -> float:
+    """Return the processor seconds of this process and of those that it has waited for."""
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(sum(resource.getrusage(who)[:2]) for who in whose)
 
 
 def answer(args: argparse.Namespace) -> None:
@@ -65,10 +72,11 @@ def answer(args: argparse.Namespace) -> None:
     model._compiled = Timed()  # type: ignore[assignment]
     print("ready", flush=True)
     for _ in sys.stdin:
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), processor()
         model.predict(items, progress=False)
-        ended = time.perf_counter()
-        print(json.dumps([ended - began, times[0] - began, times[1] - times[0], ended - times[1]]), flush=True)
+        ended, spent = time.perf_counter(), processor() - spent
+        parts = [times[0] - began, times[1] - times[0], ended - times[1]]
+        print(json.dumps([ended - began, *parts, spent]), flush=True)
 
 
 class Child:
@@ -82,7 +90,7 @@ class Child:
         assert self.heard.readline() == "ready\n"
 
     def call(self) -> list[float]:
-        """Return seconds: the whole call, before the compiled code, in it, after it."""
+        """Return seconds: the whole call, before the compiled code, in it, after it; processor's."""
         self.told.write("\n")
         self.told.flush()
         times: list[float] = json.loads(self.heard.readline())
@@ -129,7 +137,7 @@ def main() -> None:
             ours.append(package.call())
             theirs.append(bare.call())
     # The first of each warms files and caches.
-    whole, before, inside, after = map(list, zip(*ours[1:], strict=True))
+    whole, before, inside, after, spent = map(list, zip(*ours[1:], strict=True))
     without = [of[2] for of in theirs[1:]]
     added = [mine - other for mine, other in zip(whole, without, strict=True)]
     low, middle, high = statistics.quantiles([100 * a / b for a, b in zip(added, without, strict=True)], n=4)
@@ -146,6 +154,10 @@ def main() -> None:
     print(f"    results, report, files removed {spread(after)}")
     print(f"  one role started by Python       {spread([of[0] for of in starts])}")
     print(f"  one role started as the program  {spread([of[1] for of in starts])}")
+    theirs_spent = [of[4] for of in theirs[1:]]
+    share = 100 * (statistics.median(spent) / statistics.median(theirs_spent) - 1)
+    print(f"  processor time in Python         {spread(spent)}")
+    print(f"  without, but for its calls       {spread(theirs_spent)}: {share:+.1f} %")
     fastest = min(whole) / min(without) - 1
     print(f"  fastest calls: {min(whole):.3f} s and {min(without):.3f} s, {100 * fastest:+.1f} %")
 

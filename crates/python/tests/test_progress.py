@@ -1,5 +1,7 @@
 """Progress and costs as people see them."""
 
+import sys
+
 import ariann
 from ariann import _progress
 
@@ -20,6 +22,8 @@ def test_who_is_told(monkeypatch):
     assert _progress.chosen(own) is own and _progress.chosen(False) is None and _progress.chosen(True) is not None
     monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
     assert _progress.chosen(None) is None
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    assert _progress.chosen(None) is not None
 
 
 def test_the_table_of_a_notebook_has_a_bar_a_layer(model):
