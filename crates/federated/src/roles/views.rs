@@ -1,13 +1,14 @@
 //! What the server, an owner, and both together can put together of a round that the roles played over TLS: held against what the
 //! scheme lets each of them see, also in builds whose owners leave a mask out.
 
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ariann_net::{Allowed, Identity, Limits, Listener, Peer};
 use ariann_session::hooks::Hooks;
 use ariann_session::training::PairTask;
 
-use super::loopback::{Made, make};
+use super::loopback::{Ended, Made, make};
 use super::wire::{FromOwner, Hello, MOST, Past, ToOwner};
 use super::{Algorithm, Reveal};
 use crate::owner::faults::{Fault, Round, seen, watch};
@@ -132,6 +133,19 @@ fn asked(made: &Made, ask: ToOwner) -> String {
 
 /// What the first owner answers from this state.
 fn answer(made: &Made, state: &str, ask: ToOwner) -> FromOwner {
+    let (mut peer, owner) = meet(made, state);
+    peer.send_control(&ask).unwrap();
+    let answer = peer.recv_control(MOST, "an answer").unwrap();
+    let end = ToOwner::End { past: Past::default(), accuracies: Vec::new(), paused: true, closings: None };
+    peer.send_control(&end).unwrap();
+    let _: FromOwner = peer.recv_control(MOST, "its last word").unwrap();
+    drop(peer);
+    assert!(owner.join().unwrap().unwrap().paused);
+    answer
+}
+
+/// The first owner, connected to a server of ours.
+fn meet(made: &Made, state: &str) -> (Peer, JoinHandle<Ended>) {
     let folder = made.folder.path();
     let identity = Identity::load(folder, "server").unwrap();
     let pin = Identity::load(folder, "owner-1").unwrap().fingerprint();
@@ -147,14 +161,7 @@ fn answer(made: &Made, state: &str, ask: ToOwner) -> FromOwner {
         }
     };
     let _: Hello = peer.recv_control(MOST, "hello").unwrap();
-    peer.send_control(&ask).unwrap();
-    let answer = peer.recv_control(MOST, "an answer").unwrap();
-    let end = ToOwner::End { past: Past::default(), accuracies: Vec::new(), paused: true, closings: None };
-    peer.send_control(&end).unwrap();
-    let _: FromOwner = peer.recv_control(MOST, "its last word").unwrap();
-    drop(peer);
-    assert!(owner.join().unwrap().unwrap().paused);
-    answer
+    (peer, owner)
 }
 
 #[test]
@@ -178,7 +185,7 @@ fn an_owner_keeps_its_share_of_the_model_until_the_last_round_has_ended() {
 #[test]
 fn an_owner_gives_its_share_away_when_t_owners_say_that_the_training_has_ended() {
     let mut made = make(&[40, 40], 1, 2, 32);
-    made.federation.reveal = Some(Reveal::Server);
+    made.federation.reveal = Some(Reveal::All);
     made.federation.write(&made.folder.path().join("federation.json")).unwrap();
     let allow = super::needed(made.federation.reveal);
     let training = made.federation.clone().plan().unwrap().training().clone();
@@ -209,9 +216,17 @@ fn an_owner_gives_its_share_away_when_t_owners_say_that_the_training_has_ended()
     for (closings, why) in [
         (vec![], "has 0 owners, the threshold is 2"),
         (vec![word.clone()], "has 1 owners, the threshold is 2"),
-        (vec![word.clone(), word], "twice or out of order"),
+        (vec![word.clone(), word.clone()], "twice or out of order"),
     ] {
-        let told = answer(&made, "state-1", ToOwner::Reveal { past: Past::default(), closings });
+        let told = answer(&made, "state-1", ToOwner::Reveal { past: Past::default(), closings: closings.clone() });
         assert!(matches!(&told, FromOwner::Refuses(told) if told.contains(why)), "{told:?}");
+        // Nor does it take a share for the last one then.
+        let (mut peer, owner) = meet(&made, "state-1");
+        let closings = Some(closings);
+        let end = ToOwner::End { past: Past::default(), accuracies: Vec::new(), paused: false, closings };
+        peer.send_control(&end).unwrap();
+        let _ = peer.flush();
+        let told = owner.join().unwrap().unwrap_err().to_string();
+        assert!(told.contains(why), "{told}");
     }
 }
