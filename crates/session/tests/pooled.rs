@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ariann_data::Items;
+use ariann_graph::training::Loss;
 use ariann_net::{Identity, Peer};
 use ariann_plan::training::Source;
 use ariann_prg::{Address, Prg, Seed};
@@ -124,7 +125,8 @@ fn rows_of_three_owners_train_as_the_union_does() {
     let hooks = Hooks::default();
     let split = [[100, 30], [120, 0], [40, 40]];
     for (ring, rescale_every) in [(32, None), (64, None), (32, Some(3))] {
-        let wanted = Wanted { ring, rescale_every, ..Wanted::default() };
+        // Elsewhere a rounding may decide a ReLU, and two trainings that differ in nothing part.
+        let wanted = Wanted { ring, rescale_every, settled: true, loss: Loss::CrossEntropy, ..Wanted::default() };
         let union = make(wanted.clone());
         let (losses, accuracies, _) = in_clear(&union);
         let private = (ring == 32).then(|| run(roles(&union), [&hooks; 3])[1].as_ref().unwrap().clone());
@@ -143,15 +145,15 @@ fn rows_of_three_owners_train_as_the_union_does() {
         assert!(p1.losses.is_empty() && p1.epochs.is_empty(), "P1 learns nothing");
         assert_eq!((p0.losses.len(), p0.epochs.len(), p0.turns), (losses.len(), 2, made.course.turns().count()));
         for (step, (pooled, clear)) in p0.losses.iter().zip(&losses).enumerate() {
-            assert!((pooled - clear).abs() < 0.03 * clear + 0.005, "ring {ring}, step {step}: {pooled} for {clear}");
+            assert!((pooled - clear).abs() < 0.002 * clear, "ring {ring}, step {step}: {pooled} for {clear}");
         }
         for (epoch, clear) in p0.epochs.iter().zip(&accuracies) {
             let pooled = epoch.accuracy.unwrap();
-            assert!((pooled - clear).abs() <= 2.0 / 64.0 + 1e-9, "epoch {}: {pooled} for {clear}", epoch.epoch);
+            assert!((pooled - clear).abs() <= 1.0 / 64.0 + 1e-9, "epoch {}: {pooled} for {clear}", epoch.epoch);
         }
         let Some(private) = private else { continue };
         for (pooled, private) in p0.losses.iter().zip(&private.losses) {
-            assert!((pooled - private).abs() < 0.02 * private + 0.002, "{pooled} for {private}");
+            assert!((pooled - private).abs() < 0.002 * private, "{pooled} for {private}");
         }
         for (pooled, private) in p0.epochs.iter().zip(&private.epochs) {
             let [pooled, private] = [pooled, private].map(|epoch| epoch.accuracy.unwrap());

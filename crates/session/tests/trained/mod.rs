@@ -1,6 +1,9 @@
 //! A small training of three roles in threads, over TLS on loopback.
 #![allow(dead_code)]
 
+#[path = "../../../federated/tests/settled/mod.rs"]
+mod settled;
+
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -8,7 +11,7 @@ use std::time::Duration;
 
 use ariann_data::{Items, bundled};
 use ariann_gates::{Party, Receiver};
-use ariann_graph::training::{Loss, Recipe, Rehearsal, StepGraph, Trainer, evaluation, order, training_step};
+use ariann_graph::training::{Initial, Loss, Recipe, Rehearsal, StepGraph, Trainer, evaluation, order, training_step};
 use ariann_graph::{Network, zoo};
 use ariann_net::Identity;
 use ariann_plan::training::MARGIN;
@@ -39,6 +42,8 @@ pub struct Wanted {
     /// Ranges come from so many steps; from all when none.
     pub rehearsed: Option<u64>,
     pub rescale_every: Option<u32>,
+    /// Begins where no rounding decides a ReLU: to be compared closely with another training.
+    pub settled: bool,
 }
 
 impl Default for Wanted {
@@ -57,6 +62,7 @@ impl Default for Wanted {
             dropout: 0.0,
             rehearsed: None,
             rescale_every: None,
+            settled: false,
         }
     }
 }
@@ -82,7 +88,10 @@ fn write(folder: &Path, file: bundled::File) -> PathBuf {
 /// Compiles a job. `loss`, `accuracy` and `model` are revealed to P0.
 pub fn make(wanted: Wanted) -> Made {
     let folder = tempfile::tempdir().unwrap();
-    let network = zoo::network(wanted.network, &zoo::Options::default()).unwrap();
+    let mut network = zoo::network(wanted.network, &zoo::Options::default()).unwrap();
+    if wanted.settled {
+        network.onnx = settled::settled(&network.onnx);
+    }
     std::fs::write(folder.path().join("model.onnx"), &network.onnx).unwrap();
     let graph = ariann_graph::import_for_training_bytes(&network.onnx).unwrap();
     let recipe = Recipe {
@@ -90,6 +99,7 @@ pub fn make(wanted: Wanted) -> Made {
         momentum: 0.9,
         dropout: wanted.dropout,
         seed: 5,
+        initial: if wanted.settled { Initial::Model } else { Initial::Fresh },
         ..Recipe::plain(wanted.loss, wanted.batch, wanted.lr)
     };
     let step = training_step(&graph, &recipe, recipe.lr, true).unwrap();
