@@ -32,7 +32,7 @@ fn words(words: &[&str]) -> Vec<String> {
 
 #[test]
 fn a_compiled_model_runs_again_and_again() {
-    Program::host(Program { path: env!("CARGO_BIN_EXE_ariann").into(), args: Vec::new() });
+    Program::host(Program { path: env!("CARGO_BIN_EXE_ariann").into(), args: Vec::new(), quick: None });
     let folder = tempfile::tempdir().unwrap();
     let (network, images) = (placed(folder.path(), bundled::model()), placed(folder.path(), bundled::test_images()));
     let model = Model::compile(&network, &words(&["--calibration-limit=100", "--link=lan"])).unwrap();

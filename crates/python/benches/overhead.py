@@ -4,8 +4,9 @@ python benches/overhead.py --program target/release/ariann [--network lenet --it
 
 The same compiled model predicts by roles that the interpreter starts, and by roles that are the program, call by call
 in turn. "In Python" is the whole call `model.predict(x)` with the first; "without" is what the compiled code alone
-takes with the second. Both start their three roles in every call. Medians and quartiles; each call is compared with
-the one beside it. Processor time, of this process and its roles, says it again where other work disturbs the clock.
+takes with the second. Both start their three roles in every call; those of the interpreter are forked from one that the
+first call starts. Medians and quartiles; each call is compared with the one beside it. Processor time, of each process
+with all that it started and over all of its calls, says it again where other work disturbs the clock.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def with_program(program: str) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     sys.modules["ariann._ariann"] = module
-    module.set_host([program])
+    module.set_host([program], False)
 
 
 def processor() -> float:
@@ -46,10 +47,11 @@ def processor() -> float:
 
 
 def answer(args: argparse.Namespace) -> None:
-    """Predict whenever told to, and print the seconds of the call and its parts."""
+    """Predict whenever told to; print the seconds of the call and its parts, in the end the processor's of a call."""
     import ariann
     import torch
     import torch_models as examples
+    from ariann import _ariann
 
     makes: dict[str, tuple[Any, tuple[int, ...]]] = {
         "mlp": (examples.mlp, (1, 28, 28)),
@@ -71,12 +73,16 @@ def answer(args: argparse.Namespace) -> None:
 
     model._compiled = Timed()  # type: ignore[assignment]
     print("ready", flush=True)
+    calls, spent = 0, processor()
     for _ in sys.stdin:
-        began, spent = time.perf_counter(), processor()
+        began = time.perf_counter()
         model.predict(items, progress=False)
-        ended, spent = time.perf_counter(), processor() - spent
+        ended, calls = time.perf_counter(), calls + 1
         parts = [times[0] - began, times[1] - times[0], ended - times[1]]
-        print(json.dumps([ended - began, *parts, spent]), flush=True)
+        print(json.dumps([ended - began, *parts]), flush=True)
+    # What it and the roles that it forked have taken is counted when it has ended.
+    _ariann.end_nursery()
+    print((processor() - spent) / calls)
 
 
 class Child:
@@ -90,11 +96,16 @@ class Child:
         assert self.heard.readline() == "ready\n"
 
     def call(self) -> list[float]:
-        """Return seconds: the whole call, before the compiled code, in it, after it; processor's."""
+        """Return seconds: the whole call, before the compiled code, in it, after it."""
         self.told.write("\n")
         self.told.flush()
         times: list[float] = json.loads(self.heard.readline())
         return times
+
+    def end(self) -> float:
+        """Return processor seconds of a call."""
+        self.told.close()
+        return float(self.heard.readline())
 
 
 def start(command: list[str]) -> float:
@@ -137,7 +148,7 @@ def main() -> None:
             ours.append(package.call())
             theirs.append(bare.call())
     # The first of each warms files and caches.
-    whole, before, inside, after, spent = map(list, zip(*ours[1:], strict=True))
+    whole, before, inside, after = map(list, zip(*ours[1:], strict=True))
     without = [of[2] for of in theirs[1:]]
     added = [mine - other for mine, other in zip(whole, without, strict=True)]
     low, middle, high = statistics.quantiles([100 * a / b for a, b in zip(added, without, strict=True)], n=4)
@@ -150,14 +161,13 @@ def main() -> None:
     print(f"  without                          {spread(without)}")
     print(f"  Python adds                      {spread(added)}: {middle:+.1f} % ({low:+.1f} to {high:+.1f})")
     print(f"    arrays checked and written     {spread(before)}")
-    print(f"    roles that an interpreter runs {spread([a - b for a, b in zip(inside, without, strict=True)])}")
+    print(f"    roles, forked or started       {spread([a - b for a, b in zip(inside, without, strict=True)])}")
     print(f"    results, report, files removed {spread(after)}")
-    print(f"  one role started by Python       {spread([of[0] for of in starts])}")
-    print(f"  one role started as the program  {spread([of[1] for of in starts])}")
-    theirs_spent = [of[4] for of in theirs[1:]]
-    share = 100 * (statistics.median(spent) / statistics.median(theirs_spent) - 1)
-    print(f"  processor time in Python         {spread(spent)}")
-    print(f"  without, but for its calls       {spread(theirs_spent)}: {share:+.1f} %")
+    print(f"  an interpreter starts in         {spread([of[0] for of in starts])}, once")
+    print(f"  the program starts in            {spread([of[1] for of in starts])}, for each role")
+    mine, other = package.end(), bare.end()
+    share = 100 * (mine / other - 1)
+    print(f"  processor time of a call         {1000 * mine:8.1f} ms and {1000 * other:.1f}, {share:+.1f} %")
     fastest = min(whole) / min(without) - 1
     print(f"  fastest calls: {min(whole):.3f} s and {min(without):.3f} s, {100 * fastest:+.1f} %")
 

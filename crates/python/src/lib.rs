@@ -3,6 +3,8 @@
 
 mod fss;
 mod model;
+#[cfg(target_os = "linux")]
+mod nursery;
 
 use std::ffi::OsString;
 use std::sync::OnceLock;
@@ -34,20 +36,32 @@ fn threaded<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> PyResul
 /// Runs the program with these arguments and returns its exit code. `host` is the command line that starts it again.
 #[pyfunction]
 fn run(py: Python<'_>, host: Vec<OsString>, args: Vec<OsString>) -> u8 {
-    set_host(host);
+    set_host(host, false);
     let args = std::iter::once(OsString::from("ariann")).chain(args);
     let code = py.detach(|| ariann_cli::run(args, Hooks::default()));
     // An exit code cannot be read; those that the program knows are 0 to 6.
     (0..=6).find(|number| std::process::ExitCode::from(*number) == code).unwrap_or(1)
 }
 
-/// Sets the command line that starts role processes.
+/// Sets the command line that starts role processes; with `nursery`, one process by it that the others are forked from.
 #[pyfunction]
-fn set_host(words: Vec<OsString>) {
+fn set_host(words: Vec<OsString>, nursery: bool) {
     let mut words = words.into_iter();
     if let Some(path) = words.next() {
-        Program::host(Program { path: path.into(), args: words.collect() });
+        #[cfg(target_os = "linux")]
+        let quick = nursery.then_some(nursery::start as fn(&[OsString]) -> _);
+        #[cfg(not(target_os = "linux"))]
+        let (quick, _) = (None, nursery);
+        Program::host(Program { path: path.into(), args: words.collect(), quick });
     }
+}
+
+/// Ends the process that roles are forked from; the next prediction starts another. A forked process only lets go of its
+/// parent's.
+#[pyfunction]
+fn end_nursery() {
+    #[cfg(target_os = "linux")]
+    nursery::end();
 }
 
 /// The exception of the package for an error of the program.
@@ -68,6 +82,7 @@ fn _ariann(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(run, module)?)?;
     module.add_function(wrap_pyfunction!(set_host, module)?)?;
+    module.add_function(wrap_pyfunction!(end_nursery, module)?)?;
     module.add_function(wrap_pyfunction!(fss::generate, module)?)?;
     module.add_class::<fss::Keys>()?;
     module.add_class::<model::Model>()

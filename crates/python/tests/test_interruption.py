@@ -77,9 +77,10 @@ except KeyboardInterrupt:
     tell("alive")
 """
 
-# How the work is known to be under way, and how many processes it has then. A training has one that watches the three.
+# How the work is known to be under way, and how many processes it has then. A prediction has one that the three are
+# forked from, a training one that watches them.
 WORKS = {
-    "predict": ("dealing", 3),
+    "predict": ("dealing", 4),
     "train": ("training", 4),
     "federate": ("federated", None),
     "query": ("predicting", 3),

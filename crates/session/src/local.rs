@@ -1,9 +1,9 @@
 //! Dealer, P0 and P1 as three processes on this machine, over TLS on loopback: starts them, watches them, ends them.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::config::{
     AHEAD, Deadlines, DealConfig, DealServe, IdentityConfig, MOST_ITEMS, QueryConfig, Remote, ServeConfig,
 };
 use crate::events::{Event, Events};
+use crate::program::{Running, Started};
 use crate::report::{DealerReport, PartyReport};
 use crate::{Fault, Program, SessionError};
 
@@ -57,10 +58,6 @@ pub struct Reports {
 
 /// Validity of the identities of one run.
 const VALIDITY: Duration = Duration::from_secs(86_400);
-/// Gates take and leave buffers of tens of megabytes: with GNU's allocator their pages are kept for the next gate instead of
-/// being cleared by the system each time, about a seventh of a training step. Elsewhere it means nothing.
-const KEPT_PAGES: &str =
-    "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=1073741824:glibc.malloc.top_pad=16777216";
 /// Between two looks whether this process was told to end.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long the other roles get to say why they stopped, after one did.
@@ -75,7 +72,8 @@ enum Said {
 /// A role process. Ends with this object.
 struct Role {
     name: &'static str,
-    child: Child,
+    input: Box<dyn Write + Send>,
+    process: Box<dyn Running>,
     result: Option<Value>,
     error: Option<(Fault, String)>,
     /// It waits for its configuration.
@@ -85,8 +83,7 @@ struct Role {
 
 impl Drop for Role {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.end();
     }
 }
 
@@ -254,31 +251,23 @@ impl<'a> Watch<'a> {
     /// Starts the process of a role, which waits for its configuration: so the processes of all roles start at once, while
     /// what they need is made.
     pub fn hold(&mut self, name: &'static str, command: &[&str]) -> Result<(), SessionError> {
-        let child = self
-            .program
-            .command()
-            .args(command)
-            .arg("--config")
-            .arg(self.config_of(name))
-            .args(["--json", "--supervised", "--held"])
-            .env("GLIBC_TUNABLES", KEPT_PAGES)
-            // The role ends when this pipe closes: with this process, however it ends.
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn();
-        let mut child = child.map_err(|source| SessionError::file("starting", &self.program.path, source))?;
-        let stdout = child.stdout.take().expect("piped");
+        let mut args: Vec<OsString> = command.iter().map(OsString::from).collect();
+        args.extend(["--config".into(), self.config_of(name).into()]);
+        // The role ends when its input closes: with this process, however it ends.
+        args.extend(["--json", "--supervised", "--held"].map(OsString::from));
+        let started = self.program.start(&args);
+        let started = started.map_err(|source| SessionError::file("starting", &self.program.path, source))?;
+        let Started { input, output, process } = started;
         let (say, index) = (self.say.clone(), self.roles.len());
         std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if let Ok(value) = serde_json::from_str(&line) {
                     let _ = say.send((index, Said::Line(value)));
                 }
             }
             let _ = say.send((index, Said::Ended));
         });
-        self.roles.push(Role { name, child, result: None, error: None, held: true, ended: false });
+        self.roles.push(Role { name, input, process, result: None, error: None, held: true, ended: false });
         Ok(())
     }
 
@@ -291,7 +280,7 @@ impl<'a> Watch<'a> {
         let role = &mut self.roles[index];
         role.held = false;
         // One that is gone already is told of by its end.
-        let _ = role.child.stdin.as_mut().expect("piped").write_all(b"\n");
+        let _ = role.input.write_all(b"\n");
         Ok(index)
     }
 

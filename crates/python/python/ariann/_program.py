@@ -15,7 +15,10 @@ from ariann import _ariann, errors
 from ariann._progress import Progress
 
 HOST = [sys.executable, "-I", "-S", str(Path(__file__).with_name("_role.py"))]
-_ariann.set_host(HOST)
+_ariann.set_host(HOST, True)
+if hasattr(os, "register_at_fork"):
+    # Who was forked would keep the nursery alive when this process ends.
+    os.register_at_fork(after_in_child=_ariann.end_nursery)
 _PATIENCE = 5.0
 
 
