@@ -15,6 +15,10 @@ pub const KEPT_PAGES: (&str, &str) = (
     "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=1073741824:glibc.malloc.top_pad=16777216",
 );
 
+/// Starts a role with these arguments, or none when that way is closed now. Its processes have the environment variable
+/// [`KEPT_PAGES`] as well.
+pub type Quick = fn(&[OsString]) -> Option<Started>;
+
 /// A program and the arguments that come before a role's own.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -22,9 +26,8 @@ pub struct Program {
     pub path: PathBuf,
     /// Arguments that make it this program: none, but for an interpreter.
     pub args: Vec<OsString>,
-    /// A quicker way to a role with these arguments than a new process of the file: for an interpreter, which is slow to start.
-    /// None when that way is closed now. Its processes have the environment variable [`KEPT_PAGES`] as well.
-    pub quick: Option<fn(&[OsString]) -> Option<Started>>,
+    /// A quicker way to a role: for an interpreter, which is slow to start.
+    pub quick: Option<Quick>,
 }
 
 /// A role process that was started.
