@@ -49,7 +49,7 @@ fn set_host(words: Vec<OsString>, nursery: bool) {
     let mut words = words.into_iter();
     if let Some(path) = words.next() {
         #[cfg(target_os = "linux")]
-        let quick = nursery.then_some(nursery::start as ariann_session::program::Quick);
+        let quick = nursery.then_some(nursery::start as ariann_session::local::Quick);
         #[cfg(not(target_os = "linux"))]
         let (quick, _) = (None, nursery);
         Program::host(Program { path: path.into(), args: words.collect(), quick });

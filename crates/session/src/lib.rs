@@ -23,7 +23,7 @@ mod messages;
 pub mod outside;
 pub mod planning;
 mod preparing;
-pub mod program;
+mod program;
 pub mod query;
 pub mod reading;
 pub mod report;

@@ -16,9 +16,10 @@ use crate::config::{
     AHEAD, Deadlines, DealConfig, DealServe, IdentityConfig, MOST_ITEMS, QueryConfig, Remote, ServeConfig,
 };
 use crate::events::{Event, Events};
-use crate::program::{Running, Started};
 use crate::report::{DealerReport, PartyReport};
 use crate::{Fault, Program, SessionError};
+
+pub use crate::program::{KEPT_PAGES, Quick, Running, Started};
 
 /// What to run.
 pub struct Local<'a> {
