@@ -141,7 +141,7 @@ spec = importlib.util.spec_from_file_location("ariann._ariann", path)
 compiled = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(compiled)
 sys.modules["ariann._ariann"] = compiled
-compiled.set_host([sys.executable, sys.argv[2], str(package / "_role.py")])
+compiled.set_host([sys.executable, sys.argv[2], str(package / "_role.py")], False)
 
 import ariann, numpy
 from ariann import _export
