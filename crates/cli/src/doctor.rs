@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use ariann_federated::roles::{
-    FederateDealConfig, FederateOwnerConfig, FederateServerConfig, Federation, Plan, Reveal, needed,
+    FederateDealConfig, FederateOwnerConfig, FederateServerConfig, Federation, Plan, Reveal, needed, rows,
 };
 use ariann_session::config::{self, Remote};
 use ariann_session::doctor::{Check, Look, Room, Subject};
-use ariann_session::training::{Data, initial_states, job_graph};
-use ariann_session::{Fault, SessionError, reading};
+use ariann_session::training::{initial_states, job_graph};
+use ariann_session::{Fault, SessionError};
 
 struct Serves(FederateServerConfig);
 struct Owns(FederateOwnerConfig);
@@ -163,7 +163,12 @@ impl Subject for Owns {
         agrees(federation.reveal, &config.allow, look);
         let begins = number.is_some() && federation.initial == number;
         model(&plan, config.model.as_deref(), begins, "this owner", look);
-        data(config, &plan, look);
+        if let Some(path) = &config.places {
+            look.file("places of its items", path);
+        }
+        look.parsed("data", "", rows(config, &plan), |data| {
+            format!("brings {} items and {} to test", data.rows(), data.test_rows())
+        });
         look.pins(&[
             ("the server".to_string(), federation.server.as_str()),
             ("the dealer".to_string(), federation.dealer.as_str()),
@@ -174,37 +179,6 @@ impl Subject for Owns {
         look.reach(&Remote { address: config.server.clone(), fingerprint: federation.server.clone() }, "the server");
         look.reach(&Remote { address: config.dealer.clone(), fingerprint: federation.dealer.clone() }, "the dealer");
     }
-}
-
-/// The owner's items and labels, held against the federation's job.
-fn data(config: &FederateOwnerConfig, plan: &Plan, look: &mut Look) {
-    let course = &plan.course;
-    let set = |features: &Path, labels: &Path, limit| {
-        let items = reading::items(&course.step().plan, features, limit)?;
-        let labels = match labels.is_dir() {
-            true => ariann_data::folder_labels(labels, limit)?,
-            false => ariann_data::load_labels(labels, limit)?,
-        };
-        Ok::<_, SessionError>((items, labels))
-    };
-    if let Some(path) = &config.places {
-        look.file("places of its items", path);
-    }
-    let read = || {
-        let test = match (&config.test_features, &config.test_labels) {
-            (Some(features), Some(labels)) => Some(set(features, labels, config.test_limit)?),
-            _ => None,
-        };
-        let wanted = course.job().test_rows;
-        if let Some((items, _)) = test.as_ref().filter(|(items, _)| items.count as u64 != wanted) {
-            let reason = format!("{} test items, and the federation tests on {wanted}; set test_limit", items.count);
-            return Err(SessionError::Input(reason));
-        }
-        Data::in_memory(course, set(&config.features, &config.labels, None)?, test)
-    };
-    look.parsed("data", "", read(), |data| {
-        format!("{} items in its file and {} to test", data.rows(), data.test_rows())
-    });
 }
 
 impl Subject for Deals {

@@ -242,6 +242,9 @@ pub struct DealServe {
     pub p1: String,
 }
 
+/// The most threads of a role.
+const MOST_THREADS: usize = 1024;
+
 /// Items computed together at P0 unless said otherwise.
 pub const MOST_ITEMS: u32 = 1024;
 
@@ -299,14 +302,46 @@ pub fn name(party: Party) -> &'static str {
     }
 }
 
+/// The name of a party in files, reports and configurations.
+pub fn role(party: Party) -> &'static str {
+    match party {
+        Party::P0 => "p0",
+        Party::P1 => "p1",
+    }
+}
+
 /// A pool of `threads` threads, all cores when 0, for work beside a role's own.
 pub fn pool(threads: usize) -> Result<rayon::ThreadPool, SessionError> {
-    let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let built = rayon::ThreadPoolBuilder::new().num_threads(bounded(threads)?).build();
     built.map_err(|error| SessionError::Config(format!("--threads {threads}: {error}")))
 }
 
 /// The threads of this role's process, all cores when 0: every parallel loop of it runs in them. A process that has chosen
 /// already, because it plays several roles, keeps its choice.
-pub fn threads(threads: usize) {
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+pub fn threads(threads: usize) -> Result<(), SessionError> {
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(bounded(threads)?).build_global();
+    Ok(())
+}
+
+/// Refuses a number of threads that no machine has: each would be started.
+fn bounded(threads: usize) -> Result<usize, SessionError> {
+    if threads > MOST_THREADS {
+        let reason =
+            format!("{threads} threads are more than {MOST_THREADS}; set the number of cores, or 0 for all of them");
+        return Err(SessionError::Config(reason));
+    }
+    Ok(threads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_of_threads_that_no_machine_has_is_refused() {
+        assert_eq!(pool(3).unwrap().current_num_threads(), 3);
+        for refused in [pool(MOST_THREADS + 1).map(drop), threads(1_000_000)] {
+            assert!(refused.unwrap_err().to_string().contains("more than 1024"));
+        }
+    }
 }

@@ -60,7 +60,7 @@ pub(crate) fn accepted(peer: &mut Peer, waiting_for: &str) -> Result<(), Session
 }
 
 /// Another role's words as they may stand on a terminal and in a log.
-pub(crate) fn printable(words: &str) -> String {
+pub fn printable(words: &str) -> String {
     words.chars().filter(|c| !c.is_control()).take(1000).collect()
 }
 

@@ -37,6 +37,7 @@ pub mod training;
 mod working;
 
 pub use error::{Fault, SessionError};
+pub use handshake::printable;
 pub use program::Program;
 pub use state::hold;
 pub use suite::{PROTOCOL, SUITE, expected, prepared_expected};

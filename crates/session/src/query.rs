@@ -22,7 +22,7 @@ use crate::{SessionError, handshake, reading, streaming};
 /// Predicts the configured inputs.
 pub fn query(config: &QueryConfig, hooks: &Hooks, events: &mut dyn Events) -> Result<PartyReport, SessionError> {
     let plan = Plan::read(&config.plan)?;
-    config::threads(config.threads);
+    config::threads(config.threads)?;
     match plan.ring {
         32 => run::<u32>(config, &plan, hooks, events),
         _ => run::<u64>(config, &plan, hooks, events),

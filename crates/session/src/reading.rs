@@ -22,6 +22,14 @@ pub fn items(plan: &Plan, path: &Path, limit: Option<usize>) -> Result<Items, Se
     Ok(items)
 }
 
+/// Reads the labels of `path`: a file of them, or a folder whose folders are the classes.
+pub fn labels(path: &Path, limit: Option<usize>) -> Result<Vec<usize>, SessionError> {
+    Ok(match path.is_dir() {
+        true => ariann_data::folder_labels(path, limit)?,
+        false => ariann_data::load_labels(path, limit)?,
+    })
+}
+
 /// What happens to pixels, as the readers take it.
 pub(crate) fn pixels(pixels: &Pixels) -> ariann_data::Pixels {
     let filter = match pixels.resize.map(|resize| resize.filter).unwrap_or_default() {

@@ -40,7 +40,7 @@ const WORDS: usize = 256;
 /// Serves until the configured number of sessions ended well, or for ever.
 pub fn serve(config: &ServeConfig, hooks: &Hooks, events: &mut dyn Events) -> Result<PartyReport, SessionError> {
     let plan = Plan::read(&config.plan)?;
-    config::threads(config.threads);
+    config::threads(config.threads)?;
     match plan.ring {
         32 => run::<u32>(config, &plan, hooks, events),
         _ => run::<u64>(config, &plan, hooks, events),

@@ -4,13 +4,17 @@ mod trained;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ariann_gates::Party;
 use ariann_graph::training::{Recipe, Role};
+use ariann_net::{Limits, Peer, memory_links};
 use ariann_session::Fault;
+use ariann_session::events::Silent;
 use ariann_session::hooks::{Hooks, Observer};
-use ariann_session::training::{Course, Job, initial_states};
+use ariann_session::training::{Course, Job, deal_pair, initial_states};
 use trained::{Roles, Wanted, checkpointing, in_clear, make, roles, run};
 
 #[test]
@@ -125,6 +129,24 @@ fn the_model_leaves_and_a_training_goes_on_from_the_newest_common_checkpoint() {
     }
     let [_, p0, _] = run(checkpointing(&made, &folder, true), [&hooks; 3]);
     assert!(p0.unwrap_err().to_string().contains("damaged or cut off"));
+}
+
+/// It may wait for material alone, and then sees nothing of the other's end.
+#[test]
+fn a_dealer_does_not_wait_for_a_party_when_the_other_has_left() {
+    let course = Arc::new(Course::new(make(small()).job).unwrap());
+    let pair = |name: &str| {
+        let (dealer, party) = memory_links();
+        let of = |link, name: &str| Peer::over(Box::new(link), name, &Limits::default()).unwrap();
+        (of(dealer, name), of(party, "the dealer"))
+    };
+    let ((to_p0, p0), (to_p1, p1)) = (pair("P0"), pair("P1"));
+    let (say, hear) = channel();
+    std::thread::spawn(move || say.send(deal_pair(course.cursor(), [to_p0, to_p1], &mut Silent)));
+    drop(p1);
+    let error = hear.recv_timeout(Duration::from_secs(60)).expect("the dealer ends").unwrap_err().to_string();
+    assert!(error.contains("P1") && !error.contains("P0"), "{error}");
+    drop(p0);
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use ariann_net::{Allowed, Fingerprint, Limits, Listener, NetError, Peer};
-use ariann_session::SessionError;
 use ariann_session::config::{pin, threads};
 use ariann_session::events::{Event, Events, Silent};
 use ariann_session::hooks::Hooks;
 use ariann_session::report::peak_rss;
 use ariann_session::training::deal_pair;
+use ariann_session::{SessionError, printable};
 
 use super::config::{FederateDealConfig, patient};
 use super::federation::{Federation, Plan};
@@ -44,7 +44,7 @@ pub fn deal(
     hooks: &Hooks,
     events: &mut dyn Events,
 ) -> Result<FederateReport, SessionError> {
-    threads(config.threads);
+    threads(config.threads)?;
     let (began, plan) = (Instant::now(), Arc::new(Federation::read(&config.federation)?.plan()?));
     let server = pin(&plan.federation.server, "the server")?;
     let mut allowed = vec![Allowed { name: "server".to_string(), pin: server }];
@@ -180,7 +180,7 @@ pub(crate) fn ask(mut dealer: Peer, wanted: Wanted) -> Result<Peer, SessionError
     match dealer.recv_control(MOST, "its verdict")? {
         Verdict::Accepted => Ok(dealer),
         Verdict::Refused(reason) => {
-            let reason = reason.chars().filter(|c| !c.is_control()).take(1000).collect();
+            let reason = printable(&reason);
             Err(SessionError::Mismatch { peer: "the dealer".to_string(), reason })
         }
     }

@@ -10,6 +10,7 @@ mod owner;
 mod report;
 mod reveal;
 mod rounds;
+mod rows;
 mod seats;
 mod server;
 mod shares;
@@ -31,6 +32,7 @@ pub use federation::{Algorithm, Federation, Former, Member, Plan};
 pub use owner::own;
 pub use report::{FederateReport, OwnerReport, OwnerStatus, RoundReport};
 pub use reveal::{Reveal, needed};
+pub use rows::rows;
 pub use server::serve;
 #[cfg(test)]
 pub(crate) use shares::add_update;

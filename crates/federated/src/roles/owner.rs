@@ -1,12 +1,10 @@
 //! An owner: connects to the server, answers what it is asked, trains as P1 of its pair, and comes back when it was cut off.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ariann_data::Items;
 use ariann_gates::Party;
 use ariann_net::{Fingerprint, Identity, Limits, NetError, Peer};
 use ariann_plan::training::encode_states;
@@ -15,10 +13,9 @@ use ariann_ring::Ring;
 use ariann_session::config::{pin, threads};
 use ariann_session::events::{Event, Events};
 use ariann_session::hooks::Hooks;
-use ariann_session::reading;
 use ariann_session::report::peak_rss;
 use ariann_session::training::{Data, PairTask, initial_states, run_pair};
-use ariann_session::{SessionError, hold};
+use ariann_session::{SessionError, hold, printable};
 use zeroize::Zeroize;
 
 use super::config::{FederateOwnerConfig, patient, seconds};
@@ -26,6 +23,7 @@ use super::dealer::ask;
 use super::federation::{Federation, Plan};
 use super::report::{FederateReport, cpu_seconds, cpu_since};
 use super::reveal::{self, Reveal};
+use super::rows::rows;
 use super::seats;
 use super::shares::{receive_share, send_share, whole};
 use super::wire::{DIGEST_STEP, FromOwner, Hello, MOST, PROTOCOL, Past, ToOwner, UPDATE_STEP, Wanted};
@@ -45,7 +43,7 @@ pub fn own(
     hooks: &Hooks,
     events: &mut dyn Events,
 ) -> Result<FederateReport, SessionError> {
-    threads(config.threads);
+    threads(config.threads)?;
     let plan = Federation::read(&config.federation)?.plan()?;
     match plan.training().ring {
         32 => run::<u32>(config, hooks, plan, events),
@@ -108,32 +106,6 @@ struct Owner<'a, R: Ring> {
     report: FederateReport,
 }
 
-/// Reads the items at some places of a file, or all.
-fn set(
-    plan: &Plan,
-    (features, labels): (&Path, &Path),
-    places: Option<&Path>,
-    limit: Option<usize>,
-) -> Result<(Items, Vec<usize>), SessionError> {
-    let items = reading::items(&plan.course.step().plan, features, limit)?;
-    let labels = if labels.is_dir() {
-        ariann_data::folder_labels(labels, limit)?
-    } else {
-        ariann_data::load_labels(labels, limit)?
-    };
-    let Some(path) = places else { return Ok((items, labels)) };
-    let text = std::fs::read_to_string(path).map_err(|source| SessionError::file("reading", path, source))?;
-    let most = items.count.min(labels.len());
-    let place = |line: &str| line.trim().parse().ok().filter(|place: &usize| *place < most);
-    let places: Option<Vec<usize>> = text.lines().map(place).collect();
-    let bad =
-        || SessionError::Input(format!("{}: a line is no place of an item, from 0 to {}", path.display(), most - 1));
-    let places = places.filter(|places| !places.is_empty()).ok_or_else(bad)?;
-    let values = places.iter().flat_map(|place| items.item(*place)).copied().collect();
-    let count = places.len();
-    Ok((Items { shape: items.shape, values, count }, places.iter().map(|place| labels[*place]).collect()))
-}
-
 /// Refuses a federation that spends more than this owner agrees to.
 fn consent(plan: &Plan, most: Option<f64>) -> Result<(), SessionError> {
     let Some(most) = most else { return Ok(()) };
@@ -168,17 +140,7 @@ impl<'a, R: Ring> Owner<'a, R> {
             let reason = "this owner brings the model to begin with: set `model` to its ONNX file";
             return Err(SessionError::Config(reason.to_string()));
         }
-        let train = set(&plan, (&config.features, &config.labels), config.places.as_deref(), None)?;
-        let test = match (&config.test_features, &config.test_labels) {
-            (Some(features), Some(labels)) => Some(set(&plan, (features, labels), None, config.test_limit)?),
-            _ => None,
-        };
-        let wanted = plan.course.job().test_rows;
-        if let Some((items, _)) = test.as_ref().filter(|(items, _)| items.count as u64 != wanted) {
-            let reason = format!("{} test items, and the federation tests on {wanted}; set test_limit", items.count);
-            return Err(SessionError::Input(reason));
-        }
-        let data = Data::in_memory(&plan.course, train, test)?;
+        let data = rows(config, &plan)?;
         let state = &config.state;
         std::fs::create_dir_all(state).map_err(|source| SessionError::file("creating", state, source))?;
         let held = hold(state)?;
@@ -298,8 +260,7 @@ impl<'a, R: Ring> Owner<'a, R> {
                 break Ok(());
             }
             if let ToOwner::Refused(reason) = message {
-                let reason: String = reason.chars().filter(|c| !c.is_control()).take(1000).collect();
-                break Err(SessionError::Mismatch { peer: "the server".to_string(), reason });
+                break Err(mismatch(printable(&reason)));
             }
             let answered = self.answer(&mut peer, message, events);
             let reason = match answered {
@@ -436,8 +397,7 @@ impl<'a, R: Ring> Owner<'a, R> {
         let (plan, epoch) = (&self.plan, self.book.keys().first());
         let (Some(model), Some(epoch), true) = (&self.original, epoch, plan.federation.initial == Some(self.number))
         else {
-            let reason = "it asks for a model to begin with, which this owner does not bring".to_string();
-            return Err(SessionError::Mismatch { peer: "the server".to_string(), reason });
+            return Err(mismatch("it asks for a model to begin with, which this owner does not bring".to_string()));
         };
         let states = encode_states::<R>(&plan.course.step().plan, &initial_states(&plan.course, model)?);
         let mut words = plan.words(&states.map_err(|error| SessionError::ModelPlan(error.to_string()))?);
@@ -573,8 +533,7 @@ impl<'a, R: Ring> Owner<'a, R> {
             return self.send_update(peer);
         }
         if u64::from(done) != stands || self.plan.task(number, round, done, &rows)? != task {
-            let reason = "it wants another training than rows, round and cohort give".to_string();
-            return Err(SessionError::Mismatch { peer: "the server".to_string(), reason });
+            return Err(mismatch("it wants another training than rows, round and cohort give".to_string()));
         }
         let (cursor, states) = (self.plan.course.pair(task)?, self.states()?);
         peer.send_control(&FromOwner::Ready)?;
@@ -613,11 +572,11 @@ impl<'a, R: Ring> Owner<'a, R> {
 
     /// Tests the model on its test set, and reveals the count to the server.
     fn test(&mut self, peer: &mut Peer, task: PairTask, events: &mut dyn Events) -> Result<(), SessionError> {
-        if !self.config.reveal_accuracy || !matches!(task, PairTask::Test { .. }) {
-            let reason = "it asks for the accuracy, and this owner does not agree: set reveal_accuracy".to_string();
-            return Err(SessionError::Mismatch { peer: "the server".to_string(), reason });
-        }
-        let PairTask::Test { round } = task else { unreachable!("checked above") };
+        let (true, PairTask::Test { round }) = (self.config.reveal_accuracy, task) else {
+            return Err(mismatch(
+                "it asks for the accuracy, and this owner does not agree: set reveal_accuracy".to_string(),
+            ));
+        };
         let position = self.share()?.position();
         if u64::from(round) != position.rounds {
             let reason = format!("it asks for the accuracy after {round} rounds, and {} are done", position.rounds);

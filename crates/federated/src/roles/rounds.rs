@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ariann_ring::Ring;
-use ariann_session::SessionError;
 use ariann_session::events::{Event, Events};
 use ariann_session::training::PairTask;
+use ariann_session::{SessionError, printable};
 
 use super::config::seconds;
 use super::link::{Heard, Order, Shared};
@@ -351,7 +351,7 @@ impl<R: Ring> Serving<'_, R> {
                         }
                     }
                     Heard::Answer { answer: FromOwner::Refuses(why) | FromOwner::Absent(why), .. } if asked => {
-                        let why = why.chars().filter(|c| !c.is_control()).take(1000).collect();
+                        let why = printable(&why);
                         play.leaves(owner, OwnerStatus::Waits { why }, events);
                     }
                     heard if asked => match take(owner, heard) {
@@ -451,8 +451,8 @@ impl<R: Ring> Serving<'_, R> {
         self.ask(play, "cohort", events, relay, |owner, heard| match heard {
             Heard::Answer { answer: FromOwner::Taken(refused), .. } => {
                 server().taken(owner, &refused.iter().map(|(of, _)| *of).collect::<Vec<_>>())?;
-                let why = refused.iter().map(|(_, why)| why.chars().filter(|c| !c.is_control()).take(1000).collect());
-                complaints.extend(why.map(|why: String| format!("owner {owner} says: {why}")));
+                let told = refused.iter().map(|(_, why)| format!("owner {owner} says: {}", printable(why)));
+                complaints.extend(told);
                 Ok(())
             }
             _ => Err(odd()),

@@ -15,7 +15,7 @@ use ariann_session::events::{Event, Events};
 use ariann_session::hooks::Hooks;
 use ariann_session::report::peak_rss;
 use ariann_session::training::initial_states;
-use ariann_session::{SessionError, hold};
+use ariann_session::{SessionError, hold, printable};
 use serde::{Deserialize, Serialize};
 
 use super::config::{FederateServerConfig, patient, seconds};
@@ -91,7 +91,7 @@ pub fn serve(
     hooks: &Hooks,
     events: &mut dyn Events,
 ) -> Result<FederateReport, SessionError> {
-    threads(config.threads);
+    threads(config.threads)?;
     let federation = Federation::read(&config.federation)?;
     match federation.job.choices.ring {
         32 => run::<u32>(config, federation, hooks, events),
@@ -438,7 +438,7 @@ impl<R: Ring> Serving<'_, R> {
             FromOwner::Closing(bytes) => decode::<Closing>(Who::Owner(owner), MOST_OWNERS, &bytes)
                 .and_then(|closing| closing.verify(&self.roster, position).map(|()| closing))
                 .map_err(|error| error.to_string()),
-            FromOwner::Refuses(why) => Err(why.chars().filter(|c| !c.is_control()).take(1000).collect()),
+            FromOwner::Refuses(why) => Err(printable(&why)),
             _ => Err("its answer is none to what was asked".to_string()),
         };
         match taken {
@@ -489,8 +489,7 @@ impl<R: Ring> Serving<'_, R> {
                 }
                 Some(Heard::Answer { link, answer }) if of_asked(link) => {
                     if let FromOwner::Refuses(why) = answer {
-                        let why: String = why.chars().filter(|c| !c.is_control()).take(1000).collect();
-                        events.notice(format!("an owner does not give its share of the model: {why}"));
+                        events.notice(format!("an owner does not give its share of the model: {}", printable(&why)));
                     }
                     asked = None;
                 }

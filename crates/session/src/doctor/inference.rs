@@ -4,10 +4,11 @@ use std::path::Path;
 
 use ariann_gates::Party;
 
+use super::look::pin;
 use super::material::{Stock, material};
 use super::{Check, Look, Subject};
 use crate::Fault;
-use crate::config::{DealConfig, QueryConfig, Remote, ServeConfig};
+use crate::config::{DealConfig, QueryConfig, ServeConfig};
 use crate::outside::{AssistConfig, ClientConfig, Outside};
 use crate::reading;
 
@@ -16,10 +17,6 @@ pub(super) struct Queries(pub QueryConfig);
 pub(super) struct Assists(pub AssistConfig);
 pub(super) struct Asks(pub ClientConfig);
 pub(super) struct Deals(pub DealConfig);
-
-fn pin<'a>(name: &str, remote: &'a Remote) -> (String, &'a str) {
-    (name.to_string(), remote.fingerprint.as_str())
-}
 
 /// Where clients connect, and who they are.
 pub(super) fn clients(outside: &Outside, running: bool, look: &mut Look) {

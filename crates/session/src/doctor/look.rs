@@ -236,3 +236,8 @@ impl Look {
         self.add(check);
     }
 }
+
+/// A name and the fingerprint that is pinned for it, as [`Look::pins`] takes them.
+pub(super) fn pin<'a>(name: &str, remote: &'a Remote) -> (String, &'a str) {
+    (name.to_string(), remote.fingerprint.as_str())
+}

@@ -7,6 +7,7 @@ use ariann_net::Allowed;
 use ariann_plan::training::Source;
 
 use super::inference::clients;
+use super::look::pin;
 use super::{Check, Look, Room, Subject};
 use crate::config::{self, Remote};
 use crate::training::{
@@ -40,10 +41,7 @@ fn agrees(allow: &[String], result: Result<(), SessionError>, look: &mut Look) {
 
 impl Subject for Trains {
     fn name(&self) -> &'static str {
-        match self.0.role {
-            Party::P0 => "p0",
-            Party::P1 => "p1",
-        }
+        config::role(self.0.role)
     }
 
     fn title(&self) -> &'static str {
@@ -71,7 +69,6 @@ impl Subject for Trains {
         }
         look.identity(&config.identity);
         let allowed = look.pins(&[(other.to_string(), &config.peer), pin("the dealer", &config.dealer)]);
-        let peer: Vec<_> = allowed.into_iter().filter(|allowed| allowed.name == other).collect();
         if let Some(folder) = &config.checkpoint {
             let rows = course.as_ref().filter(|course| course.job().features == Source::Owners);
             let rows = rows.map_or(0, |course| kept(config, course).room);
@@ -83,12 +80,12 @@ impl Subject for Trains {
             checkpoints(config, course, look);
             owners(config, course, look);
         }
-        meets(party, (&config.listen, &config.connect), (&config.peer, &peer), look);
+        meets(party, (&config.listen, &config.connect), (&config.peer, &allowed), look);
         look.reach(&config.dealer, "the dealer");
     }
 }
 
-/// Where P0 awaits P1, or P1 finds P0.
+/// Where P0 awaits P1, or P1 finds P0; the other's pin is one of those `allowed`.
 fn meets(
     party: Party,
     (listen, connect): (&Option<String>, &Option<String>),
@@ -100,17 +97,17 @@ fn meets(
         found.problem(Fault::Operator, "set it to HOST:PORT")
     };
     match (party, listen, connect) {
-        (Party::P0, Some(address), _) => look.listen(address, allowed, false),
+        (Party::P0, Some(address), _) => {
+            let peer: Vec<_> =
+                allowed.iter().filter(|allowed| allowed.name == config::name(Party::P1)).cloned().collect();
+            look.listen(address, &peer, false);
+        }
         (Party::P0, None, _) => look.add(missing("listen")),
         (Party::P1, _, Some(address)) => {
             look.reach(&Remote { address: address.clone(), fingerprint: fingerprint.to_string() }, "P0");
         }
         (Party::P1, _, None) => look.add(missing("connect")),
     }
-}
-
-fn pin<'a>(name: &str, remote: &'a Remote) -> (String, &'a str) {
-    (name.to_string(), remote.fingerprint.as_str())
 }
 
 /// P0's model: whether it is one of the job's network, and within its ranges.
@@ -267,10 +264,7 @@ impl Subject for Deals {
 
 impl Subject for Answers {
     fn name(&self) -> &'static str {
-        match self.0.role {
-            Party::P0 => "p0",
-            Party::P1 => "p1",
-        }
+        config::role(self.0.role)
     }
 
     fn title(&self) -> &'static str {
@@ -304,9 +298,8 @@ impl Subject for Answers {
         }
         look.identity(&config.identity);
         let allowed = look.pins(&[(other.to_string(), &config.peer), pin("the dealer", &config.dealer)]);
-        let peer: Vec<_> = allowed.into_iter().filter(|allowed| allowed.name == other).collect();
         clients(&config.outside, false, look);
-        meets(config.role, (&config.listen, &config.connect), (&config.peer, &peer), look);
+        meets(config.role, (&config.listen, &config.connect), (&config.peer, &allowed), look);
         look.reach(&config.dealer, "the dealer");
     }
 }

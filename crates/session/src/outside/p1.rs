@@ -36,7 +36,7 @@ pub fn assist(config: &AssistConfig, hooks: &Hooks, events: &mut dyn Events) -> 
                       logits:client";
         return Err(SessionError::Config(reason.to_string()));
     }
-    config::threads(config.threads);
+    config::threads(config.threads)?;
     match plan.ring {
         32 => run::<u32>(config, &plan, hooks, events),
         _ => run::<u64>(config, &plan, hooks, events),

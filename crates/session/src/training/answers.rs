@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use ariann_device::Cpu;
 use ariann_gates::{GateError, Party};
-use ariann_net::{Gone, NetError, Peer};
+use ariann_net::Peer;
 use ariann_plan::Plan;
 use ariann_ring::Ring;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ use super::inflow::{Arriving, Head, Inflow};
 use super::job::Job;
 use super::meeting::{greeting, meet};
 use super::messages::Mark;
-use super::party::{connect_dealer, door, party_name, reach};
+use super::party::connect_dealer;
 use super::turns::Turn;
 use crate::config::{self, Deadlines, IdentityConfig, MOST_ITEMS, Remote};
 use crate::engine::{AllWeights, Dealt, Engine, Given, Opened};
@@ -144,7 +144,7 @@ impl AnswerConfig {
 
 /// Answers clients until the configured number of them were served, or material is used up and P1 ends.
 pub fn answer(config: &AnswerConfig, hooks: &Hooks, events: &mut dyn Events) -> Result<PartyReport, SessionError> {
-    config::threads(config.threads);
+    config::threads(config.threads)?;
     let course = Arc::new(Course::new(Job::read(&config.trained.job)?)?);
     match course.job().choices.ring {
         32 => run::<u32>(config, &course, hooks, events),
@@ -179,24 +179,12 @@ fn run<R: Ring>(
     hooks: &Hooks,
     events: &mut dyn Events,
 ) -> Result<PartyReport, SessionError> {
-    let (party, other, of_party) = (config.role, ariann_gates::other(config.role), config.party());
+    let (party, of_party) = (config.role, config.party());
     let checkpoints = Checkpoints::open(&config.trained.checkpoint, course, party)?;
     let marks = trained::<R>(&checkpoints, course)?;
     let (identity, limits) = (config.identity.load()?, config.deadlines.limits()?);
-    let mut door = door(&of_party, &identity, other, events)?;
     let own = greeting(config.answers.digest(course), party, true, marks);
-    let (mut peer, start) = loop {
-        let mut peer = reach(&of_party, &identity, other, door.as_mut())?;
-        let mut observer = (hooks.observer)(party_name(party));
-        peer.tap(Box::new(move |bytes| observer.received(party_name(other), bytes)));
-        match meet(&mut peer, party, &own) {
-            Err(SessionError::Net(NetError::PeerGone { how: Gone::Closed, .. })) if party == Party::P0 => {
-                events.notice("P1 looked whether P0 is here".to_string());
-            }
-            met => break (peer, met?),
-        }
-    };
-    drop(door);
+    let (mut peer, start) = meet(&of_party, &identity, &own, hooks, events)?;
     let mark = start.from.expect("both go on from a checkpoint");
     let Checkpoint { standing, states, .. } = checkpoints.read::<R>(&mark)?;
     let standing = course.standing(mark.turn, &standing).map_err(|reason| SessionError::Config(reason.to_string()))?;
@@ -214,7 +202,7 @@ fn run<R: Ring>(
     let most = u64::from(items).saturating_mul(batches).min(u64::from(MOST_ITEMS)) as u32;
     let desk = Desk::open(&leg.plan, party, &config.outside, most, (&identity, &limits, hooks), tell)?;
     let report = PartyReport {
-        role: party_name(party).to_string(),
+        role: config::role(party).to_string(),
         plan_digest: leg.plan.digest_hex(),
         ..PartyReport::default()
     };
@@ -224,7 +212,7 @@ fn run<R: Ring>(
         party,
         states,
         inflow: inflow.clone(),
-        observer: (hooks.observer)(party_name(party)),
+        observer: (hooks.observer)(config::role(party)),
         items,
         report,
     };

@@ -277,11 +277,7 @@ impl Set {
             Ok::<_, SessionError>(items)
         });
         let labels = labels.map(|path| {
-            let labels = if path.is_dir() {
-                ariann_data::folder_labels(path, limit)?
-            } else {
-                ariann_data::load_labels(path, limit)?
-            };
+            let labels = reading::labels(path, limit)?;
             agree(path, labels.len(), "labels")?;
             let classes = plan.output.classes;
             match labels.iter().position(|label| *label >= classes) {

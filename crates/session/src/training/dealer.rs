@@ -40,7 +40,7 @@ pub fn deal_training(
     hooks: &Hooks,
     events: &mut dyn Events,
 ) -> Result<TrainReport, SessionError> {
-    config::threads(config.threads);
+    config::threads(config.threads)?;
     let course = Arc::new(Course::new(Job::read(&config.job)?)?);
     match course.job().choices.ring {
         32 => run::<u32>(config, &course, hooks, events),
@@ -112,10 +112,15 @@ fn deal<R: Ring>(
             let spawned = std::thread::Builder::new().name(name).spawn_scoped(scope, move || send(peer, flow, &tell));
             threads.push(spawned.map_err(|source| SessionError::file("starting", "a thread that sends", source)));
         }
-        let made =
-            if threads.iter().all(Result::is_ok) { make::<R>(cursor, &flows, &measured, events) } else { Ok([0; 2]) };
+        let made = if threads.iter().all(Result::is_ok) {
+            make::<R>(cursor, &flows, &measured, events)
+        } else {
+            Ok(Made::default())
+        };
         match &made {
-            Ok(_) => flows.iter().for_each(Outflow::finish),
+            Ok(Made { whole: true, .. }) => flows.iter().for_each(Outflow::finish),
+            // One has left. The other, which may wait for material alone, must hear of it.
+            Ok(Made { whole: false, .. }) => flows.iter().for_each(Outflow::part),
             Err(_) => flows.iter().for_each(Outflow::abandon),
         }
         let mut failed = None;
@@ -125,9 +130,9 @@ fn deal<R: Ring>(
         }
         // A making that failed by itself knows why; one that was stopped was stopped by the sending.
         match (made, failed) {
-            (Ok(made), Some(NetError::PeerGone { .. })) if may_leave => Ok(made),
+            (Ok(made), Some(NetError::PeerGone { .. })) if may_leave => Ok(made.bytes),
             (Ok(_), Some(error)) => Err(error.into()),
-            (made, _) => made,
+            (made, _) => made.map(|made| made.bytes),
         }
     })?;
     Ok(Dealt { bytes, waiting: flows.iter().map(|flow| flow.most() as u64).max().unwrap_or(0) })
@@ -147,29 +152,39 @@ fn send(mut peer: Peer, flow: &Outflow, measured: &Sender<Vec<u8>>) -> Result<()
         }
         Ok(())
     };
-    let sent = deliver().and_then(|()| match flow.is_abandoned() {
+    let sent = deliver().and_then(|()| match (flow.is_abandoned(), flow.is_parted()) {
+        (_, true) => Ok(true),
         // The making failed, and says why: what follows never comes.
-        true => Ok(false),
-        false => {
+        (true, false) => Ok(false),
+        (false, false) => {
             let arrived = peer.recv_control::<Verdict>(CONTROL, "word that the material arrived");
             arrived.map(|_| true)
         }
     });
     flow.abandon();
     if sent? {
-        // It has everything; whether it hears the farewell does not matter.
+        // It has everything, or the other one has left; whether it hears the farewell does not matter to this role.
         let _ = peer.close();
     }
     Ok(())
 }
 
-/// Makes the material of all turns from the cursor's on. Returns the bytes made for each party.
+/// What was made.
+#[derive(Default)]
+struct Made {
+    /// Bytes for each party.
+    bytes: [u64; 2],
+    /// Of all turns: nobody left before.
+    whole: bool,
+}
+
+/// Makes the material of all turns from the cursor's on, until one of the parties leaves.
 fn make<R: Ring>(
     mut cursor: Cursor,
     flows: &[Outflow; 2],
     measured: &[Receiver<Vec<u8>>],
     events: &mut dyn Events,
-) -> Result<[u64; 2], SessionError> {
+) -> Result<Made, SessionError> {
     // No gate of a training holds weights.
     let unused = [Seed::from_entropy()?, Seed::from_entropy()?];
     let (mut bytes, mut told, turns) = ([0; 2], Instant::now(), cursor.count());
@@ -189,7 +204,7 @@ fn make<R: Ring>(
                 head.extend_from_slice(part);
             }
             if !give(party, TURN_STEP, std::mem::take(&mut *head)) {
-                return Ok(bytes);
+                return Ok(Made { bytes, whole: false });
             }
         }
         let step = [cursor.seed(), cursor.steps()[1]];
@@ -203,15 +218,17 @@ fn make<R: Ring>(
             Ok(())
         });
         if let Err(Unwanted) = made {
-            return Ok(bytes);
+            return Ok(Made { bytes, whole: false });
         }
         cursor.pass(&leg);
         if let Turn::Measure { .. } = turn {
             let count = cursor.measured();
             if !flows.iter().all(|flow| flow.give(Message::Hear { bytes: 4 * count })) {
-                return Ok(bytes);
+                return Ok(Made { bytes, whole: false });
             }
-            let [Ok(ours), Ok(theirs)] = [measured[0].recv(), measured[1].recv()] else { return Ok(bytes) };
+            let [Ok(ours), Ok(theirs)] = [measured[0].recv(), measured[1].recv()] else {
+                return Ok(Made { bytes, whole: false });
+            };
             if ours != theirs {
                 let reason = format!("they measured other ranges before step {}: resume both", cursor.steps()[1] + 1);
                 return Err(SessionError::Mismatch { peer: "both parties".to_string(), reason });
@@ -224,7 +241,7 @@ fn make<R: Ring>(
             events.progress("dealing turns", number + 1, turns);
         }
     }
-    Ok(bytes)
+    Ok(Made { bytes, whole: true })
 }
 
 /// Nobody takes what is made.

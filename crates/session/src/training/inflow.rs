@@ -12,15 +12,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use ariann_gates::Party;
 use ariann_material::BatchId;
-use ariann_net::{NetError, Peer};
+use ariann_net::{Gone, NetError, Peer};
 use ariann_prg::{HashKeys, Prg, Seed, TreeHash};
 use zeroize::Zeroizing;
 
 use super::course::Cursor;
 use super::messages::{HEAD, MEASURED_STEP, TURN_STEP};
 use super::turns::Turn;
-use crate::SessionError;
 use crate::messages::Verdict;
+use crate::{Fault, SessionError};
 
 /// Bytes of sections that wait at a party. A section that is larger is let in when it is the only one.
 pub(crate) const WAITING: usize = 24 << 20;
@@ -303,7 +303,15 @@ impl From<SessionError> for Ended {
 
 impl From<NetError> for Ended {
     fn from(error: NetError) -> Self {
-        Ended::Failed(error.into())
+        Ended::Failed(match error {
+            // Before all has come, a dealer says farewell for this reason alone.
+            NetError::PeerGone { how: Gone::Closed, .. } => SessionError::Role {
+                role: "the other party".to_string(),
+                reason: "the dealer saw it leave and ended the session; look there why, and start again".to_string(),
+                fault: Fault::Peer,
+            },
+            error => error.into(),
+        })
     }
 }
 

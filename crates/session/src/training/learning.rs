@@ -182,10 +182,7 @@ pub(crate) fn consent(job: &Job, party: Party, allow: &[String]) -> Result<(), S
 
 /// Refuses a job that reveals to `party` what one who brings something to it does not allow.
 pub(crate) fn consent_to(job: &Job, party: Party, allow: &[String]) -> Result<(), SessionError> {
-    let name = match party {
-        Party::P0 => "p0",
-        Party::P1 => "p1",
-    };
+    let name = crate::config::role(party);
     let known = ["loss", "accuracy", "model", "ranges"].map(|what| ["p0", "p1"].map(|role| format!("{what}:{role}")));
     if let Some(unknown) = allow.iter().find(|word| !known.as_flattened().contains(word)) {
         let known = known.as_flattened().join(", ");

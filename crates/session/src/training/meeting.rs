@@ -1,14 +1,22 @@
 //! First words between P0 and P1 of a training: version, job, and where to begin.
 
+use std::time::Duration;
+
 use ariann_gates::Party;
-use ariann_net::Peer;
+use ariann_net::{Allowed, Gone, Identity, Listener, NetError, Peer};
 use ariann_prg::entropy;
 
+use super::config::TrainPartyConfig;
 use super::messages::{Ask, CHECKPOINTS, Greeting, Mark, STANDING_STEP, Start};
 use super::standing::Standing;
+use crate::events::{Event, Events};
 use crate::handshake::{judge, printable};
+use crate::hooks::Hooks;
 use crate::messages::{CONTROL, Verdict};
 use crate::{PROTOCOL, SessionError, config};
+
+/// How long one call of accept waits.
+const ACCEPT: Duration = Duration::from_secs(1);
 
 /// What a party says.
 pub(crate) fn greeting(job: [u8; 32], party: Party, resume: bool, mut marks: Vec<Mark>) -> Greeting {
@@ -16,8 +24,71 @@ pub(crate) fn greeting(job: [u8; 32], party: Party, resume: bool, mut marks: Vec
     Greeting { protocol: PROTOCOL, party: party as u8, job, resume, checkpoints: marks }
 }
 
+/// Meets the other party: P0 awaits P1, also where it is looked for before, and P1 connects.
+pub(super) fn meet(
+    config: &TrainPartyConfig,
+    identity: &Identity,
+    own: &Greeting,
+    hooks: &Hooks,
+    events: &mut dyn Events,
+) -> Result<(Peer, Start), SessionError> {
+    let (party, other) = (config.role, ariann_gates::other(config.role));
+    let mut door = door(config, identity, other, events)?;
+    loop {
+        let mut peer = reach(config, identity, other, door.as_mut())?;
+        let mut observer = (hooks.observer)(config::role(party));
+        peer.tap(Box::new(move |bytes| observer.received(config::role(other), bytes)));
+        match greet(&mut peer, party, own) {
+            Err(SessionError::Net(NetError::PeerGone { how: Gone::Closed, .. })) if party == Party::P0 => {
+                events.notice("P1 looked whether P0 is here".to_string());
+            }
+            met => return Ok((peer, met?)),
+        }
+    }
+}
+
+/// Where P0 awaits P1.
+fn door(
+    config: &TrainPartyConfig,
+    identity: &Identity,
+    other: Party,
+    events: &mut dyn Events,
+) -> Result<Option<Listener>, SessionError> {
+    if other == Party::P0 {
+        return Ok(None);
+    }
+    let (limits, name) = (config::shaped(&config.deadlines, config.link)?, config::name(other).to_string());
+    let missing = || SessionError::Config("P0 has no `listen`: set it to HOST:PORT".to_string());
+    let allowed = [Allowed { pin: config::pin(&config.peer, &name)?, name }];
+    let listener = Listener::bind(config.listen.as_ref().ok_or_else(missing)?, identity, &allowed, &limits)?;
+    events.tell(Event::Listening { address: listener.local_addr()? });
+    Ok(Some(listener))
+}
+
+/// Connects to the other party.
+fn reach(
+    config: &TrainPartyConfig,
+    identity: &Identity,
+    other: Party,
+    door: Option<&mut Listener>,
+) -> Result<Peer, SessionError> {
+    let Some(listener) = door else {
+        let (limits, name) = (config::shaped(&config.deadlines, config.link)?, config::name(other));
+        let missing = || SessionError::Config("P1 has no `connect`: set it to HOST:PORT".to_string());
+        let address = config.connect.as_ref().ok_or_else(missing)?;
+        return Ok(Peer::connect(address, identity, &config::pin(&config.peer, name)?, name, &limits)?);
+    };
+    loop {
+        match listener.accept(ACCEPT) {
+            Ok(peer) => return Ok(peer),
+            Err(NetError::PeerGone { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Exchanges greetings and verdicts; both then know where the session begins and its lineage.
-pub(crate) fn meet(peer: &mut Peer, party: Party, own: &Greeting) -> Result<Start, SessionError> {
+fn greet(peer: &mut Peer, party: Party, own: &Greeting) -> Result<Start, SessionError> {
     peer.send_control(own)?;
     let theirs: Greeting = peer.recv_control(CONTROL, "its greeting")?;
     judge(peer, objection(own, &theirs, peer.name()))?;

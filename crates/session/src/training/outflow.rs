@@ -43,6 +43,8 @@ struct Flow {
     finished: bool,
     /// Nobody sends any more.
     abandoned: bool,
+    /// Abandoned because the other party has left.
+    parted: bool,
 }
 
 impl Outflow {
@@ -91,6 +93,18 @@ impl Outflow {
     pub fn abandon(&self) {
         self.lock().abandoned = true;
         self.changed.notify_all();
+    }
+
+    /// The other party has left: nothing more is sent, and this one is told so by a farewell.
+    pub fn part(&self) {
+        let mut state = self.lock();
+        (state.abandoned, state.parted) = (true, true);
+        self.changed.notify_all();
+    }
+
+    /// Whether the other party has left.
+    pub fn is_parted(&self) -> bool {
+        self.lock().parted
     }
 
     /// Whether nothing more is sent.

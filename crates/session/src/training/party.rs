@@ -9,7 +9,7 @@ use ariann_device::Cpu;
 use ariann_gates::{GateError, Party};
 use ariann_graph::training::{Role, training_step};
 use ariann_graph::{Graph, Network};
-use ariann_net::{Allowed, Gone, Identity, Listener, NetError, Peer};
+use ariann_net::{Identity, Peer};
 use ariann_plan::training::{encode_states, exponents};
 use ariann_prg::{Address, Prg, Seed};
 use ariann_ring::Ring;
@@ -31,13 +31,11 @@ use super::turns::Turn;
 use crate::SessionError;
 use crate::config;
 use crate::engine::{AllWeights, Dealt, Engine, Given, Opened};
-use crate::events::{Event, Events};
+use crate::events::Events;
 use crate::hooks::{Hooks, Observer};
 use crate::link::Link;
 use crate::report::{GateTime, peak_rss};
 
-/// How long one call of accept waits.
-const ACCEPT: Duration = Duration::from_secs(1);
 /// Between two checkpoints, unless their number of steps is given.
 const BETWEEN: Duration = Duration::from_secs(20);
 /// Between two words about progress.
@@ -45,7 +43,7 @@ const WORDS: Duration = Duration::from_millis(200);
 
 /// Trains as P0 or P1.
 pub fn train(config: &TrainPartyConfig, hooks: &Hooks, events: &mut dyn Events) -> Result<TrainReport, SessionError> {
-    config::threads(config.threads);
+    config::threads(config.threads)?;
     let course = Arc::new(Course::new(Job::read(&config.job)?)?);
     let original = match (config.role, &config.model) {
         (Party::P0, Some(path)) => Some(read_model(path)?),
@@ -115,23 +113,10 @@ fn run<R: Ring>(
         config.checkpoint.as_deref().map(|folder| Checkpoints::open(folder, &course, party)).transpose()?;
     let marks = marks::<R>(config, &course, checkpoints.as_ref(), events)?;
     let identity = config.identity.load()?;
-    let name = party_name(party);
-    let other = ariann_gates::other(party);
+    let name = config::role(party);
     let welcome = Welcome::open(config, &course, &identity, events)?;
-    let mut door = door(config, &identity, other, events)?;
     let own = greeting(course.digest(), party, config.resume, marks);
-    let (mut peer, Start { from, lineage }) = loop {
-        let mut peer = reach(config, &identity, other, door.as_mut())?;
-        let mut observer = (hooks.observer)(name);
-        peer.tap(Box::new(move |bytes| observer.received(party_name(other), bytes)));
-        match meet(&mut peer, party, &own) {
-            Err(SessionError::Net(NetError::PeerGone { how: Gone::Closed, .. })) if party == Party::P0 => {
-                events.notice("P1 looked whether P0 is here".to_string());
-            }
-            met => break (peer, met?),
-        }
-    };
-    drop(door);
+    let (mut peer, Start { from, lineage }) = meet(config, &identity, &own, hooks, events)?;
     let mut late = None;
     if let Some(welcome) = welcome {
         let (pool, turned_away) = welcome.gather(&mut peer, hooks, events)?;
@@ -207,13 +192,6 @@ fn run<R: Ring>(
     Ok(report)
 }
 
-pub(super) fn party_name(party: Party) -> &'static str {
-    match party {
-        Party::P0 => "p0",
-        Party::P1 => "p1",
-    }
-}
-
 /// The checkpoints that may be gone on from.
 fn marks<R: Ring>(
     config: &TrainPartyConfig,
@@ -246,46 +224,6 @@ fn marks<R: Ring>(
                 .to_string(),
         )),
         _ => Ok(Vec::new()),
-    }
-}
-
-/// Where P0 awaits P1.
-pub(super) fn door(
-    config: &TrainPartyConfig,
-    identity: &Identity,
-    other: Party,
-    events: &mut dyn Events,
-) -> Result<Option<Listener>, SessionError> {
-    if other == Party::P0 {
-        return Ok(None);
-    }
-    let (limits, name) = (config::shaped(&config.deadlines, config.link)?, config::name(other).to_string());
-    let missing = || SessionError::Config("P0 has no `listen`: set it to HOST:PORT".to_string());
-    let allowed = [Allowed { pin: config::pin(&config.peer, &name)?, name }];
-    let listener = Listener::bind(config.listen.as_ref().ok_or_else(missing)?, identity, &allowed, &limits)?;
-    events.tell(Event::Listening { address: listener.local_addr()? });
-    Ok(Some(listener))
-}
-
-/// Connects to the other party.
-pub(super) fn reach(
-    config: &TrainPartyConfig,
-    identity: &Identity,
-    other: Party,
-    door: Option<&mut Listener>,
-) -> Result<Peer, SessionError> {
-    let Some(listener) = door else {
-        let (limits, name) = (config::shaped(&config.deadlines, config.link)?, config::name(other));
-        let missing = || SessionError::Config("P1 has no `connect`: set it to HOST:PORT".to_string());
-        let address = config.connect.as_ref().ok_or_else(missing)?;
-        return Ok(Peer::connect(address, identity, &config::pin(&config.peer, name)?, name, &limits)?);
-    };
-    loop {
-        match listener.accept(ACCEPT) {
-            Ok(peer) => return Ok(peer),
-            Err(NetError::PeerGone { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
     }
 }
 
@@ -331,7 +269,7 @@ pub(super) fn connect_dealer(
     let pin = config::pin(&config.dealer.fingerprint, "the dealer")?;
     let limits = config.deadlines.limits()?;
     let mut dealer = Peer::connect(&config.dealer.address, identity, &pin, "the dealer", &limits)?;
-    let mut observer = (hooks.observer)(party_name(config.role));
+    let mut observer = (hooks.observer)(config::role(config.role));
     dealer.tap(Box::new(move |bytes| observer.received("dealer", bytes)));
     ask(&mut dealer, (job, turn), cursor.standing(), config.role, lineage)?;
     let inflow = Inflow::new(WAITING);
@@ -382,7 +320,7 @@ impl<'a, R: Ring> Trainee<'a, R> {
         inflow: Arc<Inflow>,
         observer: Box<dyn Observer>,
     ) -> Self {
-        let (role, job_digest) = (party_name(party).to_string(), course.job().digest_hex());
+        let (role, job_digest) = (config::role(party).to_string(), course.job().digest_hex());
         Trainee {
             start: None,
             gathered: None,
