@@ -80,13 +80,14 @@ impl Stage {
 
     fn echoes(&mut self, missing: usize) -> Echoes {
         let survivors = self.survivors(missing);
+        self.sign(&survivors)
+    }
+
+    /// The first owners, as many as survive, sign the list; all echoes.
+    fn sign(&mut self, survivors: &Survivors) -> Echoes {
         for owner in self.owners.iter_mut().take(survivors.survivors.len()) {
-            self.server
-                .echo(
-                    owner.number(),
-                    owner.survivors(&mut self.world.books[place(owner.number())], &survivors).unwrap().clone(),
-                )
-                .unwrap();
+            let echo = owner.survivors(&mut self.world.books[place(owner.number())], survivors).unwrap().clone();
+            self.server.echo(owner.number(), echo).unwrap();
         }
         self.server.close_echoes().unwrap()
     }
@@ -433,16 +434,7 @@ fn updates_that_are_late_double_or_malformed_are_refused_and_the_round_goes_on()
     let too_late = by(number(3), Why::Late("update"));
     assert_eq!(refusal(stage.server.update_bytes(number(3), &bytes[8..])), too_late);
     assert_eq!(refusal(stage.server.begin_update(number(3), late.head())), too_late);
-    for owner in &mut stage.owners[..3] {
-        stage
-            .server
-            .echo(
-                owner.number(),
-                owner.survivors(&mut stage.world.books[place(owner.number())], &survivors).unwrap().clone(),
-            )
-            .unwrap();
-    }
-    stage.server.close_echoes().unwrap();
+    stage.sign(&survivors);
     stage.end(3);
 }
 
@@ -513,16 +505,7 @@ fn boxes_and_shares_that_are_wrong_are_named_and_done_without() {
         stage.update(at);
     }
     let survivors = stage.server.close_updates().unwrap();
-    for owner in &mut stage.owners {
-        stage
-            .server
-            .echo(
-                owner.number(),
-                owner.survivors(&mut stage.world.books[place(owner.number())], &survivors).unwrap().clone(),
-            )
-            .unwrap();
-    }
-    let echoes = stage.server.close_echoes().unwrap();
+    let echoes = stage.sign(&survivors);
     // A share of another owner is none of this one's.
     let foreign = sent(stage.owners[2].echoes(&mut stage.world.books[2], &echoes).unwrap());
     let mut wrong = sent(stage.owners[3].echoes(&mut stage.world.books[3], &echoes).unwrap());
@@ -608,11 +591,7 @@ fn boxes_that_too_many_cannot_open_are_their_sealer_s_fault() {
         stage.update(at);
     }
     let survivors = stage.server.close_updates().unwrap();
-    for owner in &mut stage.owners {
-        let echo = owner.survivors(&mut stage.world.books[place(owner.number())], &survivors).unwrap().clone();
-        stage.server.echo(owner.number(), echo).unwrap();
-    }
-    let echoes = stage.server.close_echoes().unwrap();
+    let echoes = stage.sign(&survivors);
     for at in [0, 2, 3] {
         let mut release = sent(stage.owners[at].echoes(&mut stage.world.books[at], &echoes).unwrap());
         // The first one cannot open the last one's box, as it said.

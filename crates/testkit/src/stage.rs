@@ -86,6 +86,34 @@ impl Stage {
         shown.stdout.trim().to_string()
     }
 
+    /// Writes a file of the folder.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).expect("space");
+    }
+
+    /// Replaces a text in a file of the folder, which must hold it.
+    #[track_caller]
+    pub fn edit(&self, name: &str, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.path(name)).expect("a file of the folder");
+        assert!(text.contains(from), "{from:?} is not in {text}");
+        self.write(name, &text.replace(from, to));
+    }
+
+    /// A line of a configuration: another role's address and pin.
+    pub fn remote(&self, key: &str, address: &str, name: &str) -> String {
+        format!("{key} = {{ address = \"{address}\", fingerprint = \"{}\" }}\n", self.pin(name))
+    }
+
+    /// What `doctor` says about a configuration; its exit code must fit.
+    #[track_caller]
+    pub fn doctor(&self, config: &str) -> Value {
+        let finished = self.run(&["doctor", "--json", "--config", config]);
+        let said = finished.json();
+        let problems = findings(&said).iter().any(|check| check["grade"] == "problem");
+        assert_eq!((finished.code, said["ok"].as_bool()), (Some(i32::from(problems)), Some(!problems)), "{said:#}");
+        said
+    }
+
     /// Writes a plan of the bundled network and returns its cost.
     pub fn plan(&self, name: &str, more: &[&str]) -> Value {
         let (model, calibration) = (bundled::model().name, bundled::train_images().name);
@@ -217,4 +245,19 @@ fn margin(row: &[f32]) -> f32 {
     let best = argmax(row) as usize;
     let others = row.iter().enumerate().filter(|(class, _)| *class != best).map(|(_, value)| *value);
     row[best] - others.fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// The line of a configuration that names a role's own identity.
+pub fn own(name: &str) -> String {
+    format!("identity = {{ folder = \"ids\", name = \"{name}\" }}\n")
+}
+
+/// All findings of `doctor`.
+pub fn findings(said: &Value) -> &Vec<Value> {
+    said["checks"].as_array().expect("a list of checks")
+}
+
+/// Findings of a kind.
+pub fn findings_of<'a>(said: &'a Value, kind: &str) -> Vec<&'a Value> {
+    findings(said).iter().filter(|check| check["check"] == kind).collect()
 }

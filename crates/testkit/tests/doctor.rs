@@ -4,36 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use ariann_testkit::processes::{Role, run};
-use ariann_testkit::stage::Stage;
+use ariann_testkit::stage::{Stage, findings, findings_of};
 use serde_json::Value;
 
 fn stage() -> Stage {
     Stage::new(env!("CARGO_BIN_EXE_ariann-under-test"))
 }
 
-/// What `doctor` says about a configuration; its exit code must fit.
-#[track_caller]
-fn examine(stage: &Stage, config: &str) -> Value {
-    let finished = stage.run(&["doctor", "--json", "--config", config]);
-    let said = finished.json();
-    let problems = checks(&said).iter().any(|check| check["grade"] == "problem");
-    assert_eq!((finished.code, said["ok"].as_bool()), (Some(i32::from(problems)), Some(!problems)), "{said:#}");
-    said
-}
-
-fn checks(said: &Value) -> &Vec<Value> {
-    said["checks"].as_array().expect("a list of checks")
-}
-
-/// All findings of a kind.
-fn of<'a>(said: &'a Value, kind: &str) -> Vec<&'a Value> {
-    checks(said).iter().filter(|check| check["check"] == kind).collect()
-}
-
 /// The only finding of a kind that is no "ok": its grade, what it says and what to do.
 #[track_caller]
 fn found(said: &Value, kind: &str, grade: &str, words: &[&str]) {
-    let all = of(said, kind);
+    let all = findings_of(said, kind);
     let bad: Vec<_> = all.iter().filter(|check| check["grade"] != "ok").collect();
     let [one] = bad[..] else { panic!("{kind}: {all:#?}") };
     assert_eq!(one["grade"], grade, "{one}");
@@ -41,26 +22,20 @@ fn found(said: &Value, kind: &str, grade: &str, words: &[&str]) {
     words.iter().for_each(|word| assert!(told.contains(word), "{word:?} is not in {told}"));
 }
 
-fn edit(stage: &Stage, config: &str, from: &str, to: &str) {
-    let text = std::fs::read_to_string(stage.path(config)).unwrap();
-    assert!(text.contains(from), "{from:?} is not in {text}");
-    std::fs::write(stage.path(config), text.replace(from, to)).unwrap();
-}
-
 #[test]
 fn without_a_configuration_the_machine_alone_is_looked_at() {
     let mut stage = stage();
     let said = stage.run(&["doctor", "--json"]).success().json();
     assert_eq!((&said["ok"], &said["role"]), (&true.into(), &Value::Null));
-    let kinds: Vec<_> = checks(&said).iter().map(|check| check["check"].as_str().unwrap()).collect();
+    let kinds: Vec<_> = findings(&said).iter().map(|check| check["check"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["aes", "products", "clock"]);
-    for check in checks(&said) {
+    for check in findings(&said) {
         for key in ["subject", "grade", "finding"] {
             assert!(check[key].is_string(), "{key} in {check}");
         }
         assert!(check["facts"].is_object() && check.get("advice").is_some());
     }
-    assert!(of(&said, "aes")[0]["facts"]["available"].as_array().unwrap().contains(&"soft".into()));
+    assert!(findings_of(&said, "aes")[0]["facts"]["available"].as_array().unwrap().contains(&"soft".into()));
     let people = stage.run(&["doctor"]).success().stdout;
     assert!(people.lines().any(|line| line.starts_with("ok       clock")), "{people}");
 
@@ -69,7 +44,7 @@ fn without_a_configuration_the_machine_alone_is_looked_at() {
     stage.set("ARIANN_PRODUCTS", "fast");
     let finished = stage.run(&["doctor", "--json"]);
     assert_eq!(finished.code, Some(1));
-    assert_eq!(of(&finished.json(), "aes")[0]["facts"]["active"], "soft");
+    assert_eq!(findings_of(&finished.json(), "aes")[0]["facts"]["active"], "soft");
     found(&finished.json(), "products", "problem", &["ARIANN_PRODUCTS", "portable"]);
 }
 
@@ -80,43 +55,43 @@ fn roles_in_good_order_have_no_problem_and_are_not_disturbed() {
     let images = stage.images("one.idx", &stage.clear_cut[..1]);
     let takes = stage.takes("material", "p0");
     stage.serve(&format!("{takes}\nsessions = 1"));
-    let idle = examine(&stage, "p0.toml");
+    let idle = stage.doctor("p0.toml");
     assert_eq!((&idle["ok"], &idle["role"]), (&true.into(), &"p0".into()), "{idle:#}");
-    assert_eq!(of(&idle, "material")[0]["facts"]["waiting"], 3);
+    assert_eq!(findings_of(&idle, "material")[0]["facts"]["waiting"], 3);
     assert!(!stage.path("state-p0").exists(), "a look makes no state folder");
 
     let mut server = Role::start(&mut stage.serve(&format!("{takes}\nsessions = 1")));
     let address = server.address();
     let takes = stage.takes("material", "p1");
     let mut query = stage.query(&address, &images, &takes);
-    let said = examine(&stage, "p1.toml");
+    let said = stage.doctor("p1.toml");
     assert_eq!((&said["ok"], &said["role"]), (&true.into(), &"p1".into()), "{said:#}");
     for kind in ["config", "plan", "file", "identity", "pin", "disk", "material", "reach"] {
-        assert_eq!(of(&said, kind).len(), 1, "{kind} in {said:#}");
+        assert_eq!(findings_of(&said, kind).len(), 1, "{kind} in {said:#}");
     }
-    let [own, pin] = [of(&said, "identity")[0], of(&said, "pin")[0]];
+    let [own, pin] = [findings_of(&said, "identity")[0], findings_of(&said, "pin")[0]];
     assert_eq!(own["facts"]["fingerprint"], stage.pin("p1"));
     assert_eq!(pin["facts"]["fingerprint"], stage.pin("p0"));
     let validity = ["valid_from", "valid_until"].map(|key| own["facts"][key].as_i64().unwrap());
     assert_eq!((validity[1] - validity[0] - 3600) / 86_400, 825);
-    let disk = &of(&said, "disk")[0]["facts"];
+    let disk = &findings_of(&said, "disk")[0]["facts"];
     assert!(disk["free_bytes"].as_u64() > Some(1 << 20) && disk["slot_bytes"].as_u64() > Some(1000), "{disk}");
     assert!(disk["write_megabytes_per_second"].as_f64() > Some(0.0) && disk["sync_seconds"].is_number(), "{disk}");
-    assert_eq!(of(&said, "reach")[0]["facts"]["role"], "P0");
+    assert_eq!(findings_of(&said, "reach")[0]["facts"]["role"], "P0");
 
     // The running P0: its address is taken and its state folder is in use.
-    edit(&stage, "p0.toml", "127.0.0.1:0", &address);
-    let running = examine(&stage, "p0.toml");
+    stage.edit("p0.toml", "127.0.0.1:0", &address);
+    let running = stage.doctor("p0.toml");
     assert_eq!(running["ok"], true, "{running:#}");
     found(&running, "material", "warning", &["in use", "running"]);
-    assert!(of(&running, "listen")[0]["finding"].as_str().unwrap().contains("running"));
+    assert!(findings_of(&running, "listen")[0]["finding"].as_str().unwrap().contains("running"));
 
     // Who looks takes nothing away: the one session is still to be had.
     let done = run(&mut query).success();
     stage.check(&done.last()["report"], &stage.clear_cut[..1]);
     server.finish().success();
-    let after = examine(&stage, "p0.toml");
-    let facts = &of(&after, "material")[0]["facts"];
+    let after = stage.doctor("p0.toml");
+    let facts = &findings_of(&after, "material")[0]["facts"];
     assert_eq!((&facts["left"], &facts["batches"], &facts["waiting"]), (&2.into(), &1.into(), &0.into()));
     let ledger = stage.run(&["material", "ls", "--json", "--state", "state-p0"]).success().json();
     assert_eq!((&ledger["left"], &ledger["batches"][0]["batch"]), (&2.into(), &batch.into()));
@@ -136,69 +111,69 @@ fn what_is_wrong_is_named_with_what_to_do() {
         let made = stage.run(&["identity", "new", name, "--folder", "ids", "--days", days]);
         assert!(made.code == Some(0) || days == "0", "{made:?}");
     }
-    edit(&stage, "p1.toml", "name = \"p1\"", "name = \"brief\"");
-    found(&examine(&stage, "p1.toml"), "identity", "warning", &["valid until", "identity new"]);
+    stage.edit("p1.toml", "name = \"p1\"", "name = \"brief\"");
+    found(&stage.doctor("p1.toml"), "identity", "warning", &["valid until", "identity new"]);
     std::thread::sleep(Duration::from_secs(2));
-    edit(&stage, "p1.toml", "name = \"brief\"", "name = \"gone\"");
-    let said = examine(&stage, "p1.toml");
+    stage.edit("p1.toml", "name = \"brief\"", "name = \"gone\"");
+    let said = stage.doctor("p1.toml");
     found(&said, "identity", "problem", &["gone", "expired at", "identity new"]);
-    assert_eq!(of(&said, "reach"), Vec::<&Value>::new(), "nobody is called without an identity");
+    assert_eq!(findings_of(&said, "reach"), Vec::<&Value>::new(), "nobody is called without an identity");
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(stage.path("ids/brief.key.pem"), PermissionsExt::from_mode(0o644)).unwrap();
-    edit(&stage, "p1.toml", "name = \"gone\"", "name = \"brief\"");
-    found(&examine(&stage, "p1.toml"), "identity", "problem", &["chmod 600"]);
+    stage.edit("p1.toml", "name = \"gone\"", "name = \"brief\"");
+    found(&stage.doctor("p1.toml"), "identity", "problem", &["chmod 600"]);
 
     // Pins: mistyped, one's own, another's; nobody at the address.
     write();
-    let said = examine(&stage, "p1.toml");
+    let said = stage.doctor("p1.toml");
     found(&said, "reach", "problem", &[nobody, "no connection", "start P0"]);
-    assert_eq!(checks(&said).iter().filter(|check| check["grade"] != "ok").count(), 1, "{said:#}");
+    assert_eq!(findings(&said).iter().filter(|check| check["grade"] != "ok").count(), 1, "{said:#}");
     let pin = stage.pin("p0");
-    edit(&stage, "p1.toml", &pin, &pin[..20]);
-    found(&examine(&stage, "p1.toml"), "pin", "problem", &["P0", "fingerprint", "identity show"]);
+    stage.edit("p1.toml", &pin, &pin[..20]);
+    found(&stage.doctor("p1.toml"), "pin", "problem", &["P0", "fingerprint", "identity show"]);
     write();
-    edit(&stage, "p1.toml", &pin, &stage.pin("p1"));
-    found(&examine(&stage, "p1.toml"), "pin", "problem", &["own identity", "identity show"]);
+    stage.edit("p1.toml", &pin, &stage.pin("p1"));
+    found(&stage.doctor("p1.toml"), "pin", "problem", &["own identity", "identity show"]);
     let mut server = Role::start(&mut stage.serve(&stage.takes("material", "p0")));
     let address = server.address();
     let query = |name: &str| {
         write();
-        edit(&stage, "p1.toml", nobody, &address);
-        edit(&stage, "p1.toml", "name = \"p1\"", &format!("name = \"{name}\""));
+        stage.edit("p1.toml", nobody, &address);
+        stage.edit("p1.toml", "name = \"p1\"", &format!("name = \"{name}\""));
     };
     query("p1");
-    edit(&stage, "p1.toml", &pin, &stage.pin("dealer"));
-    found(&examine(&stage, "p1.toml"), "reach", "problem", &[&pin, &stage.pin("dealer"), "pinned"]);
+    stage.edit("p1.toml", &pin, &stage.pin("dealer"));
+    found(&stage.doctor("p1.toml"), "reach", "problem", &[&pin, &stage.pin("dealer"), "pinned"]);
     query("dealer");
-    found(&examine(&stage, "p1.toml"), "reach", "problem", &["P0 refused our identity", "pin"]);
+    found(&stage.doctor("p1.toml"), "reach", "problem", &["P0 refused our identity", "pin"]);
 
     // An address that another process has; material of nobody, of the other party, and none.
     stage.serve("");
-    edit(&stage, "p0.toml", "127.0.0.1:0", &address);
-    edit(&stage, "p0.toml", "state-p0", "another-state");
-    let said = examine(&stage, "p0.toml");
+    stage.edit("p0.toml", "127.0.0.1:0", &address);
+    stage.edit("p0.toml", "state-p0", "another-state");
+    let said = stage.doctor("p0.toml");
     found(&said, "listen", "problem", &[&address, "another process"]);
     found(&said, "material", "problem", &["0 inferences left", "ariann deal"]);
     stage.serve(&stage.takes("material", "p1"));
-    edit(&stage, "p0.toml", "state-p0", "another-state");
-    let said = examine(&stage, "p0.toml");
-    let bad = of(&said, "material").into_iter().filter(|check| check["grade"] == "problem").count();
+    stage.edit("p0.toml", "state-p0", "another-state");
+    let said = stage.doctor("p0.toml");
+    let bad = findings_of(&said, "material").into_iter().filter(|check| check["grade"] == "problem").count();
     assert_eq!(bad, 2, "the wrong file, and nothing left: {said:#}");
 
     // Files: a model that is not there, a plan that is none, a folder that nobody can write to, a foreign key.
     stage.serve(&stage.takes("material", "p0"));
-    edit(&stage, "p0.toml", "state-p0", "/proc/nowhere");
-    edit(&stage, "p0.toml", "fashion-cnn.onnx", "lost.onnx");
-    edit(&stage, "p0.toml", "plan.json", "ids/p0.cert.pem");
-    let said = examine(&stage, "p0.toml");
+    stage.edit("p0.toml", "state-p0", "/proc/nowhere");
+    stage.edit("p0.toml", "fashion-cnn.onnx", "lost.onnx");
+    stage.edit("p0.toml", "plan.json", "ids/p0.cert.pem");
+    let said = stage.doctor("p0.toml");
     found(&said, "file", "problem", &["lost.onnx", "check the path"]);
     found(&said, "plan", "problem", &["p0.cert.pem"]);
     found(&said, "disk", "problem", &["/proc/nowhere"]);
-    edit(&stage, "p0.toml", "threads = 1", "thraeds = 1");
-    found(&examine(&stage, "p0.toml"), "config", "problem", &["p0.toml", "thraeds"]);
+    stage.edit("p0.toml", "threads = 1", "thraeds = 1");
+    found(&stage.doctor("p0.toml"), "config", "problem", &["p0.toml", "thraeds"]);
     std::fs::write(stage.path("other.toml"), "a = 1\n").unwrap();
-    found(&examine(&stage, "other.toml"), "config", "problem", &["neither", "walkthrough"]);
-    found(&examine(&stage, "nothing.toml"), "config", "problem", &["nothing.toml"]);
+    found(&stage.doctor("other.toml"), "config", "problem", &["neither", "walkthrough"]);
+    found(&stage.doctor("nothing.toml"), "config", "problem", &["nothing.toml"]);
 }
 
 #[test]
@@ -211,22 +186,26 @@ fn a_dealer_is_looked_at_and_goes_on_waiting_when_a_party_looks() {
         stage.pin("p1")
     );
     std::fs::write(stage.path("deal.toml"), text).unwrap();
-    let said = examine(&stage, "deal.toml");
-    assert_eq!((&said["ok"], &said["role"], of(&said, "pin").len()), (&true.into(), &"dealer".into(), 2), "{said:#}");
+    let said = stage.doctor("deal.toml");
+    assert_eq!(
+        (&said["ok"], &said["role"], findings_of(&said, "pin").len()),
+        (&true.into(), &"dealer".into(), 2),
+        "{said:#}"
+    );
     let mut dealing = Role::start(&mut stage.command(&["deal", "--config", "deal.toml", "--json"]));
     let address = dealing.address();
     let from = format!("dealer = {{ address = \"{address}\", fingerprint = \"{}\" }}", stage.pin("dealer"));
     stage.serve(&from);
-    let said = examine(&stage, "p0.toml");
-    assert_eq!(of(&said, "reach")[0]["facts"]["role"], "the dealer", "{said:#}");
+    let said = stage.doctor("p0.toml");
+    assert_eq!(findings_of(&said, "reach")[0]["facts"]["role"], "the dealer", "{said:#}");
     found(&said, "material", "warning", &["0 inferences left", "dealer must be up"]);
     let mut server = Role::start(&mut stage.serve(&from));
     let images = stage.images("one.idx", &stage.clear_cut[..1]);
     let done = run(&mut stage.query(&server.address(), &images, &from)).success();
     stage.check(&done.last()["report"], &stage.clear_cut[..1]);
     assert_eq!(dealing.wait().code(), Some(0));
-    edit(&stage, "deal.toml", &stage.pin("p1"), &stage.pin("p0"));
-    found(&examine(&stage, "deal.toml"), "pin", "problem", &["P1", "the same as that of P0"]);
+    stage.edit("deal.toml", &stage.pin("p1"), &stage.pin("p0"));
+    found(&stage.doctor("deal.toml"), "pin", "problem", &["P1", "the same as that of P0"]);
 }
 
 fn entries(folder: &Path) -> usize {

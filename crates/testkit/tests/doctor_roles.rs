@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use ariann_testkit::processes::{PATIENCE, Role, run};
-use ariann_testkit::stage::Stage;
+use ariann_testkit::stage::{Stage, findings, findings_of, own};
 use serde_json::Value;
 
 fn stage(names: &[&str]) -> Stage {
@@ -15,45 +15,34 @@ fn stage(names: &[&str]) -> Stage {
     stage
 }
 
-/// What `doctor` says about a configuration of a role; its exit code must fit, and who is at fault is named with what to do.
+/// What `doctor` says about a configuration of a role; who is at fault is named with what to do.
 #[track_caller]
 fn examine(stage: &Stage, config: &str, role: &str) -> Value {
-    let finished = stage.run(&["doctor", "--json", "--config", config]);
-    let said = finished.json();
-    let problems = checks(&said).iter().any(|check| check["grade"] == "problem");
-    assert_eq!((finished.code, said["ok"].as_bool()), (Some(i32::from(problems)), Some(!problems)), "{said:#}");
+    let said = stage.doctor(config);
     assert_eq!(said["role"], role, "{said:#}");
-    for check in checks(&said) {
+    for check in findings(&said) {
         let told = [&check["fault"], &check["advice"]].map(Value::is_string);
         assert_eq!(told, [check["grade"] != "ok"; 2], "{check}");
     }
     said
 }
 
-fn checks(said: &Value) -> &Vec<Value> {
-    said["checks"].as_array().expect("a list of checks")
-}
-
-fn of<'a>(said: &'a Value, kind: &str) -> Vec<&'a Value> {
-    checks(said).iter().filter(|check| check["check"] == kind).collect()
-}
-
 /// Nothing but these kinds is looked at, as often, and all is well; this machine aside.
 #[track_caller]
 fn well(said: &Value, kinds: &[(&str, usize)]) {
-    let odd: Vec<_> = checks(said).iter().filter(|check| check["grade"] == "problem").collect();
+    let odd: Vec<_> = findings(said).iter().filter(|check| check["grade"] == "problem").collect();
     assert!(odd.is_empty(), "{odd:#?}");
     for (kind, count) in kinds {
-        assert_eq!(of(said, kind).len(), *count, "{kind} in {said:#}");
+        assert_eq!(findings_of(said, kind).len(), *count, "{kind} in {said:#}");
     }
     let known = |check: &&Value| kinds.iter().any(|(kind, _)| check["check"] == *kind);
-    assert_eq!(checks(said).iter().filter(known).count() + 4, checks(said).len(), "{said:#}");
+    assert_eq!(findings(said).iter().filter(known).count() + 4, findings(said).len(), "{said:#}");
 }
 
 /// The only problem of a kind: who is at fault, what it says and what to do.
 #[track_caller]
 fn found(said: &Value, kind: &str, fault: &str, words: &[&str]) {
-    let all = of(said, kind);
+    let all = findings_of(said, kind);
     let bad: Vec<_> = all.iter().filter(|check| check["grade"] == "problem").collect();
     let [one] = bad[..] else { panic!("{kind}: {all:#?}") };
     assert_eq!(one["fault"], fault, "{one}");
@@ -61,31 +50,13 @@ fn found(said: &Value, kind: &str, fault: &str, words: &[&str]) {
     words.iter().for_each(|word| assert!(told.contains(word), "{word:?} is not in {told}"));
 }
 
-fn edit(stage: &Stage, config: &str, from: &str, to: &str) {
-    let text = std::fs::read_to_string(stage.path(config)).unwrap();
-    assert!(text.contains(from), "{from:?} is not in {text}");
-    std::fs::write(stage.path(config), text.replace(from, to)).unwrap();
-}
-
 /// The file as it is, after `change` of it was looked at.
 #[track_caller]
 fn changed(stage: &Stage, config: &str, role: &str, [from, to]: [&str; 2], look: impl FnOnce(&Value)) {
     let kept = std::fs::read(stage.path(config)).unwrap();
-    edit(stage, config, from, to);
+    stage.edit(config, from, to);
     look(&examine(stage, config, role));
     std::fs::write(stage.path(config), kept).unwrap();
-}
-
-fn own(name: &str) -> String {
-    format!("identity = {{ folder = \"ids\", name = \"{name}\" }}\n")
-}
-
-fn remote(stage: &Stage, key: &str, address: &str, name: &str) -> String {
-    format!("{key} = {{ address = \"{address}\", fingerprint = \"{}\" }}\n", stage.pin(name))
-}
-
-fn write(stage: &Stage, name: &str, text: &str) {
-    std::fs::write(stage.path(name), text).unwrap();
 }
 
 /// Waits until a role has said a notice with this text.
@@ -108,7 +79,7 @@ fn roles_of_outside_clients() {
         format!("[outside]\nlisten = \"127.0.0.1:0\"\n[outside.clients]\nnorth = \"{}\"\n", stage.pin("north"));
     let mut serve = stage.serve(&format!("{}\nsessions = 1", stage.takes("dealt", "p0")));
     let text = std::fs::read_to_string(stage.path("p0.toml")).unwrap();
-    write(&stage, "p0.toml", &format!("{text}{clients}"));
+    stage.write("p0.toml", &format!("{text}{clients}"));
     let kinds = [("plan", 1), ("file", 1), ("identity", 1), ("pin", 2), ("disk", 1), ("material", 1), ("listen", 2)];
     well(&examine(&stage, "p0.toml", "p0"), &kinds);
     let pin = format!("north = \"{}\"", stage.pin("north"));
@@ -125,9 +96,9 @@ fn roles_of_outside_clients() {
         "plan = \"plan.json\"\nstate = \"state-p1\"\nsessions = 1\n{}\n{}{}{clients}",
         stage.takes("dealt", "p1"),
         own("p1"),
-        remote(&stage, "peer", &address, "p0")
+        stage.remote("peer", &address, "p0")
     );
-    write(&stage, "assist.toml", &text);
+    stage.write("assist.toml", &text);
     let kinds = [("plan", 1), ("identity", 1), ("pin", 2), ("disk", 1), ("material", 1), ("listen", 1), ("reach", 1)];
     well(&examine(&stage, "assist.toml", "p1"), &kinds);
     assert!(!stage.path("state-p1").exists(), "a look makes no state folder");
@@ -141,10 +112,10 @@ fn roles_of_outside_clients() {
         "plan = \"plan.json\"\ninput = \"{}\"\n{}{}{}",
         images.display(),
         own("north"),
-        remote(&stage, "p0", at[0].as_str().unwrap(), "p0"),
-        remote(&stage, "p1", at[1].as_str().unwrap(), "p1")
+        stage.remote("p0", at[0].as_str().unwrap(), "p0"),
+        stage.remote("p1", at[1].as_str().unwrap(), "p1")
     );
-    write(&stage, "ask.toml", &text);
+    stage.write("ask.toml", &text);
     let kinds = [("plan", 1), ("data", 1), ("identity", 1), ("pin", 2), ("reach", 2)];
     well(&examine(&stage, "ask.toml", "client"), &kinds);
     changed(&stage, "ask.toml", "client", ["one.idx", "lost.idx"], |said| {
@@ -157,7 +128,7 @@ fn roles_of_outside_clients() {
         found(said, "plan", "operator", &["P1's"])
     });
     changed(&stage, "ask.toml", "client", ["\"north\"", "\"dealer\""], |said| {
-        let refused = of(said, "reach").into_iter().filter(|check| check["grade"] == "problem").count();
+        let refused = findings_of(said, "reach").into_iter().filter(|check| check["grade"] == "problem").count();
         assert_eq!(refused, 2, "nobody knows this identity: {said:#}");
     });
     // Who looked took nothing away, and was no client.
@@ -181,7 +152,7 @@ fn roles_of_a_pooled_training() {
     stage.run(&[&args[..], &owners, &public].concat()).success();
 
     let pins = format!("p0 = \"{}\"\np1 = \"{}\"\n", stage.pin("p0"), stage.pin("p1"));
-    write(&stage, "deal.toml", &format!("job = \"job.json\"\nlisten = \"127.0.0.1:0\"\n{pins}{}", own("dealer")));
+    stage.write("deal.toml", &format!("job = \"job.json\"\nlisten = \"127.0.0.1:0\"\n{pins}{}", own("dealer")));
     well(&examine(&stage, "deal.toml", "dealer"), &[("job", 1), ("identity", 1), ("pin", 2), ("listen", 1)]);
     changed(&stage, "deal.toml", "dealer", ["job.json", "plan.json"], |said| {
         found(said, "job", "operator", &["plan.json"])
@@ -198,16 +169,16 @@ fn roles_of_a_pooled_training() {
              allow = [\"{allow}\"]\nthreads = 1\n{more}\n{}{}",
             stage.pin(other),
             own(name),
-            remote(&stage, "dealer", &at_dealer, "dealer")
+            stage.remote("dealer", &at_dealer, "dealer")
         );
-        write(&stage, &format!("{name}-train.toml"), &text);
+        stage.write(&format!("{name}-train.toml"), &text);
     };
     party("p0", "p1", "loss:p1", "model = \"model.onnx\"\nlisten = \"127.0.0.1:0\"");
     let both = [("job", 1), ("data", 1), ("consent", 1), ("identity", 1), ("disk", 1), ("checkpoints", 1), ("rows", 1)];
     let kinds = [&both[..], &[("pin", 4), ("file", 1), ("listen", 2), ("reach", 1)]].concat();
     let said = examine(&stage, "p0-train.toml", "p0");
     well(&said, &kinds);
-    assert!(of(&said, "disk")[0]["facts"]["needed_bytes"].as_u64() > Some(100_000), "{said:#}");
+    assert!(findings_of(&said, "disk")[0]["facts"]["needed_bytes"].as_u64() > Some(100_000), "{said:#}");
     assert!(!stage.path("p0-kept").exists(), "a look makes no folder of checkpoints");
     let bad = |change: [&str; 2], kind: &str, fault: &str, words: &[&str]| {
         changed(&stage, "p0-train.toml", "p0", change, |said| found(said, kind, fault, words));
@@ -240,10 +211,10 @@ fn roles_of_a_pooled_training() {
             "job = \"job.json\"\nfeatures = \"{train}\"\nlabels = \"{labels}\"\nlimit = {rows}\nallow = [\"model:p0\", \"loss:p1\"]\n\
              {}{}{}",
             own(name),
-            remote(&stage, "p0", at[0].as_str().unwrap(), "p0"),
-            remote(&stage, "p1", at[1].as_str().unwrap(), "p1")
+            stage.remote("p0", at[0].as_str().unwrap(), "p0"),
+            stage.remote("p1", at[1].as_str().unwrap(), "p1")
         );
-        write(&stage, &format!("{name}.toml"), &text);
+        stage.write(&format!("{name}.toml"), &text);
         let kinds = [("job", 1), ("identity", 2), ("consent", 1), ("data", 1), ("pin", 2), ("reach", 2)];
         well(&examine(&stage, &format!("{name}.toml"), "owner"), &kinds);
     }
@@ -261,10 +232,10 @@ fn roles_of_a_pooled_training() {
         role.finish().success();
     }
     found(&examine(&stage, "p0-train.toml", "p0"), "checkpoints", "operator", &["earlier training", "resume"]);
-    edit(&stage, "p0-train.toml", "threads = 1", "resume = true");
+    stage.edit("p0-train.toml", "threads = 1", "resume = true");
     let said = examine(&stage, "p0-train.toml", "p0");
-    assert!(of(&said, "rows")[0]["finding"].as_str().unwrap().contains("of all owners are here"), "{said:#}");
-    assert_eq!(of(&said, "checkpoints")[0]["grade"], "ok", "{said:#}");
+    assert!(findings_of(&said, "rows")[0]["finding"].as_str().unwrap().contains("of all owners are here"), "{said:#}");
+    assert_eq!(findings_of(&said, "checkpoints")[0]["grade"], "ok", "{said:#}");
 }
 
 #[test]
@@ -272,7 +243,7 @@ fn roles_of_a_federation() {
     let stage = stage(&[]);
     let folder = stage.text("fed");
     let text = "owners = 2\nthreshold = 2\nrounds = 1\nlimit = 80\nbatch = 20\nreveal = \"model:owners\"\n";
-    write(&stage, "simulation.toml", text);
+    stage.write("simulation.toml", text);
     let args = ["federate", "prepare", "--config", "simulation.toml", "--folder", &folder];
     let files = stage.run(&[&args[..], &["--json"]].concat()).success().json();
     let names: Vec<_> =
@@ -291,7 +262,7 @@ fn roles_of_a_federation() {
         Role::start(&mut stage.command(&["federate", role, "--config", &config, "--json"]))
     };
     let mut dealing = role("dealer");
-    edit(&stage, "fed/server.toml", "dealer = \"\"", &format!("dealer = \"{}\"", dealing.address()));
+    stage.edit("fed/server.toml", "dealer = \"\"", &format!("dealer = \"{}\"", dealing.address()));
     let server = [("consent", 1), ("file", 1), ("disk", 1), ("reach", 1)];
     let kinds = [&dealer[..], &server].concat();
     well(&examine(&stage, "fed/server.toml", "server"), &kinds);
@@ -313,13 +284,13 @@ fn roles_of_a_federation() {
     let mut serving = role("server");
     for number in [1, 2] {
         let config = format!("fed/owner-{number}.toml");
-        edit(&stage, &config, "dealer = \"\"", &format!("dealer = \"{at_dealer}\""));
-        edit(&stage, &config, "server = \"\"", &format!("server = \"{}\"", serving.address()));
+        stage.edit(&config, "dealer = \"\"", &format!("dealer = \"{at_dealer}\""));
+        stage.edit(&config, "server = \"\"", &format!("server = \"{}\"", serving.address()));
     }
     let owner =
         [("federation", 1), ("identity", 2), ("consent", 1), ("data", 1), ("pin", 2), ("disk", 1), ("reach", 2)];
     let said = examine(&stage, "fed/owner-1.toml", "owner");
-    let files = of(&said, "file").len();
+    let files = findings_of(&said, "file").len();
     well(&said, &[&owner[..], &[("file", files)]].concat());
     let bad = |change: [&str; 2], kind: &str, fault: &str, words: &[&str]| {
         changed(&stage, "fed/owner-1.toml", "owner", change, |said| found(said, kind, fault, words));

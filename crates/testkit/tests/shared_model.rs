@@ -7,7 +7,7 @@ use std::process::Command;
 use ariann_testkit::processes::{Role, run};
 use ariann_testkit::record::{Place, Record};
 use ariann_testkit::seams::{MASKED, RECEIVED};
-use ariann_testkit::stage::Stage;
+use ariann_testkit::stage::{Stage, own};
 use serde_json::Value;
 
 const TRAIN: [&str; 2] = ["fashion-train-images-idx3-ubyte.gz", "fashion-train-labels-idx1-ubyte.gz"];
@@ -15,25 +15,13 @@ const TEST: [&str; 2] = ["fashion-test-images-idx3-ubyte.gz", "fashion-test-labe
 /// Items of the test set.
 const TESTED: usize = 200;
 
-fn own(name: &str) -> String {
-    format!("identity = {{ folder = \"ids\", name = \"{name}\" }}\n")
-}
-
-fn remote(stage: &Stage, key: &str, address: &str, name: &str) -> String {
-    format!("{key} = {{ address = \"{address}\", fingerprint = \"{}\" }}\n", stage.pin(name))
-}
-
-fn write(stage: &Stage, name: &str, text: &str) {
-    std::fs::write(stage.path(name), text).unwrap();
-}
-
 fn train(stage: &Stage, role: &str, config: &str) -> Role {
     Role::start(&mut stage.command(&["train", "--role", role, "--config", config, "--json"]))
 }
 
 fn dealer(stage: &Stage, name: &str, more: &str) -> Role {
     let pins = format!("p0 = \"{}\"\np1 = \"{}\"\n", stage.pin("p0"), stage.pin("p1"));
-    write(stage, name, &format!("job = \"job.json\"\nlisten = \"127.0.0.1:0\"\n{pins}{}{more}", own("dealer")));
+    stage.write(name, &format!("job = \"job.json\"\nlisten = \"127.0.0.1:0\"\n{pins}{}{more}", own("dealer")));
     train(stage, "dealer", name)
 }
 
@@ -57,9 +45,9 @@ fn trained(stage: &Stage) -> f64 {
              checkpoint_every = 1000\nthreads = 1\nallow = [\"accuracy:p1\"]\n{more}\n{}{}",
             stage.pin(other),
             own(name),
-            remote(stage, "dealer", &at_dealer, "dealer")
+            stage.remote("dealer", &at_dealer, "dealer")
         );
-        write(stage, &format!("{name}-train.toml"), &text);
+        stage.write(&format!("{name}-train.toml"), &text);
     };
     party("p0", "p1", "model = \"model.onnx\"\nlisten = \"127.0.0.1:0\"");
     let mut first = train(stage, "p0", "p0-train.toml");
@@ -76,10 +64,10 @@ fn trained(stage: &Stage) -> f64 {
             TRAIN[0],
             TRAIN[1],
             own(name),
-            remote(stage, "p0", at[0].as_str().unwrap(), "p0"),
-            remote(stage, "p1", at[1].as_str().unwrap(), "p1")
+            stage.remote("p0", at[0].as_str().unwrap(), "p0"),
+            stage.remote("p1", at[1].as_str().unwrap(), "p1")
         );
-        write(stage, &format!("{name}.toml"), &text);
+        stage.write(&format!("{name}.toml"), &text);
         train(stage, "owner", &format!("{name}.toml"))
     });
     owners.into_iter().for_each(|owner| drop(owner.finish().success()));
@@ -98,10 +86,10 @@ fn answers(stage: &Stage, name: &str, place: &str, dealer: &str, more: &str) -> 
          [outside]\nlisten = \"127.0.0.1:0\"\n[outside.clients]\nwest = \"{}\"\n",
         stage.pin(other),
         own(name),
-        remote(stage, "dealer", dealer, "dealer"),
+        stage.remote("dealer", dealer, "dealer"),
         stage.pin("west")
     );
-    write(stage, &format!("{name}-answer.toml"), &text);
+    stage.write(&format!("{name}-answer.toml"), &text);
     stage.command(&["serve", "--role", name, "--config", &format!("{name}-answer.toml"), "--json"])
 }
 
@@ -122,10 +110,10 @@ fn asks(stage: &Stage, at: &[String; 2], input: &Path, more: &str) -> Command {
         "plan = \"p0-plan.json\"\ninput = \"{}\"\n{more}\n{}{}{}",
         input.display(),
         own("west"),
-        remote(stage, "p0", &at[0], "p0"),
-        remote(stage, "p1", &at[1], "p1")
+        stage.remote("p0", &at[0], "p0"),
+        stage.remote("p1", &at[1], "p1")
     );
-    write(stage, "ask.toml", &text);
+    stage.write("ask.toml", &text);
     stage.command(&["query", "--role", "client", "--config", "ask.toml", "--json"])
 }
 
@@ -227,7 +215,7 @@ fn refusals(stage: &Stage, few: &Path) {
         answers(stage, "p1", place, "127.0.0.1:9", &table(30));
         let text = std::fs::read_to_string(stage.path("p1-answer.toml")).unwrap();
         assert!(text.contains(from));
-        write(stage, "p1-answer.toml", &text.replace(from, to));
+        stage.write("p1-answer.toml", &text.replace(from, to));
         stage.command(&["serve", "--role", "p1", "--config", "p1-answer.toml", "--json"])
     };
     run(&mut config("\"p1-kept\"", "\"p1-kept/none\"")).failure(2, &["no checkpoint of a training that has ended"]);
