@@ -12,9 +12,12 @@ from conftest import ASSETS
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 SCRIPT = """
-import sys
+import signal, sys
 from pathlib import Path
 import ariann, numpy
+
+# A shell starts what it puts into the background with Ctrl-C ignored, which is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 model, work, folder = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 x = numpy.zeros((4000, 1, 28, 28), numpy.float32)
